@@ -1,0 +1,43 @@
+# Two commands: `make quickstart` and `make test`. Everything runs in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+export TOKENIZERS_PARALLELISM ?= true
+
+.PHONY: help quickstart test lint format install
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+quickstart: .venv/.runs  ## install into .venv and run the main job on the embedded corpus
+	$(BIN)/python -m lit_distill run configs/quickstart/recipe.yaml
+
+test: .venv/.tests  ## run the test suite
+	$(BIN)/python -m pytest
+
+lint: .venv/.dev  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.dev  ## format the code and apply safe fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+install: .venv/.dev  ## install everything a developer needs
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# The stamps say what is installed. torch first and pinned: a range would fetch another build.
+.venv/.runs: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+.venv/.tests: .venv/.runs
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .[test]
+	touch $@
+
+.venv/.dev: .venv/.tests
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .[test,dev]
+	touch $@

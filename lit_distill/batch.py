@@ -1,0 +1,54 @@
+"""The dictionary that travels from the data modules to the methods.
+
+Shapes: B sequences, T padded length, M real positions, N selected positions. Flat indices point
+into the (B*T) flattened positions, so that selecting rows needs no boolean mask (on a GPU a boolean
+mask is a host synchronisation). Counts are Python integers for the same reason.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+IGNORED = -100
+"""Target of a row that has none (Hugging Face's convention)."""
+
+
+class Batch(TypedDict, total=False):
+    """One micro-batch. Keys are Hugging Face's where such keys exist."""
+
+    input_ids: Tensor
+    """(B, T) int64, padded on the right."""
+    attention_mask: Tensor
+    """(B, T) int64, 1 at real positions (special tokens included)."""
+    position_ids: Tensor
+    """(B, T) int64; only where positions are not simply 0..T-1."""
+    segments: Tensor
+    """(B, T) int64; only for packed rows: which text a position belongs to, 0 for padding."""
+    language: Tensor
+    """(B,) int64; an index into the data module's `languages`."""
+    sample_id: Tensor
+    """(B,) int64; a window's number in its corpus, the same in every epoch."""
+    tokens: Tensor
+    """(M,) int64, ascending flat indices of all real positions."""
+    rows: Tensor
+    """(N,) int64, ascending flat indices of the selected positions (masked, completion, ...)."""
+    targets: Tensor
+    """(N,) int64, the token to predict at each selected position."""
+    counts: dict[str, int]
+    """How many units of each kind this micro-batch holds: tokens, sequences, rows, masked, ..."""
+    window: list[Batch]
+    """All micro-batches of the accumulation window; only on the first of several."""
+
+
+def row_targets(batch: Batch, rows: Tensor) -> Tensor:
+    """Targets at any flat `rows` (R,): the batch's own where it has one, else `IGNORED`."""
+    flat = torch.full((batch["input_ids"].numel(),), IGNORED, device=rows.device)
+    return flat.index_copy(0, batch["rows"], batch["targets"]).index_select(0, rows)
+
+
+def row_languages(batch: Batch) -> Tensor:
+    """The language (N,) of every selected position."""
+    return batch["language"].index_select(0, batch["rows"] // batch["input_ids"].shape[1])

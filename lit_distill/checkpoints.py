@@ -1,0 +1,126 @@
+"""What a checkpoint of a distillation holds beyond weights, and how it comes back.
+
+A checkpoint restores and exports without the teacher: it carries the students' configurations, the
+tokenizer and the configuration of the run, and of the teachers only name, revision and hash.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from torch import nn
+
+from lit_distill.errors import UserError
+from lit_distill.models import (
+    LanguageModel,
+    fingerprint,
+    student_from_state,
+    student_state,
+    tokenizer_files,
+    tokenizer_from_files,
+)
+
+if TYPE_CHECKING:
+    from lit_distill.distillation import Distillation
+
+KEY = "lit_distill"
+"""Where in a checkpoint this description lives."""
+
+
+def leave_out_teachers(module: Distillation) -> None:
+    """Keeps teachers out of state dicts; loading stays strict about everything else."""
+    module.teachers.register_state_dict_post_hook(_drop_own_keys)
+    module.register_load_state_dict_post_hook(_forgive_missing_teachers)
+
+
+def _drop_own_keys(
+    module: nn.Module, state: dict[str, Any], prefix: str, metadata: dict[str, Any]
+) -> None:
+    del module, metadata
+    for key in [key for key in state if key.startswith(prefix)]:
+        del state[key]
+
+
+def _forgive_missing_teachers(module: nn.Module, keys: Any) -> None:
+    del module
+    keys.missing_keys[:] = [k for k in keys.missing_keys if not k.startswith("teachers.")]
+
+
+def describe(module: Distillation) -> dict[str, Any]:
+    """Students' configs, tokenizer files, the run's configuration, the teachers' hashes."""
+    return {
+        "version": 1,
+        "method": type(module).__name__,
+        "config": module.config_text,
+        "students": {
+            name: student_state(cast(LanguageModel, student))
+            for name, student in module.students.items()
+        },
+        "tokenizer": tokenizer_files(module.tokenizer) if module.tokenizer else {},
+        "teachers": _teachers(module),
+    }
+
+
+def _teachers(module: Distillation) -> dict[str, dict[str, str | None]]:
+    """Name, revision and hash of each teacher; kept from the checkpoint where none was opened."""
+    if not module.teachers or module.teacher_spec is None:
+        return dict(module.restored.get("teachers", {}))
+    if "teachers" not in module.restored:  # hashing reads every weight: once a run
+        module.restored["teachers"] = {
+            name: {
+                "name": module.teacher_spec.name,
+                "revision": module.teacher_spec.revision,
+                "fingerprint": fingerprint(cast(LanguageModel, teacher)),
+            }
+            for name, teacher in module.teachers.items()
+        }
+    return dict(module.restored["teachers"])
+
+
+def restore(module: Distillation, checkpoint: dict[str, Any]) -> None:
+    """Builds students that are missing; refuses a checkpoint of other students or teachers.
+
+    Raises:
+        UserError: the checkpoint is not of this project, its student has another shape, or `fit`
+            resumes against a teacher with other weights.
+    """
+    if KEY not in checkpoint:
+        raise UserError(
+            "The checkpoint was not written by lit_distill (no student description in it): "
+            "to start from other weights, give them as a Hugging Face folder to PretrainedStudent."
+        )
+    saved = checkpoint[KEY]
+    for name, state in saved["students"].items():
+        if name not in module.students:
+            module.students[name] = student_from_state(state)
+        else:
+            _check_shape(name, state, student_state(cast(LanguageModel, module.students[name])))
+    if module.tokenizer is None and saved["tokenizer"]:
+        module.tokenizer = tokenizer_from_files(saved["tokenizer"])
+    if module.teachers and module.trainer.training:
+        for name, now in _teachers(module).items():
+            then = saved["teachers"].get(name)
+            if then and then["fingerprint"] != now["fingerprint"]:
+                raise UserError(
+                    f"The checkpoint was trained against {then['name']} "
+                    f"({str(then['fingerprint'])[:12]}); {now['name']} now has other weights "
+                    f"({str(now['fingerprint'])[:12]}). Resume with the same teacher, or start a "
+                    "new run from the exported student with PretrainedStudent."
+                )
+    module.restored.setdefault("teachers", saved["teachers"])
+
+
+def _check_shape(name: str, then: dict[str, Any], now: dict[str, Any]) -> None:
+    ours, theirs = now["config"], then["config"]
+    ignored = {"_name_or_path", "transformers_version", "dtype"}
+    differing = sorted(
+        key
+        for key in (ours.keys() | theirs.keys()) - ignored
+        if ours.get(key) != theirs.get(key)
+    )
+    if differing:
+        shown = "; ".join(f"{k}: {theirs.get(k)!r} saved, {ours.get(k)!r} now" for k in differing[:4])
+        raise UserError(
+            f"The checkpoint's {name} is not the configured one ({shown}). Resume with the "
+            "configuration it was trained with, or start a new run."
+        )

@@ -1,0 +1,36 @@
+"""What a method hands to `Distillation`: sums, never means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+Weight = float | Callable[[float], float]
+"""A factor, or a function of training progress in [0, 1] that returns one."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """An unnormalised sum and the count it is divided by.
+
+    Only `Distillation` multiplies by weights, divides by counts (over ranks and the accumulation
+    window) and logs, so that a gradient cannot depend on how a batch was split.
+
+    Attributes:
+        sum: scalar, in at least float32, the sum of the term over this micro-batch's units.
+        per: the name of the count in `batch["counts"]`: tokens, masked, rows, sequences, ...
+        weight: factor of the mean in the total loss, or a schedule over training progress.
+        coupled: True where units interact (in-batch negatives): exempt from split invariance.
+    """
+
+    sum: Tensor
+    per: str
+    weight: Weight = 1.0
+    coupled: bool = False
+
+
+def weight_at(weight: Weight, progress: float) -> float:
+    """The factor at a training progress in [0, 1]."""
+    return float(weight(progress)) if callable(weight) else float(weight)

@@ -1,0 +1,79 @@
+"""DistilBERT: a triple loss over masked-LM pre-training (Sanh et al., 2019)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from lit_distill.batch import Batch, row_targets
+from lit_distill.distillation import Distillation, LogitTerm
+from lit_distill.losses import CrossEntropy, ForwardKL, LogitMSE, Term, Weight, cosine
+
+
+class TripleLoss(Distillation):
+    """Soft targets, masked-LM and cosine of the last hidden states, on the same masked input.
+
+        L = alpha_ce  T^2 KL(p_T || q_T)          mean over all real (or only masked) tokens
+          + alpha_mlm CE(q_1, target)             mean over masked tokens
+          + alpha_cos [1 - cos(h_student, h_teacher)]   mean over all real tokens
+          + alpha_mse ||z_student - z_teacher||^2       mean over the rows of the first term
+
+    Needs: a teacher with the student's vocabulary, and its hidden size where alpha_cos > 0.
+    Data: any masked objective (`MaskedTokens`).
+    Relations: alpha_mlm = alpha_cos = 0 is plain logit distillation; alpha_ce = alpha_cos = 0 is
+    `MaskedLM`.
+
+    Args:
+        temperature: T of the first term, > 0 (paper: 2).
+        alpha_ce: weight of the soft targets (authors' script: 5.0).
+        alpha_mlm: weight of the masked-LM term (2.0).
+        alpha_cos: weight of the cosine term (1.0).
+        alpha_mse: weight of the squared error of logits (0.0).
+        restrict_ce_to_mask: soft targets on masked tokens only: 6.7 times fewer rows to project
+            (authors' script: off).
+        base: see `Distillation`.
+
+    Source: https://arxiv.org/abs/1910.01108, section 3; authors' code: huggingface
+    transformers-research-projects@fccd0cd, distillation/distiller.py (their "CE" is a KL).
+    """
+
+    needs_teacher = True
+
+    def __init__(
+        self,
+        temperature: float = 2.0,
+        alpha_ce: Weight = 5.0,
+        alpha_mlm: Weight = 2.0,
+        alpha_cos: Weight = 1.0,
+        alpha_mse: Weight = 0.0,
+        restrict_ce_to_mask: bool = False,
+        **base: Any,
+    ) -> None:
+        super().__init__(**base)
+        self.soft = ForwardKL(temperature, t_squared=True)
+        self.alpha_ce, self.alpha_mlm = alpha_ce, alpha_mlm
+        self.alpha_cos, self.alpha_mse = alpha_cos, alpha_mse
+        self.restrict_ce_to_mask = restrict_ce_to_mask
+
+    def losses(self, batch: Batch) -> dict[str, Term]:
+        """The terms ce, mlm, cos and, where it has a weight, mse."""
+        student = self.student.encode(batch)
+        with torch.no_grad():
+            teacher = self.teacher.encode(batch)
+        rows, per = batch["tokens"], "tokens"
+        if self.restrict_ce_to_mask:
+            rows, per = batch["rows"], "masked"
+        logit_terms = {
+            "ce": LogitTerm(self.soft, per, self.alpha_ce),
+            "mlm": LogitTerm(CrossEntropy(), "masked", self.alpha_mlm),
+            "mse": LogitTerm(LogitMSE(), per, self.alpha_mse),
+        }
+        if self.alpha_mse == 0:
+            del logit_terms["mse"]
+        terms = self.logit_terms(logit_terms, rows, row_targets(batch, rows), student, teacher)
+        if self.alpha_cos != 0:
+            real = batch["tokens"]
+            distance = cosine(student.rows(real), teacher.rows(real))
+            terms["cos"] = Term(distance, "tokens", self.alpha_cos)
+        return terms

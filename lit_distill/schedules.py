@@ -1,0 +1,103 @@
+"""Learning-rate schedules and term-weight schedules, chosen by `class_path`.
+
+A learning-rate schedule is called with the optimizer and the number of updates of the whole run
+(unknown while a config is read) and returns a torch scheduler stepped once per update.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from transformers.optimization import (
+    get_constant_schedule_with_warmup,
+    get_cosine_schedule_with_warmup,
+    get_linear_schedule_with_warmup,
+)
+
+from lit_distill.errors import UserError
+
+
+@dataclass(frozen=True)
+class Schedule(ABC):
+    """A learning-rate schedule over a run.
+
+    Attributes:
+        warmup: share of all updates over which the rate rises linearly from 0, in [0, 1).
+    """
+
+    warmup: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warmup < 1:
+            raise UserError(f"schedule.warmup is {self.warmup}: it is a share of all updates, in [0, 1).")
+
+    @abstractmethod
+    def __call__(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:
+        """The scheduler for a run of `total_steps` updates."""
+
+
+@dataclass(frozen=True)
+class Linear(Schedule):
+    """Warm-up, then linear decay to 0 (BERT, DistilBERT)."""
+
+    def __call__(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:
+        """See `Schedule`."""
+        return get_linear_schedule_with_warmup(
+            optimizer, round(self.warmup * total_steps), total_steps
+        )
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Warm-up, then a half cosine to 0."""
+
+    def __call__(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:
+        """See `Schedule`."""
+        return get_cosine_schedule_with_warmup(
+            optimizer, round(self.warmup * total_steps), total_steps
+        )
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """Warm-up, then the optimizer's own rate."""
+
+    def __call__(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:
+        """See `Schedule`."""
+        return get_constant_schedule_with_warmup(optimizer, round(self.warmup * total_steps))
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A term weight that goes linearly from `start` to `end` between two points of the run.
+
+    Attributes:
+        start: weight before `begin`.
+        end: weight after `finish`.
+        begin: training progress in [0, 1] at which the ramp starts.
+        finish: training progress in [0, 1] at which it ends, not before `begin`.
+    """
+
+    start: float
+    end: float
+    begin: float = 0.0
+    finish: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.begin <= self.finish <= 1:
+            raise UserError(
+                f"Ramp from {self.begin} to {self.finish}: both are training progress in [0, 1], "
+                "and begin must not be after finish."
+            )
+
+    def __call__(self, progress: float) -> float:
+        """The weight at `progress` in [0, 1]."""
+        if progress >= self.finish:
+            return self.end
+        if progress <= self.begin:
+            return self.start
+        share = (progress - self.begin) / (self.finish - self.begin)
+        return self.start + share * (self.end - self.start)
