@@ -5,8 +5,8 @@ line, the English key first and then one cell per language, `base | gender | for
 
     rice: {hi: चावल | m, hi-Latn: chawal, bn: ভাত, bn-Latn: bhat, es: arroz | m, de: Reis | m}
 
-`en` is the key itself where it is left out; the romanised cells take their gender from the native
-one. Any further entry (`taste: [spicy]`) lists lexemes of the class of that name which go with this
+A cell that is left out is the key itself, with the gender of the Hindi cell (so do names), from
+which the romanised and the English cell always take theirs. Any further entry (`taste: [spicy]`) lists lexemes of the class of that name which go with this
 one. A template gives one line per language and per mix, in which a slot is written
 
     {dish}            the base form                     {dish.obl}      a named form
@@ -43,7 +43,7 @@ MIXES = {
 NAME, OTHER = "name", "other"
 """Token tags beside the languages: proper names; punctuation and digits."""
 
-GENDERS = {"hi": "mf", "hi-Latn": "mf", "es": "mf", "de": "mfn"}
+GENDERS = {"en": "mf", "hi": "mf", "hi-Latn": "mf", "es": "mf", "de": "mfn"}
 BRACKETS = {"<": "en", "[": "hi-Latn"}
 ENTITIES = {"name": "PERSON", "city": "PLACE", "festival": "EVENT"}
 """Lexeme classes whose members are named entities, and the entity type."""
@@ -76,11 +76,13 @@ ARTICLES = {
         "ins": ("acc", "in den/in die/ins"),
         "zum": ("dat", "zum/zur/zum"),
         "vom": ("dat", "vom/von der/vom"),
+        "am": ("dat", "am/an der/am"),
+        "deinen": ("acc", "deinen/deine/dein"),
     },
 }
 """Article words (or preposition and article) by language: the noun form they take, and by gender."""
 
-_LIKE_BASE = {"obl", "acc", "dat"}  # cases most nouns do not show; every other form must be given
+_LIKE_BASE = {"obl", "acc", "dat", "mass"}  # few nouns show these; every other form must be given
 _PART = re.compile(r"\{([^{}]+)\}|([<>\[\]])|([^{}<>\[\]]+)")
 _SLOT = re.compile(r"(?:(\w+) )?(\w+)(?:\.(\w+)|@(\w+)|\?(.+))?")
 
@@ -173,6 +175,7 @@ def load_book() -> Book:
 
 
 def _lexeme(class_name: str, key: str, entry: dict[str, Any]) -> Lexeme:
+    given = set(entry)
     forms: dict[str, dict[str, str]] = {}
     gender: dict[str, str] = {}
     for language in LANGUAGES:
@@ -185,7 +188,8 @@ def _lexeme(class_name: str, key: str, entry: dict[str, Any]) -> Lexeme:
             else:
                 gender[language] = name
     if "hi" in gender:
-        gender["hi-Latn"] = gender["hi"]
+        natural = {language: gender["hi"] for language in LANGUAGES if language not in given}
+        gender = {**natural, **gender, "en": gender["hi"], "hi-Latn": gender["hi"]}
     also = tuple(entry.pop("also", ()))
     sentiment = entry.pop("sentiment", None)
     links = {role: tuple(map(str, keys)) for role, keys in entry.items()}

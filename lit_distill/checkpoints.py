@@ -114,12 +114,12 @@ def _check_shape(name: str, then: dict[str, Any], now: dict[str, Any]) -> None:
     ours, theirs = now["config"], then["config"]
     ignored = {"_name_or_path", "transformers_version", "dtype"}
     differing = sorted(
-        key
-        for key in (ours.keys() | theirs.keys()) - ignored
-        if ours.get(key) != theirs.get(key)
+        key for key in (ours.keys() | theirs.keys()) - ignored if ours.get(key) != theirs.get(key)
     )
     if differing:
-        shown = "; ".join(f"{k}: {theirs.get(k)!r} saved, {ours.get(k)!r} now" for k in differing[:4])
+        shown = "; ".join(
+            f"{k}: {theirs.get(k)!r} saved, {ours.get(k)!r} now" for k in differing[:4]
+        )
         raise UserError(
             f"The checkpoint's {name} is not the configured one ({shown}). Resume with the "
             "configuration it was trained with, or start a new run."

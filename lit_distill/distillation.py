@@ -1,23 +1,23 @@
-"""What every distillation method shares: models, normalisation, logging, measurement, checkpoints."""
+"""What every method shares: models, normalisation, optimisation, logging, checkpoints."""
 
 from __future__ import annotations
 
+import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from lit_distill import checkpoints
-from lit_distill.batch import Batch, row_languages
+from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.losses import RowLoss, Term, Weight, linear_losses, weight_at
-from lit_distill.measurement import ScoreKeeper, Scores, mean_over_languages
+from lit_distill.losses import LogitTerm, Term, linear_losses
+from lit_distill.measurement import Measured
 from lit_distill.models import (
     CarvedStudent,
     Encoded,
@@ -27,37 +27,26 @@ from lit_distill.models import (
     check_models,
     load_tokenizer,
 )
-from lit_distill.schedules import Linear, Schedule
-
-ROWS_PER_TILE = 256  # validation projects this many rows at a time
-
-
-@dataclass(frozen=True)
-class LogitTerm:
-    """A term computed from logits, in one pass with all others on the same rows; see `Term`."""
-
-    loss: RowLoss
-    per: str
-    weight: Weight = 1.0
+from lit_distill.schedules import Linear, Schedule, parameter_groups
+from lit_distill.window import Window
 
 
-class Distillation(LightningModule):
+class Distillation(Measured, ABC):
     """Trains students against frozen teachers; a method says only what its `losses` are.
 
     Override points: `configure_model`, `prepare`, `losses`, `on_validated`.
 
     Args:
-        student: what to train and how it starts.
+        student: what to train and how it starts; None carves every other layer of the teacher.
         teacher: whom to learn from; None where a method needs none.
-        tokenizer: name or folder of the tokenizer; the command line fills it in from `--tokenizer`.
-        optimizer: called with the parameter groups (biases and norms without weight decay).
+        tokenizer: its name or folder; the command line fills it in from `--tokenizer`.
+        optimizer: called with the groups of `parameter_groups`.
         schedule: learning rate over the run, stepped once per update.
 
     Attributes:
         students: trained, checkpointed, exported; the usual single one is `student`.
         teachers: frozen, in eval mode, in no optimizer and in no checkpoint.
         auxiliary: projections, critics, heads: trained and checkpointed, never exported.
-        measurements: scores by student and language, after each validation.
         config_text: the configuration that made this run, as YAML; set by the command line.
     """
 
@@ -74,35 +63,28 @@ class Distillation(LightningModule):
         super().__init__()
         if self.needs_teacher and teacher is None:
             raise UserError(
-                f"{type(self).__name__} learns from a teacher and none is given: "
-                "set model.init_args.teacher.name to a model name or folder."
+                f"{type(self).__name__} learns from a teacher and none is given: set "
+                "model.init_args.teacher.name to a model name or folder."
             )
         self.student_spec, self.teacher_spec = student or CarvedStudent(), teacher
         self.tokenizer_name = tokenizer
         self.optimizer, self.schedule = optimizer, schedule
-        self.students, self.teachers, self.auxiliary = (nn.ModuleDict() for _ in range(3))
-        self.measurements: dict[str, dict[str, Scores]] = {}
+        self.auxiliary = nn.ModuleDict()
         self.config_text = ""
         self.restored: dict[str, Any] = {}
         self.tokenizer: PreTrainedTokenizerBase | None = None
-        self._window: list[Batch] = []
-        self._totals: Mapping[str, float | Tensor] = {}
-        self._means: dict[str, Tensor] = {}
-        self._keepers: dict[str, ScoreKeeper] = {}
+        self._window: Window
         checkpoints.leave_out_teachers(self)
 
     # -- what a method overrides ----------------------------------------------------------------
 
+    @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Term]:
         """The method: its named terms on one micro-batch, as sums."""
-        raise TypeError(f"{type(self).__name__} defines no losses")
 
     def prepare(self, window: list[Batch]) -> list[Batch]:
         """Changes the micro-batches of one accumulation window before its first (sampling)."""
         return window
-
-    def on_validated(self, measurements: dict[str, dict[str, Scores]]) -> None:
-        """Called after each validation with what was measured."""
 
     # -- models ---------------------------------------------------------------------------------
 
@@ -118,8 +100,7 @@ class Distillation(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Finds the tokenizer: the data module's, else by name."""
-        data = getattr(self.trainer, "datamodule", None)
-        self.tokenizer = getattr(data, "tokenizer", None)
+        self.tokenizer = getattr(self.data, "tokenizer", None)
         if self.tokenizer is None and self.tokenizer_name:
             self.tokenizer = load_tokenizer(self.tokenizer_name)
 
@@ -136,8 +117,7 @@ class Distillation(LightningModule):
             # `validate` and `test` restore the student from the checkpoint: no teacher is needed.
             rank_zero_info(f"{error} Agreement is left out; the student comes from the checkpoint.")
             return
-        data = getattr(self.trainer, "datamodule", None)
-        check_models(student, teacher, self.teacher_spec, self.tokenizer, data)
+        check_models(student, teacher, self.teacher_spec, self.tokenizer, self.data)
         self.students["student"] = student
         if teacher is not None:
             self.teachers["teacher"] = teacher
@@ -151,6 +131,8 @@ class Distillation(LightningModule):
     def on_fit_start(self) -> None:
         """Turns dropout on: models arrive in eval mode and the Trainer keeps it."""
         self.train()
+        if self.teachers:  # which are meant to stay there
+            warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
 
     def configure_optimizers(self) -> Any:
         """One optimizer over all that trains; no weight decay on biases and norms."""
@@ -158,23 +140,14 @@ class Distillation(LightningModule):
         if total == float("inf"):
             raise UserError("The run has no end: set trainer.max_steps or trainer.max_epochs.")
         self._total_steps = int(total)
-        trained = [p for p in self.parameters() if p.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in trained if p.ndim > 1]},
-            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimizer = self.optimizer([group for group in groups if group["params"]])
+        optimizer = self.optimizer(parameter_groups(self))
         scheduler = self.schedule(optimizer, self._total_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
 
     # -- training -------------------------------------------------------------------------------
-
-    def share(self, per: str, weight: Weight) -> float | Tensor:
-        """weight / N: what a sum is multiplied with, N over all ranks and the whole window."""
-        progress = min(self.global_step / self._total_steps, 1.0)
-        total = self._totals[per]
-        total = total.clamp(min=1) if isinstance(total, Tensor) else max(total, 1)
-        return weight_at(weight, progress) / total
 
     def logit_terms(
         self,
@@ -190,111 +163,59 @@ class Distillation(LightningModule):
             terms: by name.
             rows: flat positions (N,).
             targets: token ids (N,), `IGNORED` where a row has none; None if no term needs them.
-            student: the student's states; gradients flow into them and into the student's head.
-            teacher: the teacher's states, if a term needs them.
+            student: its states; gradients flow into them and into its head.
+            teacher: its states, if a term needs them.
         """
+        losses = [term.loss for term in terms.values()]
         shares = None
         if torch.is_grad_enabled():
-            shares = [self.share(term.per, term.weight) for term in terms.values()]
-        losses = [term.loss for term in terms.values()]
-        heads = None
+            shares = [self._window.share(term.per, term.weight) for term in terms.values()]
+        head = None
         if teacher is not None:
             with torch.no_grad():
-                heads = self.teacher.with_head(lambda head: head, teacher.rows(rows))
+                head = self.teacher.with_head(lambda whole: whole, teacher.rows(rows))
         sums = self.student.with_head(
-            lambda head: linear_losses(losses, head, heads, targets, shares), student.rows(rows)
+            lambda whole: linear_losses(losses, whole, head, targets, shares), student.rows(rows)
         )
         pairs = zip(terms.items(), sums, strict=True)
         return {name: Term(total, term.per, term.weight) for (name, term), total in pairs}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Weighs and normalises the method's terms on one micro-batch."""
-        micro = batch_idx % self.trainer.accumulate_grad_batches
+        accumulate = self.trainer.accumulate_grad_batches
+        micro = batch_idx % accumulate
         if micro == 0:
-            self._open_window(batch)
-        terms = self.losses(self._window[micro])
-        weighted = {name: t.sum * self.share(t.per, t.weight) for name, t in terms.items()}
-        loss = torch.stack(list(weighted.values())).sum()
-        self._log_terms(terms, loss, last=micro + 1 == self.trainer.accumulate_grad_batches)
+            self._open_window(batch.get("window", [batch]))
+        terms = self.losses(self._window.batches[micro])
+        loss = self._window.total_loss(terms)
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+            self._window.note(terms, loss)
+            if micro + 1 == accumulate:
+                self._log_means()
         # N is global: undo the division by the accumulation and the averaging of gradients.
-        return loss * (self.trainer.accumulate_grad_batches * self.trainer.world_size)
+        return loss * (accumulate * self.trainer.world_size)
 
-    def _open_window(self, batch: Batch) -> None:
-        window = batch.get("window", [batch])
+    def _open_window(self, batches: list[Batch]) -> None:
         expected = self.trainer.accumulate_grad_batches
-        if len(window) != expected:
+        if len(batches) != expected:
             raise UserError(
                 f"trainer.accumulate_grad_batches is {expected} and the loader's window holds "
-                f"{len(window)} batches: use a data module of `data_modules`."
+                f"{len(batches)} batches: use a data module of `data_modules`."
             )
-        self._window, self._means = self.prepare(window), {}
-        names = sorted(self._window[0]["counts"])
-        sums = [sum(part["counts"][name] for part in self._window) for name in names]
-        if self.trainer.world_size == 1:
-            self._totals = dict(zip(names, sums, strict=True))
-        else:
-            counts = torch.tensor(sums, dtype=torch.float64, device=self.device)
-            totals = self.trainer.strategy.reduce(counts, reduce_op="sum")
-            self._totals = dict(zip(names, cast(Tensor, totals).unbind(), strict=True))
+        progress = min(self.global_step / self._total_steps, 1.0)
+        reduce = self._reduce if self.trainer.world_size > 1 else None
+        self._window = Window.of(self.prepare(batches), progress, reduce, self.device)
 
-    def _log_terms(self, terms: dict[str, Term], loss: Tensor, last: bool) -> None:
-        """Adds up `train/<term>` (unweighted means) and logs them every n updates."""
-        if (self.global_step + 1) % self.trainer.log_every_n_steps:
-            return
-        parts = {name: t.sum.detach() * self.share(t.per, 1.0) for name, t in terms.items()}
-        for name, part in {**parts, "loss": loss.detach()}.items():
-            self._means[name] = self._means[name] + part if name in self._means else part
-        if last:
-            values = torch.stack([value.float() for value in self._means.values()])
-            if self.trainer.world_size > 1:
-                values = cast(Tensor, self.trainer.strategy.reduce(values, reduce_op="sum"))
-            named = zip(self._means, values.unbind(), strict=True)
-            self.log_dict({f"train/{name}": value for name, value in named}, prog_bar=True)
+    def _reduce(self, values: Tensor) -> Tensor:
+        return cast(Tensor, self.trainer.strategy.reduce(values, reduce_op="sum"))
 
-    # -- measurement ----------------------------------------------------------------------------
-
-    def on_validation_epoch_start(self) -> None:
-        """Starts a fresh measurement for every student."""
-        count = len(self._languages())
-        self._keepers = {
-            name: ScoreKeeper(count, bool(self.teachers)).to(self.device) for name in self.students
-        }
-
-    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Measures every student on the selected rows of one batch."""
-        teacher = self.teacher if self.teachers else None
-        rows, languages = batch["rows"], row_languages(batch)
-        taught = teacher.encode(batch).rows(rows) if teacher else None
-        for name, keeper in self._keepers.items():
-            student = cast(LanguageModel, self.students[name])
-            states = student.encode(batch).rows(rows)
-            for start in range(0, len(rows), ROWS_PER_TILE):
-                tile = slice(start, start + ROWS_PER_TILE)
-                keeper.update(
-                    student.project(states[tile]),
-                    teacher.project(taught[tile]) if teacher and taught is not None else None,
-                    batch["targets"][tile],
-                    languages[tile],
-                )
-
-    def on_validation_epoch_end(self) -> None:
-        """Publishes the scores; logs `val/loss`, the unweighted mean over languages."""
-        names = self._languages()
-        self.measurements = {key: k.scores(names) for key, k in self._keepers.items()}
-        stage = "test" if self.trainer.testing else "val"
-        for name, scores in self.measurements.items():
-            loss = mean_over_languages(scores, "loss")
-            prefix = stage if len(self.measurements) == 1 else f"{stage}/{name}"
-            if loss is not None:
-                self.log(f"{prefix}/loss", loss, prog_bar=True, rank_zero_only=True)
-        self.on_validated(self.measurements)
-
-    on_test_epoch_start = on_validation_epoch_start
-    test_step = validation_step
-    on_test_epoch_end = on_validation_epoch_end
-
-    def _languages(self) -> list[str]:
-        return list(cast(Any, self.trainer).datamodule.languages)
+    def _log_means(self) -> None:
+        """Logs `train/<term>` and `train/loss` of the window, in one call."""
+        values = torch.stack([value.float() for value in self._window.means.values()])
+        if self.trainer.world_size > 1:
+            values = self._reduce(values)
+        named = zip(self._window.means, values.unbind(), strict=True)
+        self.log_dict({f"train/{name}": value for name, value in named}, prog_bar=True)
 
     # -- checkpoints ----------------------------------------------------------------------------
 

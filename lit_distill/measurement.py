@@ -1,4 +1,4 @@
-"""The one measurement of a masked or causal language model, the same for every method.
+"""The one measurement of a language model, the same for every method.
 
 On the selected rows of the validation batches, per language: cross-entropy and accuracy of the
 student, and where there is a teacher its cross-entropy, KL(teacher || student) at temperature 1 and
@@ -8,12 +8,19 @@ the share of rows on which both put the same token first.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
 from torchmetrics import Metric
+
+from lit_distill.batch import Batch, row_languages
+from lit_distill.models import LanguageModel
+
+ROWS_PER_TILE = 256  # logits of this many rows are held at a time
 
 
 @dataclass(frozen=True)
@@ -93,10 +100,92 @@ class ScoreKeeper(Metric):
             rows = row[0]
             if rows:
                 means = [value / rows for value in row[1:]]
-                result[name] = Scores(
-                    int(rows), *(means if self.with_teacher else means[:2])
-                )
+                result[name] = Scores(int(rows), *(means if self.with_teacher else means[:2]))
         return result
+
+
+def score_batch(
+    keepers: Mapping[str, ScoreKeeper],
+    students: Mapping[str, LanguageModel],
+    teacher: LanguageModel | None,
+    batch: Batch,
+) -> None:
+    """Adds the selected rows of one batch to every student's keeper; one forward per model."""
+    rows, languages = batch["rows"], row_languages(batch)
+    taught = teacher.encode(batch).rows(rows) if teacher else None
+    for name, keeper in keepers.items():
+        states = students[name].encode(batch).rows(rows)
+        for start in range(0, len(rows), ROWS_PER_TILE):
+            tile = slice(start, start + ROWS_PER_TILE)
+            keeper.update(
+                students[name].project(states[tile]),
+                teacher.project(taught[tile]) if teacher and taught is not None else None,
+                batch["targets"][tile],
+                languages[tile],
+            )
+
+
+class Measured(LightningModule):
+    """The part of a method that validates and tests its students, whatever they are trained on.
+
+    Attributes:
+        students: trained models by name.
+        teachers: frozen models by name; the one named "teacher" is compared with.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.students, self.teachers = nn.ModuleDict(), nn.ModuleDict()
+        self._keepers: dict[str, ScoreKeeper] = {}
+        self._scores: dict[str, dict[str, Scores]] | None = None
+
+    @property
+    def measurements(self) -> dict[str, dict[str, Scores]]:
+        """Scores by student and language of the validation that has just been run.
+
+        Computed when first asked for, because callbacks are told of a validation's end before the
+        module is; every rank must ask, for the sums are added over ranks.
+        """
+        if self._scores is None:
+            names = self.data.languages if self._keepers else []
+            self._scores = {key: keeper.scores(names) for key, keeper in self._keepers.items()}
+        return self._scores
+
+    @property
+    def data(self) -> Any:
+        """The data module, which names the languages; None if loaders were given bare."""
+        return getattr(self.trainer, "datamodule", None)
+
+    def on_validated(self, measurements: dict[str, dict[str, Scores]]) -> None:
+        """Called after each validation with what was measured; for methods that adapt."""
+
+    def on_validation_epoch_start(self) -> None:
+        """Starts a fresh measurement for every student."""
+        count = len(self.data.languages)
+        self._keepers = {
+            name: ScoreKeeper(count, bool(self.teachers)).to(self.device) for name in self.students
+        }
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Measures every student on the selected rows of one batch."""
+        students = {name: cast(LanguageModel, model) for name, model in self.students.items()}
+        teacher = cast(LanguageModel, self.teachers["teacher"]) if self.teachers else None
+        score_batch(self._keepers, students, teacher, batch)
+        self._scores = None
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs `val/loss`, the unweighted mean over languages."""
+        stage = "test" if self.trainer.testing else "val"
+        for name, scores in self.measurements.items():
+            loss = mean_over_languages(scores, "loss")
+            prefix = stage if len(self.measurements) == 1 else f"{stage}/{name}"
+            if loss is not None:
+                self.log(f"{prefix}/loss", loss, prog_bar=True, rank_zero_only=True)
+        self.on_validated(self.measurements)
+
+    on_test_epoch_start = on_validation_epoch_start
+    test_step = validation_step
+    on_test_epoch_end = on_validation_epoch_end
 
 
 def _log_softmax(logits: Tensor) -> Tensor:

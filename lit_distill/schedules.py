@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from transformers.optimization import (
@@ -18,6 +20,19 @@ from transformers.optimization import (
 )
 
 from lit_distill.errors import UserError
+
+
+def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
+    """All that trains, in one group with the optimizer's weight decay and one without.
+
+    Biases and norms (at most one dimension) do not decay. Frozen teachers are in neither.
+    """
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trained if p.ndim > 1]},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
 
 
 @dataclass(frozen=True)
@@ -32,7 +47,9 @@ class Schedule(ABC):
 
     def __post_init__(self) -> None:
         if not 0 <= self.warmup < 1:
-            raise UserError(f"schedule.warmup is {self.warmup}: it is a share of all updates, in [0, 1).")
+            raise UserError(
+                f"schedule.warmup is {self.warmup}: it is a share of all updates, in [0, 1)."
+            )
 
     @abstractmethod
     def __call__(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from lit_distill.losses.row_loss import RowLoss
+
 Weight = float | Callable[[float], float]
 """A factor, or a function of training progress in [0, 1] that returns one."""
 
@@ -29,6 +31,21 @@ class Term:
     per: str
     weight: Weight = 1.0
     coupled: bool = False
+
+
+@dataclass(frozen=True)
+class LogitTerm:
+    """A term still to be computed from logits, in one pass with all others on the same rows.
+
+    Attributes:
+        loss: the loss of one row.
+        per: see `Term`.
+        weight: see `Term`.
+    """
+
+    loss: RowLoss
+    per: str
+    weight: Weight = 1.0
 
 
 def weight_at(weight: Weight, progress: float) -> float:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lit_distill.batch import Batch
-from lit_distill.distillation import Distillation, LogitTerm
-from lit_distill.losses import CrossEntropy, Term
+from lit_distill.distillation import Distillation
+from lit_distill.losses import CrossEntropy, LogitTerm, Term
 
 
 class MaskedLM(Distillation):

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from lit_distill.batch import Batch, row_targets
-from lit_distill.distillation import Distillation, LogitTerm
-from lit_distill.losses import CrossEntropy, ForwardKL, LogitMSE, Term, Weight, cosine
+from lit_distill.distillation import Distillation
+from lit_distill.losses import CrossEntropy, ForwardKL, LogitMSE, LogitTerm, Term, Weight, cosine
 
 
 class TripleLoss(Distillation):

@@ -1,0 +1,1 @@
+"""Commands that are no Trainer loop: one typed function each."""

@@ -1,0 +1,77 @@
+"""From window numbers to a padded `Batch`, without touching rows one by one.
+
+B windows of M tokens in all are gathered as one flat array, masked there, and scattered once into
+the (B, T) matrix. T is the longest row, rounded to nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data_modules.masking import Texts
+from data_modules.objectives import Selector
+from lit_distill.batch import Batch
+
+
+class Corpus(Protocol):
+    """What collation reads of a token store.
+
+    Attributes:
+        lengths: (W,) tokens of every window.
+        language: (W,) language number of every window.
+    """
+
+    lengths: NDArray[Any]
+    language: NDArray[Any]
+
+    def gather(self, windows: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Token ids (M,) of these windows, one after the other."""
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Makes batches.
+
+    Args:
+        corpus: where windows come from.
+        select: the bound objective.
+        pad_id: token at padded positions, on the right.
+    """
+
+    corpus: Corpus
+    select: Selector
+    pad_id: int
+
+    def __call__(self, windows: NDArray[np.int64], passes: NDArray[np.int64]) -> Batch:
+        """The batch of these windows (B,), each in its pass (B,) over the corpus."""
+        lengths = self.corpus.lengths[windows].astype(np.int64)
+        count, width = len(lengths), int(lengths.max())
+        row = np.repeat(np.arange(count), lengths)
+        column = np.arange(len(row)) - (np.cumsum(lengths) - lengths)[row]
+        ids = self.corpus.gather(windows)
+        selection = self.select(Texts(ids, lengths, row, column, windows, passes))
+        tokens = row * width + column
+        padded = np.full(count * width, self.pad_id, dtype=np.int64)
+        padded[tokens] = selection.ids
+        mask = np.zeros(count * width, dtype=np.int64)
+        mask[tokens] = 1
+        return Batch(
+            input_ids=torch.from_numpy(padded.reshape(count, width)),
+            attention_mask=torch.from_numpy(mask.reshape(count, width)),
+            language=torch.from_numpy(self.corpus.language[windows].astype(np.int64)),
+            sample_id=torch.from_numpy(windows.astype(np.int64)),
+            tokens=torch.from_numpy(tokens),
+            rows=torch.from_numpy(tokens[selection.rows]),
+            targets=torch.from_numpy(selection.targets),
+            counts={
+                "tokens": len(tokens),
+                "sequences": count,
+                "rows": len(selection.rows),
+                "masked": selection.masked,
+            },
+        )

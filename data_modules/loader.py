@@ -1,0 +1,246 @@
+"""Feeds planned batches to the Trainer, resumable at every update, the same for any split.
+
+A accumulation steps, W ranks (world size), u the number of the update since the run began. Update u
+uses the global batches u*A*W ... (u+1)*A*W - 1 of the plan; rank r gets number u*A*W + m*W + r as
+its micro-batch m. So an update is made of the same batches for every split with the same A*W.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from data_modules.collation import Collator
+from data_modules.plan import EvaluationPlan, Plan
+from lit_distill.batch import Batch
+from lit_distill.errors import UserError
+
+Ints = NDArray[np.int64]
+Request = tuple[Ints, Ints]  # window numbers, pass numbers
+PREFETCHED_BATCHES = 8  # per worker: a pool is made in about the time of a few batches
+
+
+@dataclass(frozen=True)
+class _Collated(Dataset[Batch]):
+    """What workers hold: requests in, batches out. The plan stays in the main process."""
+
+    collate: Collator
+
+    def __getitem__(self, request: Request) -> Batch:
+        return self.collate(*request)
+
+
+@dataclass(frozen=True)
+class _TrainingRequests:
+    """One rank's endless stream of requests from update `first` on."""
+
+    plan: Plan
+    first: int
+    accumulation: int
+    rank: int
+    world_size: int
+
+    def __iter__(self) -> Iterator[Request]:
+        for update in count(self.first):
+            for micro in range(self.accumulation):
+                step = update * self.accumulation + micro
+                yield self.plan.batch(step * self.world_size + self.rank)
+
+
+class WindowLoader:
+    """Training batches: a sized iterable whose position is saved and restored exactly.
+
+    It is no `DataLoader`, so that Lightning puts no sampler of its own into it. An epoch is a fixed
+    number of updates; each `iter` goes on where the last one stopped, with an epoch of full length.
+    Workers keep prefetching over the epoch's edge, and what they prefetched is not counted: only
+    batches that were handed out are. With accumulation, the first micro-batch of an update carries
+    all of them under `window`.
+
+    Lightning restores loaders only in unfinished epochs: a data module has to keep `state_dict` in
+    its own state too and to call `load_state_dict` on the loader it makes, so that a checkpoint
+    taken at the end of an epoch goes on as well.
+
+    Args:
+        plan: the order of all batches, the same on every rank.
+        collate: makes a batch; it must do the same in every process.
+        updates_per_epoch: optimizer updates in an epoch.
+        accumulation: micro-batches per update and rank (`trainer.accumulate_grad_batches`).
+        rank: of this process.
+        world_size: processes that train on different batches.
+        num_workers: processes that collate; 0 collates in this one. The batches are the same.
+        identity: further plain values that a resumed run must share (fingerprints, settings).
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        collate: Collator,
+        updates_per_epoch: int,
+        accumulation: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
+        num_workers: int = 0,
+        identity: Mapping[str, int | float | str] | None = None,
+    ) -> None:
+        for name, value in (
+            ("updates_per_epoch", updates_per_epoch),
+            ("accumulation", accumulation),
+        ):
+            if value < 1:
+                raise UserError(f"{name} must be at least 1, found {value}.")
+        if not 0 <= rank < world_size:
+            raise UserError(f"rank {rank} does not exist among {world_size} processes.")
+        self._plan, self._collate = plan, collate
+        self._updates_per_epoch, self._accumulation = updates_per_epoch, accumulation
+        self._rank, self._world_size = rank, world_size
+        self._num_workers = num_workers
+        self._identity: dict[str, int | float | str] = {
+            "updates_per_epoch": updates_per_epoch,
+            "accumulation": accumulation,
+            "world_size": world_size,
+            **plan.identity(),
+            **(identity or {}),
+        }
+        self._update = self._in_epoch = self._micro = 0
+        self._resumed = False
+        # Under this name Lightning finds the workers and ends them when the run ends.
+        self._iterator: Iterator[Batch] | None = None
+
+    def __len__(self) -> int:
+        """Micro-batches of this rank in an epoch."""
+        return self._updates_per_epoch * self._accumulation
+
+    def __iter__(self) -> Iterator[Batch]:
+        # Nothing happens before the first `next`: Lightning asks for iterators it never uses.
+        if not self._resumed:
+            self._in_epoch = 0
+        if self._micro:  # the last epoch was cut short inside a window: that update is over
+            self._update, self._micro, self._iterator = self._update + 1, 0, None
+        self._resumed = False
+        for _ in range(self._in_epoch, self._updates_per_epoch):
+            if self._iterator is None:
+                self._iterator = self._stream()
+            window = [next(self._iterator) for _ in range(self._accumulation)]
+            batches = list(window)
+            if self._accumulation > 1:
+                batches[0] = Batch(**window[0], window=window)
+            for batch in batches:
+                self._advance()  # before the yield: after the epoch's last one nothing runs
+                yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the run is, and what its order depends on; plain values, equal on all ranks."""
+        pool, start = self._plan.locate(self._update * self._accumulation * self._world_size)
+        return {
+            "update": self._update,
+            "update_in_epoch": self._in_epoch,
+            "micro": self._micro,
+            "pool": pool,
+            "pool_start": start,
+            "identity": dict(self._identity),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a saved position.
+
+        Raises:
+            UserError: the order would be another than in the saved run, or the checkpoint was
+                written inside an accumulation window, whose gradients are lost.
+        """
+        self._check_identity(state["identity"])
+        if state["micro"]:
+            raise UserError(
+                f"The checkpoint was written after {state['micro']} of {self._accumulation} "
+                "micro-batches of an update, whose gradients it does not hold: resume from one "
+                "that was written between updates."
+            )
+        self._update, self._in_epoch, self._micro = state["update"], state["update_in_epoch"], 0
+        self._plan.jump(state["pool"], state["pool_start"])
+        self._resumed, self._iterator = True, None
+
+    def _check_identity(self, saved: Mapping[str, Any]) -> None:
+        changed = [
+            f"{name} was {_short(saved.get(name))} and is now {_short(self._identity.get(name))}"
+            for name in {**saved, **self._identity}
+            if saved.get(name) != self._identity.get(name)
+        ]
+        if changed:
+            raise UserError(
+                f"The run cannot be resumed on another order of batches: {'; '.join(changed)}. "
+                "Restore what was changed, or start a new run from the saved student."
+            )
+
+    def _advance(self) -> None:
+        self._micro += 1
+        if self._micro == self._accumulation:
+            self._micro, self._update = 0, self._update + 1
+            self._in_epoch = (self._in_epoch + 1) % self._updates_per_epoch
+
+    def _stream(self) -> Iterator[Batch]:
+        requests = _TrainingRequests(
+            self._plan, self._update, self._accumulation, self._rank, self._world_size
+        )
+        return _loaded(self._collate, requests, self._num_workers)
+
+
+class EvaluationLoader:
+    """Validation or test batches: every window once over all ranks, always the same masks.
+
+    Args:
+        plan: the fixed batches; made for a multiple of `world_size`.
+        collate: makes a batch.
+        rank: of this process; it gets batches rank, rank + world_size, ...
+        world_size: processes that share the work.
+        num_workers: processes that collate.
+    """
+
+    def __init__(
+        self,
+        plan: EvaluationPlan,
+        collate: Collator,
+        rank: int = 0,
+        world_size: int = 1,
+        num_workers: int = 0,
+    ) -> None:
+        self._collate, self._num_workers = collate, num_workers
+        self._requests = [
+            (windows, np.zeros_like(windows)) for windows in plan.batches[rank::world_size]
+        ]
+
+    def __len__(self) -> int:
+        """Batches of this rank."""
+        return len(self._requests)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return _loaded(self._collate, self._requests, self._num_workers)
+
+
+def _loaded(collate: Collator, requests: Any, num_workers: int) -> Iterator[Batch]:
+    """Collates requests in their order, ahead of time where there are workers."""
+    loader = DataLoader(
+        _Collated(collate),
+        batch_size=None,
+        sampler=requests,
+        num_workers=num_workers,
+        collate_fn=_unchanged,
+        pin_memory=torch.cuda.is_available(),
+        prefetch_factor=PREFETCHED_BATCHES if num_workers else None,
+        generator=torch.Generator(),  # else every iterator draws from the run's random numbers
+    )
+    return iter(loader)
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,157 @@
+"""What is predicted: masked tokens, the next token, or nothing (plain text).
+
+An objective is a small setting chosen by `class_path`; bound to a tokenizer, a mixture and a seed
+it becomes a function from texts to targets (`Selector`). M tokens, N targets, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_modules.masking import Masker, Selection, Texts
+from data_modules.word_starts import word_starts
+from lit_distill.errors import UserError
+
+Selector = Callable[[Texts], Selection]
+VALIDATION_SEED = 20260101
+"""Seed of validation masks: no run's seed, so that all runs are measured on the same masks."""
+
+
+class Objective(ABC):
+    """Decides which positions have targets, and what the model reads there."""
+
+    @abstractmethod
+    def bind(self, tokenizer: Any, counts: NDArray[np.float64], seed: int) -> Selector:
+        """The objective for one tokenizer, mixture and seed.
+
+        Args:
+            tokenizer: a fast tokenizer.
+            counts: (V,) how often each token occurs in the sampled mixture.
+            seed: of the draws.
+
+        Raises:
+            UserError: the tokenizer lacks what the objective needs.
+        """
+
+    @abstractmethod
+    def validation(self, tokenizer: Any) -> Objective:
+        """How a model is measured: the same for every setting of the training objective."""
+
+
+@dataclass(frozen=True)
+class MaskedTokens(Objective):
+    """Masked language modelling with an exact number of targets, never special tokens.
+
+    Masks are a function of (seed, pass, window, position): each pass over a text draws new ones,
+    the same for any batch composition, number of workers or ranks (`scope: batch` excepted, which
+    by its nature depends on the batch).
+
+    Args:
+        probability: share of targets; ceil(probability * length) per text, or all maskable tokens
+            where there are fewer. As in DistilBERT, the length counts special tokens.
+        mask_share: share of the targets that the model reads as the mask token.
+        random_share: share read as a random token, uniform over the whole vocabulary as published
+            (special tokens included). The rest is read as it is.
+        smoothing: targets are drawn with weights max(count, 1) ** -smoothing, counts of the sampled
+            mixture: rare tokens are masked more often. 0 is uniform; DistilBERT uses 0.7.
+        scope: `sample` is the exact count in every text; `batch` is DistilBERT's rule, the exact
+            count over the whole batch, drawn across texts.
+        whole_word: all pieces of a word are masked together, words in drawn order, each that still
+            fits into the exact count; the first one always, even where it alone is longer. With
+            smoothing a word weighs what its pieces weigh on average.
+
+    Source: Devlin et al., 2019, section 3.1; Sanh et al., 2019, and its code (distiller.py,
+    transformers-research-projects@fccd0cd); smoothing after Conneau and Lample, 2019.
+    """
+
+    probability: float = 0.15
+    mask_share: float = 0.8
+    random_share: float = 0.1
+    smoothing: float = 0.0
+    scope: Literal["sample", "batch"] = "sample"
+    whole_word: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses shares that are none."""
+        if not 0 < self.probability <= 1:
+            raise UserError(f"objective.probability must be in (0, 1], found {self.probability}.")
+        shares = (self.mask_share, self.random_share, 1 - self.mask_share - self.random_share)
+        if min(shares) < -1e-9:
+            raise UserError(
+                "objective.mask_share and random_share must be at least 0 and at most 1 together, "
+                f"found {self.mask_share} and {self.random_share}."
+            )
+        if not 0 <= self.smoothing < float("inf"):
+            raise UserError(f"objective.smoothing must be at least 0, found {self.smoothing}.")
+
+    def bind(self, tokenizer: Any, counts: NDArray[np.float64], seed: int) -> Masker:
+        """See `Objective.bind`."""
+        if tokenizer.mask_token_id is None:
+            raise UserError(
+                "MaskedTokens needs a tokenizer with a mask token and this one has none: use the "
+                "objective NextToken, or a tokenizer of a masked model."
+            )
+        size = max(tokenizer.get_vocab().values()) + 1
+        maskable = np.ones(size, dtype=bool)
+        maskable[tokenizer.all_special_ids] = False
+        slowness = None
+        if self.smoothing:
+            slowness = np.ones(size)
+            slowness[: len(counts)] = np.maximum(counts[:size], 1.0) ** self.smoothing
+        return Masker(
+            probability=self.probability,
+            mask_share=self.mask_share,
+            random_share=self.random_share,
+            per_text=self.scope == "sample",
+            mask_id=tokenizer.mask_token_id,
+            maskable=maskable,
+            slowness=slowness,
+            starts=word_starts(tokenizer) if self.whole_word else None,
+            seed=seed,
+        )
+
+    def validation(self, tokenizer: Any) -> Objective:
+        """Always the defaults: runs that train with other masks stay comparable."""
+        return MaskedTokens()
+
+
+@dataclass(frozen=True)
+class NextToken(Objective):
+    """Causal language modelling: every token predicts the next one of its own text."""
+
+    def bind(self, tokenizer: Any, counts: NDArray[np.float64], seed: int) -> Selector:
+        """See `Objective.bind`."""
+        return _next_tokens
+
+    def validation(self, tokenizer: Any) -> Objective:
+        """The same."""
+        return self
+
+
+@dataclass(frozen=True)
+class Plain(Objective):
+    """Text as it is, without targets: for losses on hidden states and attention relations."""
+
+    def bind(self, tokenizer: Any, counts: NDArray[np.float64], seed: int) -> Selector:
+        """See `Objective.bind`."""
+        return _nothing
+
+    def validation(self, tokenizer: Any) -> Objective:
+        """The language model is measured all the same, by the tokenizer's kind."""
+        return NextToken() if tokenizer.mask_token_id is None else MaskedTokens()
+
+
+def _next_tokens(texts: Texts) -> Selection:
+    rows = np.flatnonzero(texts.column[1:])  # the next token is not the first of another text
+    return Selection(texts.ids, rows, texts.ids[rows + 1].astype(np.int64), masked=0)
+
+
+def _nothing(texts: Texts) -> Selection:
+    nothing = np.empty(0, dtype=np.int64)
+    return Selection(texts.ids, nothing, nothing, masked=0)

@@ -1,0 +1,206 @@
+"""Losses of single rows of logits: what every one of them offers, and those that are no divergence.
+
+Shapes: N rows, V vocabulary, R rows of one block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from lit_distill.batch import IGNORED
+
+Scale = float | Tensor
+"""A number, or a tensor of one element (which costs no host synchronisation on a GPU)."""
+
+
+class RowLoss(Protocol):
+    """A loss with one value per row of logits; a frozen dataclass of its hyper-parameters.
+
+    Attributes:
+        needs_teacher: whether it compares with teacher logits.
+        needs_targets: whether it reads targets; it is then zero, with zero gradient, on rows whose
+            target is `IGNORED`.
+    """
+
+    needs_teacher: ClassVar[bool]
+    needs_targets: ClassVar[bool]
+
+    def __call__(self, student: Tensor, teacher: Tensor | None, targets: Tensor | None) -> Tensor:
+        """The formula: values (N,) from logits (N, V) and targets (N,), differentiable.
+
+        Softmaxes and the result are in at least float32; float64 stays float64.
+        """
+        ...
+
+    def on_block(self, block: Block, scale: Scale | None) -> tuple[Tensor, Tensor | None]:
+        """Values and gradient at once, without autograd, for `linear_losses`.
+
+        Args:
+            block: finite logits of R rows; what `block` hands out is shared by all losses and must
+                not be written to.
+            scale: factor of the gradient; None where no gradient is wanted.
+
+        Returns:
+            values (R,), and `scale` times the gradient of their sum with respect to the student's
+            logits: a fresh tensor (R, V), or None where `scale` is None.
+        """
+        ...
+
+
+class Softened:
+    """softmax(logits / temperature) of a block of rows.
+
+    Attributes:
+        shifted: (R, V) logits / temperature, less their row's maximum.
+        probabilities: (R, V).
+    """
+
+    def __init__(self, logits: Tensor, maxima: Tensor, temperature: float) -> None:
+        # One pass over the logits; the shift keeps large common offsets out of every difference.
+        self.shifted = torch.add(maxima * (-1 / temperature), logits, alpha=1 / temperature)
+        self.probabilities = torch.softmax(self.shifted, -1)
+
+    @cached_property
+    def log_normaliser(self) -> Tensor:
+        """(R,) log of the sum of exp(shifted): the likeliest entry has shifted = 0."""
+        return -self.probabilities.amax(-1).log_()
+
+
+class Block:
+    """Rows of logits and what several losses can share of them.
+
+    Args:
+        student: (R, V) logits in at least float32.
+        teacher: (R, V) logits, or None.
+        targets: (R,) token ids or `IGNORED`, or None.
+    """
+
+    def __init__(self, student: Tensor, teacher: Tensor | None, targets: Tensor | None) -> None:
+        self.student = student
+        self._teacher = teacher
+        self._targets = targets
+        self._softened: dict[tuple[str, float], Softened] = {}
+
+    @property
+    def teacher(self) -> Tensor:
+        """(R, V) logits of the teacher."""
+        return required(self._teacher, "teacher logits")
+
+    @property
+    def targets(self) -> Tensor:
+        """(R,) token ids or `IGNORED`."""
+        return required(self._targets, "targets")
+
+    @cached_property
+    def _student_maxima(self) -> Tensor:
+        return self.student.amax(-1, keepdim=True)
+
+    @cached_property
+    def _teacher_maxima(self) -> Tensor:
+        return self.teacher.amax(-1, keepdim=True)
+
+    def student_at(self, temperature: float) -> Softened:
+        """The student's distributions, computed once per temperature."""
+        return self._at(
+            ("student", temperature),
+            lambda: Softened(self.student, self._student_maxima, temperature),
+        )
+
+    def teacher_at(self, temperature: float) -> Softened:
+        """The teacher's distributions, computed once per temperature."""
+        return self._at(
+            ("teacher", temperature),
+            lambda: Softened(self.teacher, self._teacher_maxima, temperature),
+        )
+
+    def _at(self, key: tuple[str, float], make: Callable[[], Softened]) -> Softened:
+        if key not in self._softened:
+            self._softened[key] = make()
+        return self._softened[key]
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """-log softmax(student)[target], zero where the target is `IGNORED`."""
+
+    needs_teacher: ClassVar[bool] = False
+    needs_targets: ClassVar[bool] = True
+
+    def __call__(
+        self, student: Tensor, teacher: Tensor | None = None, targets: Tensor | None = None
+    ) -> Tensor:
+        """Values (N,); see `RowLoss`."""
+        del teacher
+        index, counted = _index(required(targets, "targets"))
+        picked = log_softmax(student).gather(1, index).squeeze(1)
+        return torch.where(counted, -picked, 0.0)
+
+    def on_block(self, block: Block, scale: Scale | None) -> tuple[Tensor, Tensor | None]:
+        """See `RowLoss.on_block`; the gradient is softmax(student) - one_hot(target)."""
+        index, counted = _index(block.targets)
+        q = block.student_at(1.0)
+        picked = q.shifted.gather(1, index).squeeze(1)
+        values = torch.where(counted, q.log_normaliser - picked, 0.0)
+        if scale is None:
+            return values, None
+        factor = (counted.to(values.dtype) * scale).unsqueeze(1)
+        gradient = q.probabilities * factor
+        return values, gradient.scatter_add_(1, index, -factor)
+
+
+@dataclass(frozen=True)
+class LogitMSE:
+    """Squared Euclidean distance of the logits, sum_v (student_v - teacher_v)^2.
+
+    Summed, not averaged, over the vocabulary: divided by the number of rows this is the `mse` term
+    of DistilBERT's code (Sanh et al., 2019), where it has weight 0 by default.
+    """
+
+    needs_teacher: ClassVar[bool] = True
+    needs_targets: ClassVar[bool] = False
+
+    def __call__(
+        self, student: Tensor, teacher: Tensor | None = None, targets: Tensor | None = None
+    ) -> Tensor:
+        """Values (N,); see `RowLoss`."""
+        del targets
+        return (upcast(student) - upcast(required(teacher, "teacher logits"))).square().sum(-1)
+
+    def on_block(self, block: Block, scale: Scale | None) -> tuple[Tensor, Tensor | None]:
+        """See `RowLoss.on_block`; the gradient is 2 (student - teacher)."""
+        difference = block.student - block.teacher
+        values = difference.square().sum(-1)
+        return values, None if scale is None else difference.mul_(2 * scale)
+
+
+def upcast(logits: Tensor) -> Tensor:
+    """The logits in at least float32: sums over a vocabulary in 8 or 11 bits are worth nothing."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def log_softmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """Log softmax(logits / temperature) over the last dimension, in at least float32."""
+    return torch.log_softmax(upcast(logits) / temperature, -1)
+
+
+def required(tensor: Tensor | None, what: str) -> Tensor:
+    """The tensor a loss cannot do without.
+
+    Raises:
+        ValueError: it was not given.
+    """
+    if tensor is None:
+        raise ValueError(f"This loss needs {what}, and none were given.")
+    return tensor
+
+
+def _index(targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Targets (N, 1) fit for gather, and which of them count (N,)."""
+    counted = targets != IGNORED
+    return targets.where(counted, 0).unsqueeze(1), counted

@@ -1,0 +1,158 @@
+"""Copies layers of a teacher into a smaller student's weights.
+
+DistilBERT's layer choice and what it copies: huggingface transformers-research-projects@fccd0cd,
+distillation/scripts/extract_distilbert.py. Two differences, both on purpose: the head's transform
+is always copied; and token type 0, which DistilBERT lacks, is added to its position table instead
+of being dropped (dropping it shifts every embedding by a constant vector).
+"""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from torch import Tensor
+from transformers import DistilBertConfig
+
+from lit_distill.errors import UserError
+from lit_distill.models.language_model import LanguageModel
+
+DISTILBERT_LAYERS = [0, 2, 4, 7, 9, 11]
+"""Of 12, from 0."""
+
+_DISTILBERT_EPS = 1e-12  # a constant in DistilBERT's code, not in its config
+
+_DISTILBERT_NAMES = (
+    (r"^bert\.embeddings\.", "distilbert.embeddings."),
+    (r"^bert\.encoder\.", "distilbert.transformer."),
+    (r"\.attention\.self\.query\.", ".attention.q_lin."),
+    (r"\.attention\.self\.key\.", ".attention.k_lin."),
+    (r"\.attention\.self\.value\.", ".attention.v_lin."),
+    (r"\.attention\.output\.dense\.", ".attention.out_lin."),
+    (r"\.attention\.output\.LayerNorm\.", ".sa_layer_norm."),
+    (r"\.intermediate\.dense\.", ".ffn.lin1."),
+    (r"(layer\.\d+)\.output\.dense\.", r"\1.ffn.lin2."),
+    (r"(layer\.\d+)\.output\.LayerNorm\.", r"\1.output_layer_norm."),
+    (r"^cls\.predictions\.transform\.dense\.", "vocab_transform."),
+    (r"^cls\.predictions\.transform\.LayerNorm\.", "vocab_layer_norm."),
+    (r"^cls\.predictions\.decoder\.", "vocab_projector."),
+)
+
+
+def pick_layers(choice: str | list[int], keep: int | None, count: int) -> list[int]:
+    """Numbers (from 0) of the teacher layers that a student keeps; see `CarvedStudent`.
+
+    Args:
+        choice: the rule, or the numbers themselves.
+        keep: how many; None is half of them, rounded down, and at least one.
+        count: how many the teacher has.
+
+    Raises:
+        UserError: the choice does not fit the teacher.
+    """
+    if isinstance(choice, list):
+        return _explicit(choice, keep, count)
+    if choice == "distilbert":
+        if count != 12 or keep not in (None, 6):
+            raise UserError(
+                f"layers='distilbert' is 6 chosen layers of 12 ({DISTILBERT_LAYERS}); the teacher "
+                f"has {count} and {keep or count // 2} are wanted: use layers='every_other'."
+            )
+        return DISTILBERT_LAYERS
+    keep = max(count // 2, 1) if keep is None else keep
+    if not 1 <= keep <= count:
+        raise UserError(f"num_layers={keep}: the teacher has {count} layers; keep 1 to {count}.")
+    if choice == "first":
+        return list(range(keep))
+    if choice == "last":
+        return list(range(count - keep, count))
+    if choice == "every_other":
+        return [i * count // keep for i in range(keep)]
+    raise UserError(
+        f"layers={choice!r}: choose every_other, first, last, distilbert or a list of numbers."
+    )
+
+
+def _explicit(choice: list[int], keep: int | None, count: int) -> list[int]:
+    outside = [i for i in choice if not 0 <= i < count]
+    twice = sorted({i for i in choice if choice.count(i) > 1})
+    if outside:
+        raise UserError(
+            f"layers={choice}: {outside} do not exist; the teacher's {count} layers are numbered "
+            f"0 to {count - 1}."
+        )
+    if twice:
+        raise UserError(f"layers={choice}: {twice} appear more than once; name each layer once.")
+    if not choice:
+        raise UserError("layers=[]: a student needs at least one layer.")
+    if keep not in (None, len(choice)):
+        raise UserError(
+            f"layers={choice} names {len(choice)} layers and num_layers is {keep}: leave "
+            "num_layers out."
+        )
+    return list(choice)
+
+
+def carve_layers(teacher: LanguageModel, picked: list[int]) -> dict[str, Tensor]:
+    """The teacher's weights (not copies) with only the picked layers, numbered anew."""
+    prefix = teacher.anatomy.layers_path + "."
+    renumbered = {old: new for new, old in enumerate(picked)}
+    weights = {}
+    for name, tensor in teacher.model.state_dict().items():
+        if name.startswith(prefix):
+            number, _, rest = name.removeprefix(prefix).partition(".")
+            if int(number) not in renumbered:
+                continue
+            name = f"{prefix}{renumbered[int(number)]}.{rest}"
+        weights[name] = tensor.detach()
+    return weights
+
+
+def distilbert_config(teacher: LanguageModel, num_layers: int) -> DistilBertConfig:
+    """The DistilBERT config in which a BERT's layers compute what they did.
+
+    Raises:
+        UserError: the teacher is not a BERT, or normalises with another epsilon.
+    """
+    bert = teacher.config
+    if bert.model_type != "bert":
+        raise UserError(
+            f"distilbert=true turns a BERT into a DistilBERT; the teacher is a {bert.model_type}: "
+            "leave it out to keep the teacher's own class."
+        )
+    if bert.layer_norm_eps != _DISTILBERT_EPS:
+        raise UserError(
+            f"DistilBERT normalises with epsilon {_DISTILBERT_EPS} and the teacher with "
+            f"{bert.layer_norm_eps}, so its layers would compute something else: leave "
+            "distilbert=true out."
+        )
+    return DistilBertConfig(
+        vocab_size=bert.vocab_size,
+        max_position_embeddings=bert.max_position_embeddings,
+        n_layers=num_layers,
+        n_heads=bert.num_attention_heads,
+        dim=bert.hidden_size,
+        hidden_dim=bert.intermediate_size,
+        dropout=bert.hidden_dropout_prob,
+        attention_dropout=bert.attention_probs_dropout_prob,
+        activation=bert.hidden_act,
+        initializer_range=bert.initializer_range,
+        pad_token_id=bert.pad_token_id,
+        tie_word_embeddings=bert.tie_word_embeddings,
+    )
+
+
+def distilbert_weights(bert: dict[str, Tensor]) -> dict[str, Tensor]:
+    """DistilBERT's names for a BERT's weights, token type 0 folded into the positions."""
+    types = bert["bert.embeddings.token_type_embeddings.weight"]
+    weights = {}
+    for name, tensor in bert.items():
+        if "token_type_embeddings" in name or name == "cls.predictions.bias":
+            continue  # the latter is tied to the decoder's bias
+        if name == "bert.embeddings.position_embeddings.weight":
+            wide = torch.promote_types(tensor.dtype, torch.float32)  # a bf16 sum would be rounded
+            tensor = tensor.to(wide) + types[0].to(wide)
+        for pattern, replacement in _DISTILBERT_NAMES:
+            name = re.sub(pattern, replacement, name)
+        weights[name] = tensor
+    return weights

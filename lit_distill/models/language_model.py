@@ -1,0 +1,223 @@
+"""A Hugging Face language model in two halves: `encode` up to the last hidden state, then rows.
+
+Selecting rows before the vocabulary is the reason for the cut: logits (B, T, V) never exist.
+
+Shapes: B sequences, T padded length, N rows, D hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from lit_distill.batch import Batch
+from lit_distill.errors import UserError
+from lit_distill.losses.linear import Head
+from lit_distill.models.anatomy import Anatomy, anatomy_of
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A tensor (B, T, D) inside the body.
+
+    Attributes:
+        kind: "hidden" is a layer's output; the others are its attention's projections, biases
+            included, before any rotation, heads side by side.
+        layer: number of the layer from 0.
+    """
+
+    kind: Literal["hidden", "query", "key", "value"]
+    layer: int
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What `LanguageModel.encode` returns.
+
+    Attributes:
+        hidden: (B, T, D), what the head reads; after an early stop, that layer's output.
+        mask: (B, T), 1 at real positions.
+        captured: (B, T, D) for each requested site.
+    """
+
+    hidden: Tensor
+    mask: Tensor
+    captured: dict[Site, Tensor] = field(default_factory=dict)
+
+    def rows(self, flat: Tensor) -> Tensor:
+        """Hidden states (N, D) at flat positions (N,) of the flattened (B*T)."""
+        return self.hidden.flatten(0, 1).index_select(0, flat)
+
+
+class LanguageModel(nn.Module):
+    """A supported Hugging Face model and the knowledge of where its organs are.
+
+    Args:
+        model: the model with its language-model head; used as it is, not copied.
+
+    Raises:
+        UserError: its architecture has no row in `lit_distill.models.anatomy`.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.anatomy: Anatomy = anatomy_of(type(model).__name__)
+        self.model = model
+
+    @property
+    def config(self) -> PretrainedConfig:
+        """The model's own configuration."""
+        return self.model.config
+
+    @property
+    def vocab_size(self) -> int:
+        """V: the width of the logits."""
+        return self.anatomy.decoder(self.model).weight.shape[0]
+
+    @property
+    def hidden_size(self) -> int:
+        """D: the width of the hidden states."""
+        return int(self.config.hidden_size)
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The layers, first to last."""
+        return self.anatomy.layers(self.model)
+
+    @property
+    def max_length(self) -> int:
+        """The longest sequence, in tokens, that the position table holds."""
+        return self.anatomy.max_length(self.config)
+
+    def encode(
+        self,
+        batch: Batch,
+        view: str = "",
+        capture: Sequence[Site] = (),
+        until: int | None = None,
+    ) -> Encoded:
+        """Runs the body: no logits, no pooler, and nothing kept that was not asked for.
+
+        Args:
+            batch: see `Batch`; `segments` confine attention to each packed text.
+            view: prefix of the batch keys to read ("src_", "tgt_").
+            capture: sites to keep.
+            until: number of the last layer to run (from 0); None runs all.
+
+        Raises:
+            UserError: a layer does not exist or lies after `until`; packed rows without SDPA;
+                a projection captured under reentrant gradient checkpointing.
+        """
+        last = len(self.layers) - 1 if until is None else until
+        self._check_layers(capture, last)
+        inputs = self._inputs(batch, view)
+        captured: dict[Site, Tensor] = {}
+        end = Site("hidden", last)
+        wanted = capture if until is None else (*capture, end)
+        with ExitStack() as stack:
+            for site in wanted:
+                stack.callback(self._watch(site, captured).remove)
+            if last < len(self.layers) - 1:
+                stack.enter_context(self._only(last + 1))
+            output = self.model.base_model(
+                **inputs, output_hidden_states=False, output_attentions=False
+            )
+        for site in wanted:
+            self._check_gradient(site, captured[site])
+        hidden = output.last_hidden_state if until is None else captured[end]
+        mask = cast(Mapping[str, Tensor], batch)[f"{view}attention_mask"]
+        return Encoded(hidden, mask, {site: captured[site] for site in capture})
+
+    def with_head(self, fn: Callable[[Head], Result], rows: Tensor) -> Result:
+        """Calls `fn` where the head's weights are whole and live (gradients flow into them).
+
+        Args:
+            fn: gets the transformed rows (N, D), the decoder's weight (V, D) and bias (V,).
+            rows: last hidden states (N, D).
+        """
+        decoder = self.anatomy.decoder(self.model)
+        return fn(Head(self.anatomy.transform(self.model, rows), decoder.weight, decoder.bias))
+
+    def project(self, rows: Tensor) -> Tensor:
+        """Logits (N, V) of last hidden states (N, D), as the model itself computes them."""
+        rows = self.anatomy.transform(self.model, rows)
+        return cast(Tensor, self.anatomy.decoder(self.model)(rows))
+
+    def _inputs(self, batch: Batch, view: str) -> dict[str, Tensor]:
+        keys = cast(Mapping[str, Any], batch)
+        inputs = {n: keys[view + n] for n in self.anatomy.inputs if view + n in keys}
+        if "position_ids" in inputs:
+            inputs["position_ids"] = inputs["position_ids"] + self.anatomy.position_offset(
+                self.config
+            )
+        if f"{view}segments" in keys:
+            inputs["attention_mask"] = self._block_mask(keys[f"{view}segments"])
+        return inputs
+
+    def _block_mask(self, segments: Tensor) -> Tensor:
+        """(B, 1, T, T) bool, True within a text; padding sees padding, so no row is empty."""
+        if self.config._attn_implementation != "sdpa":
+            raise UserError(
+                "Packed rows (segments) need attn_implementation='sdpa'; this model runs "
+                f"{self.config._attn_implementation!r}, which would ignore their borders."
+            )
+        return (segments.unsqueeze(2) == segments.unsqueeze(1)).unsqueeze(1)
+
+    def _module(self, site: Site) -> nn.Module:
+        if site.kind == "hidden":
+            return self.layers[site.layer]
+        return self.anatomy.projection(self.model, site.layer, site.kind)
+
+    def _watch(self, site: Site, captured: dict[Site, Tensor]) -> torch.utils.hooks.RemovableHandle:
+        def keep(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+            del module, args
+            captured[site] = output
+
+        return self._module(site).register_forward_hook(keep)
+
+    @contextmanager
+    def _only(self, count: int) -> Iterator[None]:
+        """Leaves the first `count` layers in place for one forward.
+
+        Unlike an exception thrown from a hook, this lets every enclosing forward end normally,
+        which sharded modules count on.
+        """
+        path, _, name = self.anatomy.layers_path.rpartition(".")
+        owner, layers = self.model.get_submodule(path), self.layers
+        setattr(owner, name, layers[:count])
+        try:
+            yield
+        finally:
+            setattr(owner, name, layers)
+
+    def _check_layers(self, capture: Sequence[Site], last: int) -> None:
+        count = len(self.layers)
+        if not 0 <= last < count:
+            raise UserError(
+                f"until={last}: {type(self.model).__name__} has {count} layers, "
+                f"numbered 0 to {count - 1}."
+            )
+        for site in capture:
+            if not 0 <= site.layer <= last:
+                raise UserError(
+                    f"{site.kind} of layer {site.layer} cannot be captured: "
+                    f"{type(self.model).__name__} runs layers 0 to {last} of {count} here."
+                )
+
+    def _check_gradient(self, site: Site, value: Tensor) -> None:
+        """Reentrant checkpointing runs layers without a graph: captures would lose gradients."""
+        if value.requires_grad or not torch.is_grad_enabled():
+            return
+        if any(parameter.requires_grad for parameter in self._module(site).parameters()):
+            raise UserError(
+                f"{site.kind} of layer {site.layer} has no gradient under reentrant gradient "
+                "checkpointing: enable it with use_reentrant=False (the default)."
+            )

@@ -1,0 +1,203 @@
+"""Opens saved models by folder or hub name, within seconds or with one clear error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers.utils import logging
+
+from lit_distill.errors import UserError
+from lit_distill.models.anatomy import Anatomy, anatomy_of_type
+
+HUB_TIMEOUT = 10.0
+"""Seconds to wait for the hub's first answer."""
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where `from_pretrained` is to read.
+
+    Attributes:
+        name: an existing folder, or a hub name.
+        revision: branch, tag or commit; None for folders and for the hub's default.
+        cached_only: do not ask the hub: it is a folder, offline mode is on, or it did not answer.
+    """
+
+    name: str
+    revision: str | None
+    cached_only: bool
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of `from_pretrained`; code from the hub is never run."""
+        return {
+            "revision": self.revision or "main",
+            "local_files_only": self.cached_only,
+            "trust_remote_code": False,
+        }
+
+
+def locate(name: str, revision: str | None = None) -> Source:
+    """Finds out where to read a model or tokenizer.
+
+    Transformers itself retries for most of a minute before it says that a name cannot be reached.
+
+    Args:
+        name: a folder, or a hub name such as "google-bert/bert-base-multilingual-cased".
+        revision: branch, tag or commit on the hub.
+
+    Raises:
+        UserError: no such folder, a revision of a folder, or the hub has no such model or revision.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise UserError(
+                f"{name} is a local folder and has no revision {revision!r}: remove it."
+            )
+        return Source(str(folder), None, cached_only=True)
+    if name.startswith((".", "~")) or not _HUB_NAME.fullmatch(name):
+        raise UserError(
+            f"There is no folder {name} (seen from {Path.cwd()}), and a hub name has the form "
+            "name or owner/name."
+        )
+    if constants.HF_HUB_OFFLINE:
+        return Source(name, revision, cached_only=True)
+    try:
+        get_hf_file_metadata(
+            hf_hub_url(name, "config.json", revision=revision), timeout=HUB_TIMEOUT
+        )
+    except RevisionNotFoundError as error:
+        raise UserError(f"{name} has no revision {revision!r} on the hub.") from error
+    except RepositoryNotFoundError as error:
+        raise UserError(
+            f"{name} is neither a local folder nor on the hub for you to read: check the name; for "
+            "a private or gated model set the environment variable HF_TOKEN."
+        ) from error
+    except EntryNotFoundError:
+        pass  # the repository answers; a missing file is reported where it is read
+    except Exception:  # the HTTP client's own errors differ between versions; the cache may do
+        return Source(name, revision, cached_only=True)
+    return Source(name, revision, cached_only=False)
+
+
+@contextmanager
+def reading(what: str, source: Source) -> Iterator[None]:
+    """Turns whatever `from_pretrained` raises or reports into one `UserError`.
+
+    Args:
+        what: "model", "tokenizer".
+        source: what is read.
+    """
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # its table of missing weights; `open_model` judges them itself
+    try:
+        yield
+    except Exception as error:  # OSError, ValueError, SafetensorError, tokenizers' bare Exception
+        raise UserError(_explain(what, source, error)) from error
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _explain(what: str, source: Source, error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = lines[0] if lines else type(error).__name__
+    if Path(source.name).is_dir():
+        files = sorted(path.name for path in Path(source.name).iterdir())[:8]
+        return (
+            f"The {what} in {source.name} cannot be read: {reason} The folder holds "
+            f"{', '.join(files) or 'nothing'}; give one written by save_pretrained, such as a "
+            "run's student/."
+        )
+    if source.cached_only:
+        why = "offline mode is on" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
+        return (
+            f"There is no folder {source.name}, the {what} of that name is not in the cache, and "
+            f"{why}: give a local folder, or run `hf download {source.name}` where there is a "
+            "network."
+        )
+    return f"The {what} {source.name} cannot be loaded from the hub: {reason}"
+
+
+def open_model(
+    name: str, revision: str | None, dtype: torch.dtype, fresh_head: bool = False
+) -> PreTrainedModel:
+    """Loads a supported model with its language-model head, in eval mode.
+
+    Args:
+        name: local folder or hub name.
+        revision: branch, tag or commit on the hub.
+        dtype: of the weights, whatever they were saved in.
+        fresh_head: accept a checkpoint without a language-model head; it then starts at random.
+
+    Raises:
+        UserError: it cannot be found or read, is not supported, or lacks weights.
+    """
+    source = locate(name, revision)
+    with reading("config", source):
+        values, _ = PretrainedConfig.get_config_dict(source.name, **source.options)
+        if "model_type" not in values:  # a missing file reads as an empty config
+            raise ValueError("there is no config.json with a model_type.")
+    anatomy = anatomy_of_type(values["model_type"])
+    model_class = anatomy.model_class()
+    with reading("model", source):
+        model, report = model_class.from_pretrained(
+            source.name,
+            config=model_class.config_class.from_dict(values),
+            dtype=dtype,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **source.options,
+        )
+    _check_weights(name, anatomy, report, fresh_head)
+    return cast(PreTrainedModel, model)
+
+
+def _check_weights(name: str, anatomy: Anatomy, report: dict[str, Any], fresh_head: bool) -> None:
+    """Refuses weights that stayed random, or that a smaller config left out."""
+    missing = sorted(report["missing_keys"])
+    head = [key for key in missing if key.startswith(anatomy.head_prefixes)]
+    prefix = anatomy.model_class().base_model_prefix + "."
+    organs = tuple(
+        path.removeprefix(prefix) + "." for path in (anatomy.embeddings_path, anatomy.layers_path)
+    )
+    found = {
+        "missing": [key for key in missing if key not in head],
+        "of another shape": sorted(key for key, *_ in report["mismatched_keys"]),
+        "without a place": sorted(
+            key
+            for key in report["unexpected_keys"]
+            if key.removeprefix(prefix).startswith(organs) and not key.endswith("position_ids")
+        ),
+    }
+    if any(found.values()):
+        listed = "; ".join(f"{len(k)} {what} ({_few(k)})" for what, k in found.items() if k)
+        raise UserError(
+            f"The weights of {name} do not fit its config.json: {listed}. "
+            "Give a model whose config and weights were saved together."
+        )
+    if head and not fresh_head:
+        raise UserError(
+            f"{name} has no language-model head (missing: {_few(head)}), so its logits would be "
+            f"random. Use a checkpoint of {anatomy.architecture}, or train a head first with "
+            "MaskedLM and PretrainedStudent's fresh_head=true."
+        )
+
+
+def _few(keys: list[str]) -> str:
+    return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")

@@ -1,0 +1,234 @@
+"""How a student starts: from a checkpoint, carved from the teacher, or fresh.
+
+A student is written down as a small frozen object, chosen in a config by `class_path`; weights
+exist only after `build`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Literal
+
+import torch
+from transformers import PretrainedConfig
+
+from lit_distill.errors import UserError
+from lit_distill.models.anatomy import Anatomy, anatomy_of, anatomy_of_type
+from lit_distill.models.carving import (
+    carve_layers,
+    distilbert_config,
+    distilbert_weights,
+    pick_layers,
+)
+from lit_distill.models.language_model import LanguageModel
+from lit_distill.models.pretrained import open_model
+
+
+class Student(ABC):
+    """A way to start a student."""
+
+    @abstractmethod
+    def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+        """The student with its initial weights: float32, eval mode, all parameters trainable.
+
+        Args:
+            teacher: the teacher, if there is one; not changed, and nothing is shared with it.
+            vocab_size: number of tokens of the tokenizer, for fresh students without a teacher;
+                0 if unknown.
+
+        Raises:
+            UserError: it cannot be built.
+        """
+
+
+@dataclass(frozen=True)
+class PretrainedStudent(Student):
+    """A saved model, continued.
+
+    Attributes:
+        name: local folder or hub name.
+        revision: branch, tag or commit on the hub.
+        fresh_head: accept a checkpoint without a language-model head; it then starts at random.
+    """
+
+    name: str
+    revision: str | None = None
+    fresh_head: bool = False
+
+    def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+        """See `Student.build`."""
+        del teacher, vocab_size
+        return LanguageModel(open_model(self.name, self.revision, torch.float32, self.fresh_head))
+
+
+@dataclass(frozen=True)
+class CarvedStudent(Student):
+    """Some layers of the teacher; embeddings and head are copied whole.
+
+    Of n teacher layers (numbered from 0) k are kept:
+
+    - every_other: layer floor(i * n / k) for i = 0 ... k-1 (12 -> 6: 0, 2, 4, 6, 8, 10)
+    - first: the lowest k
+    - last: the highest k
+    - distilbert: DistilBERT's own 0, 2, 4, 7, 9, 11 of 12
+    - a list: those, in that order
+
+    Attributes:
+        layers: the choice.
+        num_layers: k; by default floor(n / 2), at least 1.
+        distilbert: turn a BERT teacher into a DistilBERT: no pooler, and no token types (type 0 is
+            folded into the positions, so that the embeddings' output stays the teacher's).
+    """
+
+    layers: Literal["every_other", "first", "last", "distilbert"] | list[int] = "every_other"
+    num_layers: int | None = None
+    distilbert: bool = False
+
+    def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+        """See `Student.build`."""
+        del vocab_size
+        if teacher is None:
+            raise UserError(
+                "CarvedStudent takes its layers from a teacher and none is given: set "
+                "model.init_args.teacher.name, or use PretrainedStudent or FreshStudent."
+            )
+        picked = pick_layers(self.layers, self.num_layers, len(teacher.layers))
+        weights = carve_layers(teacher, picked)
+        if self.distilbert:
+            anatomy = anatomy_of_type("distilbert")
+            config = distilbert_config(teacher, len(picked))
+            weights = distilbert_weights(weights)
+        else:
+            anatomy, config = teacher.anatomy, copy.deepcopy(teacher.config)
+            config.num_hidden_layers = len(picked)
+        student = _fresh_model(anatomy, config)
+        student.model.load_state_dict(weights, strict=True)  # copies, and widens to float32
+        return student
+
+
+@dataclass(frozen=True)
+class FreshStudent(Student):
+    """Random weights in a shape of your own.
+
+    Where `config` changes hidden_size and not the feed-forward width, that width is scaled along
+    (BERT: 768 x 3072 -> 384 x 1536).
+
+    Attributes:
+        model_type: "bert", "distilbert", "roberta" or "xlm-roberta", whose default config is then
+            the start; None starts from the teacher's config.
+        config: what to change in it, by Hugging Face's keys, such as num_hidden_layers.
+    """
+
+    model_type: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+
+    def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+        """See `Student.build`."""
+        if self.model_type is not None:
+            anatomy = anatomy_of_type(self.model_type)
+            config = self._type_defaults(anatomy, teacher, vocab_size)
+        elif teacher is not None:
+            anatomy, config = teacher.anatomy, copy.deepcopy(teacher.config)
+        else:
+            raise UserError(
+                "FreshStudent has neither a teacher to take its config from nor a model_type: set "
+                "model.init_args.student.init_args.model_type, for example to 'bert'."
+            )
+        return _fresh_model(anatomy, override_config(config, self.config, anatomy))
+
+    def _type_defaults(
+        self, anatomy: Anatomy, teacher: LanguageModel | None, vocab_size: int
+    ) -> PretrainedConfig:
+        """The type's own config, with the vocabulary of the teacher or else of the tokenizer."""
+        config = anatomy.model_class().config_class()
+        if teacher is not None:
+            config.vocab_size = teacher.vocab_size
+            for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+                setattr(config, name, getattr(teacher.config, name))
+        elif vocab_size:
+            config.vocab_size = vocab_size
+        elif "vocab_size" not in self.config:
+            raise UserError(
+                "FreshStudent does not know its vocab_size: give a tokenizer (--tokenizer), a "
+                "teacher, or vocab_size in its config."
+            )
+        return config
+
+
+def override_config(
+    config: PretrainedConfig, changes: dict[str, Any], anatomy: Anatomy
+) -> PretrainedConfig:
+    """The config with `changes`; the feed-forward width follows the hidden size.
+
+    Raises:
+        UserError: an unknown key, a value of the wrong type, or a hidden size that the number of
+            heads does not divide.
+    """
+    values = config.to_dict()
+    aliases = type(config).attribute_map
+    for key in changes:
+        if key not in values and key not in aliases:
+            known = sorted({*values, *aliases})
+            close = get_close_matches(key, known, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}."
+            raise UserError(f"A {config.model_type} config has no key {key!r}: {hint}")
+    changed = {aliases.get(key, key): value for key, value in changes.items()}
+    try:
+        new = type(config).from_dict({**values, **changed})
+    except Exception as error:  # Hugging Face validates the types of fields
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"FreshStudent's config cannot be used: {reason}") from error
+    for key in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"):
+        if getattr(new, key) < 1:
+            raise UserError(f"FreshStudent's {key} is {getattr(new, key)}: it must be at least 1.")
+    _fit_widths(new, config, anatomy.intermediate_size in changed, anatomy.intermediate_size)
+    return new
+
+
+def _fit_widths(
+    new: PretrainedConfig, old: PretrainedConfig, given: bool, feed_forward: str
+) -> None:
+    """Scales the feed-forward width along unless it was given; checks the heads."""
+    width, heads = new.hidden_size, new.num_attention_heads
+    if not given:
+        scaled, rest = divmod(getattr(old, feed_forward) * width, old.hidden_size)
+        if rest:
+            raise UserError(
+                f"{feed_forward} {getattr(old, feed_forward)} does not scale with hidden_size "
+                f"{old.hidden_size} -> {width} to a whole number: give {feed_forward} as well."
+            )
+        setattr(new, feed_forward, scaled)
+    if width % heads:
+        divisors = [n for n in range(1, width + 1) if width % n == 0]
+        nearest = min(divisors, key=lambda n: abs(n - heads))
+        raise UserError(
+            f"hidden_size {width} is not divisible by num_attention_heads {heads}: "
+            f"{nearest} heads would do."
+        )
+
+
+def _fresh_model(anatomy: Anatomy, config: PretrainedConfig) -> LanguageModel:
+    """A model with fresh float32 weights, tied as its config says."""
+    config.architectures, config.dtype = [anatomy.architecture], torch.float32
+    # What a class builds follows torch's default dtype, which a trainer's precision may have set.
+    return LanguageModel(anatomy.model_class()(config).to(torch.float32)).eval()
+
+
+def student_state(model: LanguageModel) -> dict[str, Any]:
+    """What a checkpoint needs to build the student again: its config, as plain JSON values."""
+    config = json.loads(model.config.to_json_string(use_diff=False))
+    return {"config": {**config, "architectures": [model.anatomy.architecture]}}
+
+
+def student_from_state(state: dict[str, Any]) -> LanguageModel:
+    """A student of the saved shape in float32; its weights are to be loaded into it.
+
+    Raises:
+        UserError: its architecture is not supported.
+    """
+    anatomy = anatomy_of(state["config"]["architectures"][0])
+    return _fresh_model(anatomy, anatomy.model_class().config_class.from_dict(state["config"]))

@@ -1,0 +1,218 @@
+"""Tokenizers: opening them, carrying them in checkpoints, and checking that all parties agree."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, cast
+
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from lit_distill.errors import UserError
+from lit_distill.models.language_model import LanguageModel
+from lit_distill.models.pretrained import locate, reading
+from lit_distill.models.teacher import Teacher
+
+
+def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerFast:
+    """Opens a fast tokenizer by local folder or hub name.
+
+    Raises:
+        UserError: it cannot be found, or there is only a slow (pure Python) one.
+    """
+    source = locate(name, revision)
+    with reading("tokenizer", source):
+        tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options)
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise UserError(
+            f"The tokenizer of {name} ({type(tokenizer).__name__}) has no fast form "
+            "(tokenizer.json), which the data modules need: convert it, or train one with "
+            "`python -m lit_distill train-tokenizer`."
+        )
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        # Transformers makes an empty tokenizer out of a folder that holds only a model.
+        raise UserError(
+            f"{name} holds no tokenizer: save one there (tokenizer.save_pretrained), or name the "
+            "folder or hub model that has it with --tokenizer."
+        )
+    return tokenizer
+
+
+def tokenizer_files(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:
+    """The text of the files that `save_pretrained` writes, by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        return {path.name: path.read_text("utf-8") for path in sorted(Path(folder).iterdir())}
+
+
+def tokenizer_from_files(files: dict[str, str]) -> PreTrainedTokenizerFast:
+    """The tokenizer of `tokenizer_files`; asks no network."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in files.items():
+            (Path(folder) / name).write_text(text, "utf-8")
+        return load_tokenizer(folder)
+
+
+def check_agreement(
+    student: PreTrainedTokenizerFast, teacher: PreTrainedTokenizerFast, names: str = ""
+) -> None:
+    """Checks that both turn every text into the same ids.
+
+    Args:
+        student: the tokenizer that the data is made with.
+        teacher: the one that the teacher was trained with.
+        names: who they are, for the message.
+
+    Raises:
+        UserError: they differ; the message shows where and what to do.
+    """
+    remedy = (
+        "Logits and positions would not mean the same. Use the teacher's tokenizer (--tokenizer), "
+        "or a teacher with the student's vocabulary."
+    )
+    ours, theirs = student.get_vocab(), teacher.get_vocab()
+    if ours != theirs:
+        shown = "; ".join(
+            f"{token!r} is {ours.get(token, 'absent')} / {theirs.get(token, 'absent')}"
+            for token in _differing(ours, theirs)[:3]
+        )
+        raise UserError(
+            f"The tokenizers of student and teacher{names} differ: {len(ours)} and {len(theirs)} "
+            f"tokens; {shown} (student / teacher). {remedy}"
+        )
+    roles = student.special_tokens_map
+    other = teacher.special_tokens_map
+    for role in sorted(roles.keys() | other.keys()):
+        if roles.get(role) != other.get(role):
+            raise UserError(
+                f"The tokenizers of student and teacher{names} differ in {role}: "
+                f"{roles.get(role)!r} and {other.get(role)!r}. {remedy}"
+            )
+    mine, yours = _pipeline(student), _pipeline(teacher)
+    for step in sorted(mine):
+        if mine[step] != yours[step]:
+            raise UserError(
+                f"The tokenizers of student and teacher{names} have the same vocabulary and "
+                f"another {step}: {_short(mine[step])} and {_short(yours[step])}. {remedy}"
+            )
+
+
+def _differing(ours: dict[str, int], theirs: dict[str, int]) -> list[str]:
+    """Tokens with different ids, lowest id first."""
+    tokens = {
+        token for token in ours.keys() | theirs.keys() if ours.get(token) != theirs.get(token)
+    }
+    return sorted(tokens, key=lambda t: (min(ours.get(t, 1 << 40), theirs.get(t, 1 << 40)), t))
+
+
+def _pipeline(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """The steps that decide how text is cut, as plain values."""
+    parts = json.loads(tokenizer.backend_tokenizer.to_str())
+    model = parts["model"]
+    if model["type"] != "Unigram":  # there the vocabulary also holds scores, which cut the text
+        del model["vocab"]
+    return {
+        "normaliser": parts["normalizer"],
+        "pre-tokeniser": parts["pre_tokenizer"],
+        "template of special tokens": parts["post_processor"],
+        "way of matching special tokens": parts["added_tokens"],
+        "splitting model": model,
+    }
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 160 else text[:157] + "..."
+
+
+def check_model_vocabulary(
+    model: LanguageModel, tokenizer: PreTrainedTokenizerFast, name: str
+) -> None:
+    """Checks that every token id has a row; more rows than tokens (padding) are allowed.
+
+    Args:
+        model: student or teacher.
+        tokenizer: the run's tokenizer.
+        name: "student" or "teacher", for the message.
+
+    Raises:
+        UserError: the model has too few rows, or pads with another id.
+    """
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= model.vocab_size:
+        raise UserError(
+            f"The {name} has {model.vocab_size} vocabulary rows and the tokenizer's largest id is "
+            f"{largest}: use the tokenizer that the {name} was trained with (--tokenizer)."
+        )
+    pads = model.config.pad_token_id
+    if tokenizer.pad_token_id is None or pads != tokenizer.pad_token_id:
+        raise UserError(
+            f"The {name} pads with id {pads} and the tokenizer with {tokenizer.pad_token_id}: use "
+            f"the tokenizer that the {name} was trained with, or set pad_token_id in its config."
+        )
+
+
+def check_length(max_length: int, model: LanguageModel, name: str = "model") -> None:
+    """Checks that the data's longest windows fit the position table.
+
+    Raises:
+        UserError: they do not.
+    """
+    if max_length > model.max_length:
+        raise UserError(
+            f"The data's windows hold up to {max_length} tokens and the {name}'s position table "
+            f"holds {model.max_length}: lower data.init_args.max_length to {model.max_length}."
+        )
+
+
+def check_models(
+    student: LanguageModel,
+    teacher: LanguageModel | None,
+    teacher_spec: Teacher | None,
+    tokenizer: PreTrainedTokenizerFast | None,
+    data: Any = None,
+) -> None:
+    """All checks of a run, before any step.
+
+    Args:
+        student: the built student.
+        teacher: the built teacher, if any.
+        teacher_spec: where the teacher came from.
+        tokenizer: the run's tokenizer, if known.
+        data: the data module; its `max_length`, if it declares one, is checked.
+
+    Raises:
+        UserError: something does not fit.
+    """
+    models = {"student": student, "teacher": teacher}
+    max_length = getattr(data, "max_length", None)  # not every data module has a fixed length
+    for name, model in models.items():
+        if model is None:
+            continue
+        if tokenizer is not None:
+            check_model_vocabulary(model, tokenizer, name)
+        if max_length is not None:
+            check_length(cast(int, max_length), model, name)
+    if teacher is None:
+        return
+    if student.vocab_size != teacher.vocab_size:
+        raise UserError(
+            f"The student has {student.vocab_size} vocabulary rows and the teacher "
+            f"{teacher.vocab_size}: their logits cannot be compared. Carve the student from the "
+            "teacher, or choose a student with the teacher's vocabulary."
+        )
+    if tokenizer is not None and teacher_spec is not None:
+        where = teacher_spec.tokenizer or teacher_spec.name
+        revision = None if teacher_spec.tokenizer else teacher_spec.revision
+        check_agreement(tokenizer, _teacher_tokenizer(where, revision))
+
+
+def _teacher_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerFast:
+    try:
+        return load_tokenizer(name, revision)
+    except UserError as error:
+        raise UserError(
+            f"The teacher's tokenizer cannot be compared with the run's: {error} If it lies "
+            "elsewhere, set model.init_args.teacher.tokenizer."
+        ) from error

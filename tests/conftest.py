@@ -1,0 +1,71 @@
+"""What all tests share: no network, one thread, and tiny models made on the spot."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before the first import of a Hugging Face library
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+WORDS = {
+    "en": "the a river runs past old houses where cats sleep and children read long books daily",
+    "de": "der ein fluss liegt hinter alten mauern dort schlafen katzen kinder lesen gern lange buch",
+}
+
+
+def sentences(language: str, count: int, seed: int = 0) -> list[str]:
+    """Distinct word salads of 3 to 12 words."""
+    draw = random.Random(f"{language}{seed}")
+    words = WORDS[language].split()
+    lines: dict[str, None] = {}
+    while len(lines) < count:
+        lines[" ".join(draw.choices(words, k=draw.randint(3, 12)))] = None
+    return list(lines)
+
+
+@pytest.fixture(scope="session")
+def text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`en.txt` and `de.txt`, 300 lines each."""
+    folder = tmp_path_factory.mktemp("text")
+    for language in WORDS:
+        lines = sentences(language, 300)
+        (folder / f"{language}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random 4-layer BERT of width 16 and its WordPiece tokenizer."""
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny_bert")
+    trainer = BertWordPieceTokenizer(lowercase=False)
+    lines = [line for language in WORDS for line in sentences(language, 300)]
+    trainer.train_from_iterator(lines, vocab_size=120, show_progress=False)
+    tokenizer = BertTokenizerFast(tokenizer_object=trainer._tokenizer)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+    )
+    model = BertForMaskedLM(config)
+    with torch.no_grad():  # far enough from uniform that a wrong loss shows
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    model.save_pretrained(folder)
+    return folder

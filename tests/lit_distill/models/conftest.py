@@ -1,0 +1,111 @@
+"""Tiny models of every supported architecture, with weights far from their initial values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    DistilBertConfig,
+    DistilBertForMaskedLM,
+    PreTrainedModel,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    XLMRobertaConfig,
+    XLMRobertaForMaskedLM,
+)
+
+from lit_distill.batch import Batch
+from lit_distill.models import LanguageModel
+
+SHAPE = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 24,
+    "max_position_embeddings": 20,
+}
+DISTIL_SHAPE = {
+    "vocab_size": 40,
+    "dim": 16,
+    "n_layers": 4,
+    "n_heads": 4,
+    "hidden_dim": 24,
+    "max_position_embeddings": 20,
+}
+FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta")
+
+
+def random_model(family: str, **changes: Any) -> PreTrainedModel:
+    """A random model in eval mode: zero biases and unit norms would hide mistakes."""
+    torch.manual_seed(0)
+    model: PreTrainedModel
+    if family == "bert":
+        model = BertForMaskedLM(BertConfig(**{**SHAPE, **changes}))
+    elif family == "distilbert":
+        model = DistilBertForMaskedLM(DistilBertConfig(**{**DISTIL_SHAPE, **changes}))
+    elif family == "roberta":
+        model = RobertaForMaskedLM(RobertaConfig(**{**SHAPE, **changes}))
+    else:
+        model = XLMRobertaForMaskedLM(XLMRobertaConfig(**{**SHAPE, **changes}))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    return model.eval()
+
+
+def padded_batch(
+    model: LanguageModel, lengths: tuple[int, ...] = (9, 5, 7), width: int = 9
+) -> Batch:
+    """Right-padded ids; the same ids for the same lengths whatever the width."""
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.full((len(lengths), width), model.config.pad_token_id)
+    mask = torch.zeros_like(ids)
+    for row, length in enumerate(lengths):
+        ids[row, :length] = torch.randint(5, 40, (length,), generator=generator)
+        mask[row, :length] = 1
+    tokens = mask.flatten().nonzero().squeeze(1)
+    return {"input_ids": ids, "attention_mask": mask, "tokens": tokens}
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def model(family: str) -> LanguageModel:
+    return LanguageModel(random_model(family))
+
+
+@pytest.fixture
+def batch(model: LanguageModel) -> Batch:
+    return padded_batch(model)
+
+
+@pytest.fixture(name="make_model")
+def _make_model() -> Callable[..., PreTrainedModel]:
+    return random_model
+
+
+@pytest.fixture(name="make_batch")
+def _make_batch() -> Callable[..., Batch]:
+    return padded_batch
+
+
+@pytest.fixture
+def bert() -> LanguageModel:
+    return LanguageModel(random_model("bert"))
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A folder with a saved BERT."""
+    random_model("bert").save_pretrained(tmp_path / "bert")
+    return tmp_path / "bert"

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from lit_distill.errors import UserError
+from lit_distill.models import CarvedStudent, LanguageModel
+from lit_distill.models.carving import (
+    carve_layers,
+    distilbert_config,
+    distilbert_weights,
+    pick_layers,
+)
+
+
+@pytest.mark.parametrize(
+    ("choice", "keep", "count", "expected"),
+    [
+        ("every_other", None, 12, [0, 2, 4, 6, 8, 10]),
+        ("every_other", None, 6, [0, 2, 4]),
+        ("every_other", None, 5, [0, 2]),
+        ("every_other", None, 1, [0]),
+        ("every_other", 4, 12, [0, 3, 6, 9]),
+        ("every_other", 5, 12, [0, 2, 4, 7, 9]),
+        ("every_other", 12, 12, list(range(12))),
+        ("first", None, 12, [0, 1, 2, 3, 4, 5]),
+        ("first", 2, 5, [0, 1]),
+        ("last", None, 12, [6, 7, 8, 9, 10, 11]),
+        ("last", 2, 5, [3, 4]),
+        ("distilbert", None, 12, [0, 2, 4, 7, 9, 11]),
+        ("distilbert", 6, 12, [0, 2, 4, 7, 9, 11]),
+        ([0, 5, 3], None, 6, [0, 5, 3]),
+        ([0, 5], 2, 6, [0, 5]),
+    ],
+)
+def test_layer_choice(choice: Any, keep: int | None, count: int, expected: list[int]):
+    assert pick_layers(choice, keep, count) == expected
+
+
+@pytest.mark.parametrize(
+    ("choice", "keep", "count", "message"),
+    [
+        ("distilbert", None, 6, r"of 12.*the teacher has 6 and 3 are wanted.*'every_other'"),
+        ("distilbert", 4, 12, r"the teacher has 12 and 4 are wanted"),
+        ("first", 0, 4, r"num_layers=0: the teacher has 4 layers; keep 1 to 4"),
+        ("last", 5, 4, r"num_layers=5: the teacher has 4 layers"),
+        ([0, 4, -1], None, 4, r"\[4, -1\] do not exist; .* 4 layers are numbered 0 to 3"),
+        ([1, 2, 1], None, 4, r"\[1\] appear more than once"),
+        ([], None, 4, r"at least one layer"),
+        ([0, 1], 3, 4, r"names 2 layers and num_layers is 3"),
+        ("every_second", None, 4, r"'every_second': choose every_other, first"),
+    ],
+)
+def test_impossible_choices_say_why(choice: Any, keep: int | None, count: int, message: str):
+    with pytest.raises(UserError, match=message):
+        pick_layers(choice, keep, count)
+
+
+def test_carved_layers_are_the_teachers(model: LanguageModel):
+    before = copy.deepcopy(model.model.state_dict())
+    config = copy.deepcopy(model.config.to_dict())
+    student = CarvedStudent([3, 1]).build(model, 0)
+    assert type(student.model) is type(model.model)
+    assert len(student.layers) == student.config.num_hidden_layers == 2
+    prefix = model.anatomy.layers_path + "."
+    teacher, state = model.model.state_dict(), student.model.state_dict()
+    for name, value in state.items():
+        source = name.replace(f"{prefix}0.", f"{prefix}3.") if f"{prefix}0." in name else name
+        assert torch.equal(value, teacher[source]), name
+        assert value.data_ptr() != teacher[source].data_ptr()
+    assert not student.training
+    assert all(parameter.requires_grad for parameter in student.parameters())
+    # The teacher is as it was, and shares no config.
+    assert model.config.to_dict() == config
+    assert all(torch.equal(value, before[name]) for name, value in teacher.items())
+    student.model.set_attn_implementation("eager")
+    student.config.hidden_dropout_prob = 0.7
+    assert model.config._attn_implementation == "sdpa"
+    assert model.config.to_dict() == config
+
+
+def test_a_student_with_all_layers_is_the_teacher(model: LanguageModel, batch: Any):
+    student = CarvedStudent("first", num_layers=4).build(model, 0)
+    rows = batch["tokens"]
+    ours = student.project(student.encode(batch).rows(rows))
+    assert torch.equal(ours, model.project(model.encode(batch).rows(rows)))
+
+
+def test_ties_survive_carving(model: LanguageModel, make_model: Callable[..., Any], family: str):
+    student = CarvedStudent().build(model, 0)
+    embedding = student.model.get_input_embeddings().weight
+    assert student.anatomy.decoder(student.model).weight is embedding
+    untied = LanguageModel(make_model(family, tie_word_embeddings=False))
+    student = CarvedStudent().build(untied, 0)
+    decoder = student.anatomy.decoder(student.model).weight
+    assert decoder is not student.model.get_input_embeddings().weight
+    assert torch.equal(decoder, untied.anatomy.decoder(untied.model).weight)
+
+
+def test_a_bfloat16_teacher_gives_a_float32_student(model: LanguageModel):
+    model.to(torch.bfloat16)
+    model.config.dtype = torch.bfloat16
+    student = CarvedStudent().build(model, 0)
+    assert {parameter.dtype for parameter in student.parameters()} == {torch.float32}
+    assert student.config.dtype == torch.float32
+    assert model.config.dtype == torch.bfloat16
+
+
+def test_bert_becomes_distilbert_with_the_same_embeddings_and_logits(
+    bert: LanguageModel, make_batch: Callable[..., Any]
+):
+    batch = make_batch(bert)
+    student = CarvedStudent("first", num_layers=4, distilbert=True).build(bert, 0)
+    assert student.config.model_type == "distilbert"
+    assert (student.config.dim, student.config.hidden_dim, student.config.n_heads) == (16, 24, 4)
+    assert len(student.layers) == 4
+    theirs = bert.anatomy.embeddings(bert.model)(batch["input_ids"])
+    ours = student.anatomy.embeddings(student.model)(batch["input_ids"])
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+    rows = batch["tokens"]
+    torch.testing.assert_close(
+        student.project(student.encode(batch).rows(rows)),
+        bert.project(bert.encode(batch).rows(rows)),
+        rtol=1e-5,
+        atol=2e-5,
+    )
+    embedding = student.model.get_input_embeddings().weight
+    assert student.anatomy.decoder(student.model).weight is embedding
+
+
+def test_the_fold_is_exact_in_float64(bert: LanguageModel, make_batch: Callable[..., Any]):
+    batch = make_batch(bert)
+    bert.double()
+    distil = bert_as_distilbert(bert)
+    theirs = bert.anatomy.embeddings(bert.model)(batch["input_ids"])
+    ours = distil.anatomy.embeddings(distil.model)(batch["input_ids"])
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-14)
+    rows = batch["tokens"]
+    torch.testing.assert_close(
+        distil.project(distil.encode(batch).rows(rows)),
+        bert.project(bert.encode(batch).rows(rows)),
+        rtol=0,
+        atol=1e-12,
+    )
+
+
+def bert_as_distilbert(bert: LanguageModel) -> LanguageModel:
+    student = CarvedStudent("first", num_layers=4, distilbert=True).build(bert, 0).double()
+    student.model.load_state_dict(distilbert_weights(carve_layers(bert, [0, 1, 2, 3])))
+    return student
+
+
+def test_the_fold_of_a_bfloat16_teacher_is_not_rounded(bert: LanguageModel):
+    bert.to(torch.bfloat16)
+    embeddings: Any = bert.anatomy.embeddings(bert.model)
+    student = CarvedStudent(distilbert=True).build(bert, 0)
+    folded: Any = student.anatomy.embeddings(student.model)
+    expected = (
+        embeddings.position_embeddings.weight.float()
+        + embeddings.token_type_embeddings.weight[0].float()
+    )
+    assert torch.equal(folded.position_embeddings.weight, expected)
+
+
+def test_only_a_bert_with_distilberts_epsilon_becomes_a_distilbert(
+    make_model: Callable[..., Any],
+):
+    with pytest.raises(UserError, match=r"the teacher is a roberta: leave it out"):
+        CarvedStudent(distilbert=True).build(LanguageModel(make_model("roberta")), 0)
+    other = LanguageModel(make_model("bert", layer_norm_eps=1e-5))
+    with pytest.raises(UserError, match=r"epsilon 1e-12 and the teacher with 1e-05"):
+        distilbert_config(other, 2)
+
+
+def test_carving_needs_a_teacher():
+    with pytest.raises(UserError, match=r"none is given.*teacher\.name.*PretrainedStudent"):
+        CarvedStudent().build(None, 40)

@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lit_distill.batch import Batch
+from lit_distill.errors import UserError
+from lit_distill.models import LanguageModel, Site
+
+SITES = [Site(kind, i) for kind in ("hidden", "query", "key", "value") for i in (0, 2, 3)]
+
+
+def model_inputs(batch: Batch) -> dict[str, Tensor]:
+    return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+
+
+def module_of(model: LanguageModel, site: Site) -> torch.nn.Module:
+    """Written out by name, on purpose not through the anatomy."""
+    layer = f"layer.{site.layer}"
+    if model.config.model_type == "distilbert":
+        names = {"query": "q_lin", "key": "k_lin", "value": "v_lin"}
+        path = f"distilbert.transformer.{layer}"
+        inside = "attention." + names.get(site.kind, "")
+    else:
+        prefix = "bert" if model.config.model_type == "bert" else "roberta"
+        path = f"{prefix}.encoder.{layer}"
+        inside = f"attention.self.{site.kind}"
+    return model.model.get_submodule(path if site.kind == "hidden" else f"{path}.{inside}")
+
+
+def hook_count(model: LanguageModel) -> int:
+    return sum(len(module._forward_hooks) for module in model.modules())
+
+
+@torch.no_grad()
+def test_logits_are_the_models_own_exactly(model: LanguageModel, batch: Batch):
+    own = model.model(**model_inputs(batch)).logits.flatten(0, 1)
+    encoded = model.encode(batch)
+    every = torch.arange(len(own))
+    assert torch.equal(model.project(encoded.rows(every)), own)
+    some = batch["tokens"][[0, 3, 8, 11, 20]]
+    assert torch.equal(model.project(encoded.rows(some)), own[some])
+    by_head = model.with_head(
+        lambda head: torch.nn.functional.linear(head.rows, head.weight, head.bias),
+        encoded.rows(some),
+    )
+    assert torch.equal(by_head, own[some])
+    assert model.vocab_size == own.shape[1] == 40
+    assert model.hidden_size == encoded.hidden.shape[-1] == 16
+    assert torch.equal(encoded.mask, batch["attention_mask"])
+
+
+def test_encode_runs_neither_head_nor_pooler_and_keeps_nothing_unasked(
+    model: LanguageModel, batch: Batch
+):
+    model.config.output_hidden_states = True  # as a saved config may say
+    seen: list[Any] = []
+    model.model.base_model.register_forward_hook(lambda *call: seen.append(call[2]))
+    model.anatomy.decoder(model.model).register_forward_hook(lambda *call: pytest.fail("head ran"))
+    assert model.encode(batch).captured == {}
+    assert seen[0].hidden_states is None
+    assert seen[0].get("pooler_output") is None
+
+
+@torch.no_grad()
+def test_captures_equal_hooks_written_by_hand(model: LanguageModel, batch: Batch):
+    expected: dict[Site, Tensor] = {}
+    handles = [
+        module_of(model, site).register_forward_hook(
+            lambda module, args, output, site=site: expected.update({site: output.clone()})
+        )
+        for site in SITES
+    ]
+    model.model(**model_inputs(batch))
+    for handle in handles:
+        handle.remove()
+    captured = model.encode(batch, capture=SITES).captured
+    assert list(captured) == SITES
+    for site in SITES:
+        assert torch.equal(captured[site], expected[site]), site
+        assert captured[site].shape == (3, 9, 16)
+
+
+@torch.no_grad()
+def test_early_stop_equals_the_full_forward_and_runs_no_later_layer(
+    model: LanguageModel, batch: Batch
+):
+    states = model.model(**model_inputs(batch), output_hidden_states=True).hidden_states
+    full = model.encode(batch).hidden
+    ran: list[int] = []
+    for number, layer in enumerate(model.layers):
+        layer.register_forward_hook(lambda *call, number=number: ran.append(number))
+    for until in range(4):
+        ran.clear()
+        stopped = model.encode(batch, until=until, capture=[Site("query", until)])
+        assert torch.equal(stopped.hidden, states[until + 1])
+        assert list(stopped.captured) == [Site("query", until)]
+        assert ran == list(range(until + 1))
+    ran.clear()
+    assert torch.equal(model.encode(batch).hidden, full)
+    assert ran == [0, 1, 2, 3]
+
+
+def test_hooks_and_layers_are_as_before_after_a_forward_and_after_an_exception(
+    model: LanguageModel, batch: Batch
+):
+    layers, hooks, names = model.layers, hook_count(model), list(model.state_dict())
+    model.encode(batch, capture=SITES[:2], until=2)
+    assert hook_count(model) == hooks
+    broken: Batch = {**batch, "input_ids": batch["input_ids"] + 1000}
+    with pytest.raises(IndexError):
+        model.encode(broken, capture=SITES, until=3)
+
+    def fail(*call: Any) -> None:
+        raise OSError("in the middle")
+
+    handle = layers[1].register_forward_hook(fail)
+    with pytest.raises(OSError, match="in the middle"):
+        model.encode(batch, capture=[Site("key", 0)], until=2)
+    handle.remove()
+    assert hook_count(model) == hooks
+    assert model.layers is layers
+    assert list(model.state_dict()) == names
+    assert model.encode(batch, capture=[Site("key", 0)]).captured.keys() == {Site("key", 0)}
+
+
+@torch.no_grad()
+def test_padding_changes_nothing(model: LanguageModel, make_batch: Callable[..., Any]):
+    model.double()
+    narrow, wide = make_batch(model), make_batch(model, width=14)
+    assert wide["input_ids"].shape[1] == 14
+    site = Site("key", 3)
+    a, b = model.encode(narrow, capture=[site]), model.encode(wide, capture=[site])
+    rows, wide_rows = a.rows(narrow["tokens"]), b.rows(wide["tokens"])
+    torch.testing.assert_close(wide_rows, rows, rtol=0, atol=1e-12)
+    keys = a.captured[site].flatten(0, 1)[narrow["tokens"]]
+    wide_keys = b.captured[site].flatten(0, 1)[wide["tokens"]]
+    torch.testing.assert_close(wide_keys, keys, rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_packed_rows_equal_padded_rows(model: LanguageModel, make_batch: Callable[..., Any]):
+    model.double()
+    padded = make_batch(model, (9, 5), 9)
+    ids = padded["input_ids"]
+    pad = torch.full((1, 2), model.config.pad_token_id)
+    packed: Batch = {
+        "input_ids": torch.cat([ids[:1], ids[1:, :5], pad], 1),
+        "attention_mask": torch.tensor([[1] * 14 + [0] * 2]),
+        "position_ids": torch.tensor([[*range(9), *range(5), 0, 1]]),
+        "segments": torch.tensor([[1] * 9 + [2] * 5 + [0] * 2]),
+    }
+    encoded = model.encode(packed)
+    assert encoded.hidden.isfinite().all()
+    torch.testing.assert_close(
+        encoded.rows(torch.arange(14)),
+        model.encode(padded).rows(padded["tokens"]),
+        rtol=0,
+        atol=1e-12,
+    )
+
+
+def test_packed_rows_are_refused_where_their_borders_would_be_ignored(
+    bert: LanguageModel, make_batch: Callable[..., Any]
+):
+    bert.model.set_attn_implementation("eager")
+    batch: Batch = {**make_batch(bert), "segments": torch.ones(3, 9, dtype=torch.long)}
+    with pytest.raises(UserError, match=r"attn_implementation='sdpa'.*'eager'"):
+        bert.encode(batch)
+
+
+@torch.no_grad()
+def test_positions_and_token_types_and_views_reach_the_model(model: LanguageModel, batch: Batch):
+    plain = model.encode(batch).rows(batch["tokens"])
+    positions = torch.arange(9).expand(3, 9)
+    given: Batch = {**batch, "position_ids": positions}
+    assert torch.equal(model.encode(given).rows(batch["tokens"]), plain)
+    given["position_ids"] = positions + 2
+    assert not torch.allclose(model.encode(given).rows(batch["tokens"]), plain)
+    types: Any = {**batch, "token_type_ids": torch.ones(3, 9, dtype=torch.long)}
+    changed = model.encode(types).rows(batch["tokens"])
+    if model.config.model_type == "bert":
+        own = model.model(**model_inputs(batch), token_type_ids=types["token_type_ids"]).logits
+        assert torch.equal(model.project(changed), own.flatten(0, 1)[batch["tokens"]])
+    else:
+        assert torch.equal(changed, plain)
+    views: Any = {f"tgt_{key}": value for key, value in batch.items()}
+    views |= {"input_ids": batch["input_ids"].flip(0)}
+    viewed = model.encode(views, view="tgt_")
+    assert torch.equal(viewed.rows(batch["tokens"]), plain)
+    assert torch.equal(viewed.mask, batch["attention_mask"])
+
+
+def test_gradients_through_the_head_are_the_models_own(model: LanguageModel, batch: Batch):
+    model.double()
+    rows = batch["tokens"][::2]
+    upstream = torch.randn(len(rows), 40, dtype=torch.float64)
+    own = model.model(**model_inputs(batch)).logits.flatten(0, 1)[rows]
+    expected = torch.autograd.grad((own * upstream).sum(), list(model.parameters()))
+    ours = model.with_head(
+        lambda head: head.rows @ head.weight.T + head.bias, model.encode(batch).rows(rows)
+    )
+    actual = torch.autograd.grad((ours * upstream).sum(), list(model.parameters()))
+    for (name, _), a, b in zip(model.named_parameters(), actual, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12, msg=name)
+
+
+def test_tied_weights_get_the_gradients_of_both_uses(model: LanguageModel, batch: Batch):
+    embedding = model.model.get_input_embeddings().weight
+    assert model.anatomy.decoder(model.model).weight is embedding
+    rows = batch["tokens"]
+
+    def gradient(cut_body: bool, cut_head: bool) -> Tensor:
+        hidden = model.encode(batch).rows(rows)
+        loss = model.with_head(
+            lambda head: (head.rows @ (head.weight.detach() if cut_head else head.weight).T).sin(),
+            hidden.detach() if cut_body else hidden,
+        ).sum()
+        return torch.autograd.grad(loss, embedding)[0]
+
+    of_head, of_body = gradient(True, False), gradient(False, True)
+    assert of_head.norm() > 0
+    assert of_body.norm() > 0
+    torch.testing.assert_close(gradient(False, False), of_head + of_body, rtol=1e-4, atol=1e-4)
+
+
+def captured_loss(model: LanguageModel, batch: Batch, sites: list[Site]) -> Tensor:
+    encoded = model.encode(batch, capture=sites, until=2)
+    return torch.stack([value.sin().sum() for value in encoded.captured.values()]).sum()
+
+
+def test_captures_are_right_under_gradient_checkpointing(model: LanguageModel, batch: Batch):
+    sites = [Site("query", 1), Site("value", 2), Site("hidden", 1)]
+    model.double()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0  # so that train mode changes nothing but checkpointing
+    model.train()
+    plain = captured_loss(model, batch, sites)
+    expected = torch.autograd.grad(plain, list(model.parameters()), allow_unused=True)
+    model.model.activation_checkpointing_enable()
+    encoded = model.encode(batch, capture=sites, until=2)
+    before = {site: value.detach().clone() for site, value in encoded.captured.items()}
+    loss = torch.stack([value.sin().sum() for value in encoded.captured.values()]).sum()
+    actual = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+    assert torch.equal(loss, plain)
+    for a, b in zip(actual, expected, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+    # The recomputation in backward must not have replaced what was captured.
+    assert all(torch.equal(encoded.captured[site], before[site]) for site in sites)
+
+
+def test_reentrant_checkpointing_is_refused_where_it_loses_gradients(
+    model: LanguageModel, make_batch: Callable[..., Any]
+):
+    batch = make_batch(model)
+    model.train()
+    model.model.activation_checkpointing_enable({"use_reentrant": True})
+    with pytest.raises(UserError, match=r"query of layer 1 has no gradient.*use_reentrant=False"):
+        model.encode(batch, capture=[Site("query", 1)])
+    with torch.no_grad():  # a teacher needs none
+        assert model.eval().encode(batch, capture=[Site("query", 1)]).captured
+
+
+def test_layers_that_do_not_run_are_refused_with_numbers(
+    bert: LanguageModel, make_batch: Callable[..., Any]
+):
+    batch = make_batch(bert)
+    with pytest.raises(UserError, match=r"until=4: BertForMaskedLM has 4 layers, numbered 0 to 3"):
+        bert.encode(batch, until=4)
+    with pytest.raises(UserError, match=r"until=-1"):
+        bert.encode(batch, until=-1)
+    with pytest.raises(UserError, match=r"query of layer 4 .* layers 0 to 3 of 4"):
+        bert.encode(batch, capture=[Site("query", 4)])
+    with pytest.raises(UserError, match=r"hidden of layer 2 .* layers 0 to 1 of 4"):
+        bert.encode(batch, capture=[Site("hidden", 2)], until=1)
+
+
+def test_a_replaced_decoder_is_used(bert: LanguageModel):
+    smaller = torch.nn.Linear(16, 7, bias=False)
+    bert.model.set_output_embeddings(smaller)
+    rows = torch.randn(2, 16)
+    assert bert.vocab_size == 7
+    assert bert.project(rows).shape == (2, 7)
+    assert bert.with_head(lambda head: head.bias, rows) is None
+
+
+def test_it_holds_the_model_and_does_not_copy_it(make_model: Callable[..., Any]):
+    model = make_model("bert")
+    wrapped = LanguageModel(model)
+    assert wrapped.model is model
+    assert wrapped.config is model.config
+    assert [name for name, _ in wrapped.named_children()] == ["model"]

@@ -1,0 +1,140 @@
+"""The contract that every method keeps, through its shipped config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from batches import Sample, Served, collate, samples, window
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+import lit_distill.methods
+from lit_distill.batch import Batch
+from lit_distill.distillation import Distillation
+from lit_distill.models import CarvedStudent, Teacher
+from lit_distill.schedules import Constant
+
+ROOT = Path(__file__).parent.parent
+METHODS = sorted(path.stem for path in (ROOT / "configs/methods").glob("*.yaml"))
+VOCABULARY = 100
+Step = Callable[..., torch.Tensor]
+
+
+@pytest.fixture(params=METHODS)
+def method(request: pytest.FixtureRequest, tiny_bert: Path) -> Callable[[], Distillation]:
+    """Builds the method of one shipped config on a tiny teacher, with plain SGD of rate 1."""
+    node = yaml.safe_load((ROOT / f"configs/methods/{request.param}.yaml").read_text())["model"]
+
+    def build() -> Distillation:
+        return getattr(lit_distill.methods, node["class_path"])(
+            **node.get("init_args", {}),
+            teacher=Teacher(str(tiny_bert)),
+            student=CarvedStudent(),
+            optimizer=lambda groups: torch.optim.SGD(groups, lr=1.0),
+            schedule=Constant(warmup=0.0),
+        )
+
+    return build
+
+
+def quiet_trainer(**options: Any) -> Trainer:
+    return Trainer(
+        accelerator="cpu",
+        precision="64-true",
+        max_steps=1,
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+        limit_val_batches=0,
+        **options,
+    )
+
+
+class Keep(Callback):
+    """Writes the student's parameters at the end: with forked ranks the parent sees no change."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            assert isinstance(pl_module, Distillation)
+            torch.save([p.detach() for p in pl_module.student.parameters()], self.path)
+
+
+@pytest.fixture
+def step(method: Callable[[], Distillation], tmp_path: Path) -> Step:
+    """One update in float64 without dropout: the student's parameters after it, flat."""
+
+    def run(batches: list[list[Batch]], **options: Any) -> torch.Tensor:
+        module = method()
+        module.configure_model = _without_dropout(module)  # type: ignore[method-assign]
+        windows = [window(rank) for rank in batches]
+        loop = quiet_trainer(
+            accumulate_grad_batches=max(len(batches[0]), 1),
+            callbacks=[Keep(tmp_path / "after.pt")],
+            **options,
+        )
+        loop.fit(module, datamodule=Served(windows))
+        return torch.cat(
+            [p.flatten() for p in torch.load(tmp_path / "after.pt", weights_only=True)]
+        )
+
+    return run
+
+
+def _without_dropout(module: Distillation) -> Callable[[], None]:
+    configure = module.configure_model
+
+    def build() -> None:
+        configure()
+        for part in module.modules():
+            if isinstance(part, torch.nn.Dropout):
+                part.p = 0.0
+
+    return build
+
+
+def difference(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).norm() / one.norm())
+
+
+@pytest.fixture
+def texts() -> list[Sample]:
+    return samples(8, VOCABULARY)
+
+
+def test_gradient_depends_on_no_padding_split_or_order(step: Step, texts: list[Sample]) -> None:
+    before = step([[]], limit_train_batches=0)
+    whole = step([[collate(texts)]]) - before
+    assert whole.norm() > 1e-6
+    uneven = [collate(texts[:1]), collate(texts[1:3]), collate(texts[3:4]), collate(texts[4:])]
+    same = {
+        "padding": [[collate(texts, extra=5)]],
+        "order": [[collate(texts[::-1])]],
+        "accumulation": [uneven],
+    }
+    for name, batches in same.items():
+        assert difference(whole, step(batches) - before) < 1e-12, name
+
+
+def test_gradient_depends_on_no_number_of_ranks(step: Step, texts: list[Sample]) -> None:
+    before = step([[]], limit_train_batches=0)
+    whole = step([[collate(texts)]]) - before
+    ranks = [[collate(texts[:1]), collate(texts[1:3])], [collate(texts[3:4]), collate(texts[4:])]]
+    split = step(ranks, strategy="ddp_fork", devices=2) - before
+    assert difference(whole, split) < 1e-12
+
+
+def test_a_batch_without_targets_has_a_gradient(step: Step, texts: list[Sample]) -> None:
+    """All zero where nothing else counts: a missing gradient would stop distributed training."""
+    bare = [Sample(t.number, t.ids, [], [], t.language) for t in texts[:2]]
+    after = step([[collate(bare)]])
+    assert torch.isfinite(after).all()
