@@ -129,7 +129,7 @@ class Masker:
             slowness = pieces / np.bincount(word, weights, minlength=len(first))
         bits = words(keys[row[first]], texts.column[candidates[first]])
         ranked, _, _ = _ranked(_race(bits, slowness), group[first], len(wanted))
-        taken = _greedy(pieces[ranked], group[first][ranked], wanted)
+        taken = greedy_words(pieces[ranked], group[first][ranked], wanted)
         drawn = np.zeros(len(first), dtype=bool)
         drawn[ranked[taken]] = True
         return np.asarray(drawn[word])
@@ -172,7 +172,7 @@ def _leading(first: Ints, counts: Ints) -> Ints:
     return np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
 
 
-def _greedy(pieces: Ints, group: Ints, wanted: Ints) -> Ints:
+def greedy_words(pieces: Ints, group: Ints, wanted: Ints) -> Ints:
     """Words to mask: in their order, each one that still fits; the first of a group always.
 
     Args:

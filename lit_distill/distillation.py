@@ -40,6 +40,7 @@ class Distillation(Measured, ABC):
         student: what to train and how it starts; None carves every other layer of the teacher.
         teacher: whom to learn from; None where a method needs none.
         tokenizer: its name or folder; the command line fills it in from `--tokenizer`.
+        dropout: probability for the students while they train; None keeps each model's own.
         optimizer: called with the groups of `parameter_groups`.
         schedule: learning rate over the run, stepped once per update.
 
@@ -57,6 +58,7 @@ class Distillation(Measured, ABC):
         student: Student | None = None,
         teacher: Teacher | None = None,
         tokenizer: str | None = None,
+        dropout: float | None = None,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         schedule: Schedule = Linear(),  # noqa: B008 (frozen)
     ) -> None:
@@ -67,7 +69,7 @@ class Distillation(Measured, ABC):
                 "model.init_args.teacher.name to a model name or folder."
             )
         self.student_spec, self.teacher_spec = student or CarvedStudent(), teacher
-        self.tokenizer_name = tokenizer
+        self.tokenizer_name, self.dropout = tokenizer, dropout
         self.optimizer, self.schedule = optimizer, schedule
         self.auxiliary = nn.ModuleDict()
         self.config_text = ""
@@ -117,6 +119,8 @@ class Distillation(Measured, ABC):
             # `validate` and `test` restore the student from the checkpoint: no teacher is needed.
             rank_zero_info(f"{error} Agreement is left out; the student comes from the checkpoint.")
             return
+        if self.dropout is not None:
+            student.set_dropout(self.dropout)
         check_models(student, teacher, self.teacher_spec, self.tokenizer, self.data)
         self.students["student"] = student
         if teacher is not None:

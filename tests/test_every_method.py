@@ -36,6 +36,7 @@ def method(request: pytest.FixtureRequest, tiny_bert: Path) -> Callable[[], Dist
             student=CarvedStudent(),
             optimizer=lambda groups: torch.optim.SGD(groups, lr=1.0),
             schedule=Constant(warmup=0.0),
+            dropout=0.0,
         )
 
     return build
@@ -75,7 +76,6 @@ def step(method: Callable[[], Distillation], tmp_path: Path) -> Step:
 
     def run(batches: list[list[Batch]], **options: Any) -> torch.Tensor:
         module = method()
-        module.configure_model = _without_dropout(module)  # type: ignore[method-assign]
         windows = [window(rank) for rank in batches]
         loop = quiet_trainer(
             accumulate_grad_batches=max(len(batches[0]), 1),
@@ -88,18 +88,6 @@ def step(method: Callable[[], Distillation], tmp_path: Path) -> Step:
         )
 
     return run
-
-
-def _without_dropout(module: Distillation) -> Callable[[], None]:
-    configure = module.configure_model
-
-    def build() -> None:
-        configure()
-        for part in module.modules():
-            if isinstance(part, torch.nn.Dropout):
-                part.p = 0.0
-
-    return build
 
 
 def difference(one: torch.Tensor, other: torch.Tensor) -> float:

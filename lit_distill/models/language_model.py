@@ -132,6 +132,7 @@ class LanguageModel(nn.Module):
             )
         for site in wanted:
             self._check_gradient(site, captured[site])
+        # After an early stop a body's final norm, where there is one, does not belong.
         hidden = output.last_hidden_state if until is None else captured[end]
         mask = cast(Mapping[str, Tensor], batch)[f"{view}attention_mask"]
         return Encoded(hidden, mask, {site: captured[site] for site in capture})
@@ -150,6 +151,12 @@ class LanguageModel(nn.Module):
         """Logits (N, V) of last hidden states (N, D), as the model itself computes them."""
         rows = self.anatomy.transform(self.model, rows)
         return cast(Tensor, self.anatomy.decoder(self.model)(rows))
+
+    def set_dropout(self, probability: float) -> None:
+        """Sets every dropout of the model; its config, and so an export, keeps its own values."""
+        for module in self.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = probability
 
     def _inputs(self, batch: Batch, view: str) -> dict[str, Tensor]:
         keys = cast(Mapping[str, Any], batch)

@@ -132,7 +132,7 @@ class FreshStudent(Student):
             anatomy = anatomy_of_type(self.model_type)
             config = self._type_defaults(anatomy, teacher, vocab_size)
         elif teacher is not None:
-            anatomy, config = teacher.anatomy, copy.deepcopy(teacher.config)
+            anatomy, config = teacher.anatomy, teacher.config
         else:
             raise UserError(
                 "FreshStudent has neither a teacher to take its config from nor a model_type: set "
@@ -162,7 +162,7 @@ class FreshStudent(Student):
 def override_config(
     config: PretrainedConfig, changes: dict[str, Any], anatomy: Anatomy
 ) -> PretrainedConfig:
-    """The config with `changes`; the feed-forward width follows the hidden size.
+    """A new config with `changes`; the feed-forward width follows the hidden size.
 
     Raises:
         UserError: an unknown key, a value of the wrong type, or a hidden size that the number of

@@ -10,7 +10,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from data_modules.masking import Texts
+from data_modules.masking import Texts, greedy_words
 from data_modules.objectives import MaskedTokens, NextToken, Plain
 from data_modules.word_starts import word_starts
 from lit_distill.errors import UserError
@@ -153,7 +153,7 @@ def subset_probabilities(weights, k):
 
 
 def chi_square(subsets, expected):
-    drawn = {subset: 0 for subset in expected}
+    drawn = dict.fromkeys(expected, 0)
     for subset in subsets:
         drawn[subset] += 1
     total = sum(drawn.values())
@@ -295,7 +295,7 @@ def unigram():
 
 
 def byte_level():
-    alphabet = sorted(set("sunmolight")) + ["Ġ"]
+    alphabet = [*sorted(set("sunmolight")), "Ġ"]
     merges = [("s", "u"), ("su", "n"), ("m", "o"), ("mo", "o"), ("moo", "n"), ("l", "i")]
     merges += [("li", "g"), ("lig", "h"), ("ligh", "t"), ("Ġ", "sun"), ("Ġ", "moon")]
     merges += [("Ġ", "light")]
@@ -309,15 +309,9 @@ def byte_level():
 
 def sentence_piece_bpe():
     """The layout of Llama's tokenizer: the mark comes from the normalizer and the decoder."""
-    marked = [*PIECES, *(f"▁{piece}" for piece in PIECES)]
-    merges = []
-    for word in marked:
-        for end in range(2, len(word) + 1):
-            pair = (word[: end - 1], word[end - 1])
-            if pair not in merges:
-                merges.append(pair)
-    alphabet = sorted(set("".join(marked)))
-    names = dict.fromkeys([*SPECIALS, *alphabet, *(a + b for a, b in merges)])
+    inner = [(p[:end], p[end]) for p in PIECES for end in range(1, len(p))]
+    merges = [*inner, *(("▁", piece) for piece in PIECES)]
+    names = [*SPECIALS, "▁", *sorted(set("sunmolight")), *(a + b for a, b in merges)]
     core = Tokenizer(models.BPE({name: i for i, name in enumerate(names)}, merges))
     core.normalizer = normalizers.Sequence(
         [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
@@ -381,13 +375,11 @@ def greedy(sizes, wanted):
 
 
 def test_whole_words_are_taken_greedily_in_drawn_order():
-    from data_modules.masking import _greedy
-
     draw = np.random.default_rng(0)
     groups = [draw.integers(1, 9, draw.integers(1, 30)) for _ in range(200)]
     wanted = draw.integers(1, 20, 200)
     group = np.repeat(np.arange(200), [len(sizes) for sizes in groups])
-    ours = np.sort(_greedy(np.concatenate(groups), group, wanted))
+    ours = np.sort(greedy_words(np.concatenate(groups), group, wanted))
     expected, start = [], 0
     for sizes, limit in zip(groups, wanted, strict=True):
         expected += [start + index for index in greedy(sizes.tolist(), limit)]
