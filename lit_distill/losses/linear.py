@@ -20,7 +20,7 @@ from lit_distill.losses.row_loss import RowLoss
 from lit_distill.losses.tiles import Head as Head
 from lit_distill.losses.tiles import RowPass
 
-TILE_BYTES = 64 * 2**20
+TILE_BYTES = 96 * 2**20
 """Memory of the two tiles together."""
 
 _TOLERANCE = 1e-4

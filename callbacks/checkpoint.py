@@ -1,0 +1,228 @@
+"""When to save a run, so that whatever stops it, training goes on where it was."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+
+from callbacks.atomic_files import keep_as
+from callbacks.interruption import Interruption
+from lit_distill.errors import UserError
+
+_DUE = 1  # below every signal's number
+
+
+class Checkpoint(ModelCheckpoint):
+    """Saves `checkpoints/last.ckpt`, `previous.ckpt` and `best.ckpt` in the run folder.
+
+    `last` is written periodically, after each validation and at the end; `previous` is the `last`
+    before it, to fall back to; `best` is the `last` of the best validation. All are written between
+    updates: a save that falls due inside an accumulation window waits for the window's edge.
+
+    On SIGTERM and SIGINT (Ctrl-C) the current update is finished and saved, the command that
+    resumes is printed, and the process ends with 143 or 130. A second signal ends it at once.
+
+    A periodic save that fails (disk full) is reported and tried again at the next; training goes on
+    and the older files stay.
+
+    Args:
+        every_n_updates: save after every n-th update; 0: not by count.
+        every_n_minutes: save when so many minutes have passed since the last one; 0: not by time.
+        monitor: the metric that `best` is best in; None: no `best`.
+        mode: "min" if less is better.
+    """
+
+    def __init__(
+        self,
+        every_n_updates: int = 0,
+        every_n_minutes: float = 10.0,
+        monitor: str | None = "val/loss",
+        mode: Literal["min", "max"] = "min",
+    ) -> None:
+        super().__init__(monitor=monitor, mode=mode, save_last=True)
+        self.every_n_updates, self.every_n_minutes = every_n_updates, every_n_minutes
+        self.best: float | None = None
+        self._interruption = Interruption()
+        self._written = time.monotonic()
+        self._in_window = self._best_waits = False
+
+    # -- when -----------------------------------------------------------------------------------
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Finds the folder, and finds out before training whether it can be written to."""
+        folder = Path(trainer.default_root_dir).absolute() / "checkpoints"
+        self.dirpath = str(folder)
+        if stage == "fit" and trainer.is_global_zero:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                tempfile.TemporaryFile(dir=folder).close()
+            except OSError as error:
+                raise UserError(
+                    f"Checkpoints cannot be written to {folder}: {error.strerror}. "
+                    "Choose another run folder (--run_dir)."
+                ) from error
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock and watches for signals."""
+        self._written, self._last_global_step_saved = time.monotonic(), trainer.global_step
+        self._interruption.watch()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """At a window's edge: saves what is due; saves and stops if a signal came."""
+        self._in_window = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
+        if self._in_window:
+            return
+        wish = self._wish(trainer)
+        if wish > _DUE:
+            self._save_and_stop(trainer, wish)
+        # An epoch's last update is saved by the epoch's end, or by the validation before it.
+        elif self._best_waits or (wish and not trainer.is_last_batch):
+            self._save(trainer, best=self._best_waits)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Does not let a signal wait for the rest of a validation."""
+        if self._saves(trainer) and trainer.world_size == 1 and not self._in_window:
+            wish = self._wish(trainer)
+            if wish > _DUE:
+                self._save_and_stop(trainer, wish)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves `last`, and `best` where it is."""
+        if not self._saves(trainer):
+            return
+        best = self._is_best(trainer)
+        if self._in_window:
+            self._best_waits = best
+        else:
+            self._save(trainer, best)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves `last` unless a validation just did."""
+        if self._saves(trainer) and self._last_global_step_saved != trainer.global_step:
+            self._save(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lets signals be; makes sure that the end is saved."""
+        self._interruption.release()
+        if self._saves(trainer) and self._last_global_step_saved != trainer.global_step:
+            self._save(trainer, final=True)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Lets signals be. What was reached is not saved: it may lie inside an update."""
+        self._interruption.release()
+
+    def _saves(self, trainer: Trainer) -> bool:
+        fitting = trainer.state.fn == TrainerFn.FITTING
+        return fitting and not trainer.sanity_checking and not trainer.fast_dev_run
+
+    def _wish(self, trainer: Trainer) -> int:
+        """0, `_DUE`, or the number of a signal; all ranks agree."""
+        seconds = time.monotonic() - self._written
+        due = (
+            (self.every_n_updates and trainer.global_step % self.every_n_updates == 0)
+            or (self.every_n_minutes and seconds >= 60 * self.every_n_minutes)
+            or trainer.global_step == trainer.max_steps
+        )
+        wish = self._interruption.received or (_DUE if due else 0)
+        if trainer.world_size == 1:
+            return wish
+        # A signal reaches ranks at different moments, or only one. Lightning, too, synchronises
+        # all ranks at every batch for this.
+        shared = torch.tensor(wish, device=trainer.strategy.root_device)
+        return int(trainer.strategy.reduce(shared, reduce_op="max"))
+
+    def _is_best(self, trainer: Trainer) -> bool:
+        """Whether the metric is better than ever before; decided by rank 0."""
+        value = trainer.callback_metrics.get(self.monitor) if self.monitor else None
+        better = False
+        if value is not None:
+            now = float(value)
+            sign = 1 if self.mode == "min" else -1
+            better = now == now and (self.best is None or sign * now < sign * self.best)
+            self.best = now if better else self.best
+            self.current_score = value
+        return bool(trainer.strategy.broadcast(better))
+
+    # -- how ------------------------------------------------------------------------------------
+
+    def _path(self, name: str) -> Path:
+        return Path(str(self.dirpath)) / f"{name}{self.FILE_EXTENSION}"
+
+    def _save(self, trainer: Trainer, best: bool = False, final: bool = False) -> None:
+        last = self._path("last")
+        self.last_model_path = str(last)
+        if best:
+            self.best_model_path = str(self._path("best"))
+            self.best_model_score = self.current_score
+        if trainer.is_global_zero:
+            keep_as(last, self._path("previous"))
+        try:
+            self._save_checkpoint(trainer, str(last))
+        except UserError as error:  # on rank 0, which writes
+            if final:
+                raise
+            rank_zero_warn(f"{error} Training goes on; the next save tries again.")
+            trainer.strategy.barrier()  # where the others wait
+            return
+        finally:
+            self._written = time.monotonic()
+        if best:
+            self._best_waits = False
+            if last.is_dir():  # of a sharded strategy
+                self._save_checkpoint(trainer, self.best_model_path)
+            elif trainer.is_global_zero:
+                keep_as(last, self._path("best"))
+
+    def _save_and_stop(self, trainer: Trainer, signal_number: int) -> None:
+        if self._last_global_step_saved != trainer.global_step:
+            self._save(trainer, final=True)
+        rank_zero_info(
+            f"Saved after {trainer.global_step} updates in {self._path('last')}. "
+            f"To go on:\n  {resume_command(trainer.default_root_dir)}"
+        )
+        raise SystemExit(128 + signal_number)
+
+    # -- state ----------------------------------------------------------------------------------
+
+    @property
+    def state_key(self) -> str:
+        """The same whatever the arguments, so that changing a period loses nothing."""
+        return "Checkpoint"
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best so far and the metric it is best in."""
+        return {"monitor": self.monitor, "mode": self.mode, "best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the best over, if the metric is still the same."""
+        if (state_dict["monitor"], state_dict["mode"]) == (self.monitor, self.mode):
+            self.best = state_dict["best"]
+            best = self._path("best")
+            self.best_model_path = str(best) if best.exists() else ""
+
+
+def resume_command(run_folder: str) -> str:
+    """The command that continues the run of a folder."""
+    config = shlex.quote(str(Path(run_folder) / "config.yaml"))
+    return f"python -m lit_distill fit --config {config} --ckpt_path last"

@@ -1,0 +1,129 @@
+"""Checkpoint files: written whole or not at all, and found again when the newest is broken."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from callbacks.atomic_files import replacing
+from lit_distill.errors import UserError
+
+PREFERENCE = ("last.ckpt", "previous.ckpt")
+"""Which of several checkpoints of the same update to resume from."""
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target, waits for the disk, renames; a failed save changes nothing.
+
+    Lightning's own collects the whole file in memory, moves it from the system's temporary folder
+    and does not wait for the disk. Loading never runs code (`weights_only`), whatever is asked.
+    In a config: `trainer.plugins: [AtomicCheckpointIO]`.
+    """
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: Any | None = None,
+    ) -> None:
+        """Writes a checkpoint.
+
+        Args:
+            checkpoint: plain values and tensors.
+            path: a local file.
+            storage_options: not used.
+
+        Raises:
+            UserError: it could not be written; an older file at `path` is untouched.
+        """
+        del storage_options
+        try:
+            with replacing(Path(path)) as beside, beside.open("wb") as file:
+                torch.save(checkpoint, file)
+        except (OSError, RuntimeError) as error:
+            # torch reports a failed write as a RuntimeError of its own, raised from the OSError
+            cause = error if isinstance(error, OSError) else error.__context__
+            if not isinstance(cause, OSError):
+                raise
+            raise UserError(
+                f"The checkpoint {path} could not be written: {cause.strerror}"
+                f"{_free_space(Path(path).parent)}. What was saved there before is untouched."
+            ) from error
+
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Callable[..., Any] | None = lambda storage, _: storage,
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Reads a checkpoint.
+
+        Args:
+            path: a local file.
+            map_location: see `torch.load`.
+            weights_only: not used: always true.
+
+        Raises:
+            UserError: there is none, or it cannot be read.
+        """
+        del weights_only
+        if not Path(path).is_file():
+            raise UserError(f"There is no checkpoint {path}.")
+        try:
+            loaded: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+        except Exception as error:  # broken files fail in many ways
+            raise UserError(
+                f"The checkpoint {path} cannot be read: {_first_line(error)} Resume with "
+                "`--ckpt_path last`, which takes the newest one that can."
+            ) from error
+        return loaded
+
+
+def newest_readable_checkpoint(folder: str | Path) -> tuple[Path | None, list[str]]:
+    """The checkpoint of the most updates that is whole.
+
+    Its checksums are verified, which reads the file once; of the others only the structure.
+
+    Args:
+        folder: where the `.ckpt` files (or folders, of sharded strategies) are.
+
+    Returns:
+        Its path, or None if there is none; and a line for each that is broken.
+    """
+    found: list[tuple[int, int, Path]] = []
+    broken: list[str] = []
+    for path in sorted(Path(folder).glob("*.ckpt")):
+        try:
+            order = PREFERENCE.index(path.name) if path.name in PREFERENCE else len(PREFERENCE)
+            found.append((_updates(path), -order, path))
+        except Exception as error:  # broken files fail in many ways
+            broken.append(f"{path} cannot be read: {_first_line(error)}")
+    for _, _, path in sorted(found, reverse=True):
+        if path.is_dir() or (damaged := zipfile.ZipFile(path).testzip()) is None:
+            return path, broken
+        broken.append(f"{path} cannot be read: the checksum of {damaged} in it is wrong.")
+    return None, broken
+
+
+def _updates(path: Path) -> int:
+    """The number of updates a checkpoint was written after; maps the file, reads only its index."""
+    index = path / "meta.pt" if path.is_dir() else path  # written last, by sharded strategies
+    return int(torch.load(index, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].split(". ")[0].rstrip(".") + "."
+
+
+def _free_space(folder: Path) -> str:
+    try:
+        return f" ({shutil.disk_usage(folder).free / 2**20:,.0f} MiB free in {folder})"
+    except OSError:
+        return ""

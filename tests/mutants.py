@@ -1,0 +1,145 @@
+"""Bugs that peers have shipped or that we feared, planted one at a time.
+
+Each is one textual change in one file and the tests that must turn red; `test_mutants.py` plants
+them in a copy of the project.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A bug: in `file`, `old` (found exactly once) becomes `new`, and `tests` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+EVERY_METHOD = "tests/test_every_method.py -k triple_loss"
+
+MUTANTS = (
+    Mutant(
+        "mean of means: each micro-batch divides by its own count",
+        "lit_distill/window.py",
+        'sum(batch["counts"][name] for batch in batches)',
+        'batches[0]["counts"][name] * len(batches)',
+        f"{EVERY_METHOD}",
+    ),
+    Mutant(
+        "the division by the accumulation is not undone",
+        "lit_distill/distillation.py",
+        "return loss * (accumulate * self.trainer.world_size)",
+        "return loss * self.trainer.world_size",
+        f"{EVERY_METHOD}",
+    ),
+    Mutant(
+        "the averaging of gradients over ranks is not undone",
+        "lit_distill/distillation.py",
+        "return loss * (accumulate * self.trainer.world_size)",
+        "return loss * accumulate",
+        f"{EVERY_METHOD}",
+    ),
+    Mutant(
+        "each rank divides by its own count",
+        "lit_distill/distillation.py",
+        "reduce = self._reduce if self.trainer.world_size > 1 else None",
+        "reduce = None",
+        f"{EVERY_METHOD}",
+    ),
+    Mutant(
+        "weights applied twice",
+        "lit_distill/window.py",
+        "return weight_at(weight, self.progress) / total",
+        "return weight_at(weight, self.progress) ** 2 / total",
+        "tests/lit_distill/methods/test_triple_loss.py",
+    ),
+    Mutant(
+        "teacher in training mode",
+        "lit_distill/distillation.py",
+        "        self.teachers.eval()\n",
+        "",
+        "tests/lit_distill/test_distillation.py",
+    ),
+    Mutant(
+        "student in eval mode: no dropout",
+        "lit_distill/distillation.py",
+        "        self.train()\n",
+        "        self.eval()\n",
+        "tests/lit_distill/test_distillation.py",
+    ),
+    Mutant(
+        "teacher saved in every checkpoint",
+        "lit_distill/checkpoints.py",
+        "        del state[key]\n",
+        "        pass\n",
+        "tests/lit_distill/test_distillation.py",
+    ),
+    Mutant(
+        "teacher trained with the student",
+        "lit_distill/models/teacher.py",
+        ".requires_grad_(False)",
+        "",
+        "tests/lit_distill/models/test_teacher.py",
+    ),
+    Mutant(
+        "T squared dropped",
+        "lit_distill/losses/divergences.py",
+        "return self.temperature**2 if self.t_squared else 1.0",
+        "return 1.0",
+        "tests/lit_distill/methods/test_triple_loss.py",
+    ),
+    Mutant(
+        "attention mask ignored",
+        "lit_distill/models/language_model.py",
+        "for n in self.anatomy.inputs if view + n in keys}",
+        "for n in self.anatomy.inputs if view + n in keys and n != 'attention_mask'}",
+        f"{EVERY_METHOD}",
+    ),
+    Mutant(
+        "cosine over the student and itself",
+        "lit_distill/methods/triple_loss.py",
+        "cosine(student.rows(real), teacher.rows(real))",
+        "cosine(student.rows(real), student.rows(real))",
+        "tests/lit_distill/methods/test_triple_loss.py",
+    ),
+    Mutant(
+        "unmasked rows predict token 0",
+        "lit_distill/batch.py",
+        'torch.full((batch["input_ids"].numel(),), IGNORED, device=rows.device)',
+        'torch.zeros(batch["input_ids"].numel(), dtype=torch.int64, device=rows.device)',
+        "tests/lit_distill/methods/test_triple_loss.py",
+    ),
+    Mutant(
+        "the type-0 embedding is not folded into the positions",
+        "lit_distill/models/carving.py",
+        "tensor = tensor.to(wide) + types[0].to(wide)",
+        "tensor = tensor.to(wide)",
+        "tests/lit_distill/models/test_carving.py",
+    ),
+    Mutant(
+        "pads count as tokens",
+        "data_modules/collation.py",
+        "        tokens = row * width + column\n",
+        "        tokens = np.minimum(row * width + column + 1, count * width - 1)\n",
+        "tests/data_modules/test_collation.py",
+    ),
+    Mutant(
+        "the same masks in every pass",
+        "data_modules/masking.py",
+        "Purpose.MASK, texts.passes, texts.windows",
+        "Purpose.MASK, texts.passes * 0, texts.windows",
+        "tests/data_modules/test_objectives.py",
+    ),
+    Mutant(
+        "special tokens are masked",
+        "data_modules/objectives.py",
+        "        maskable[tokenizer.all_special_ids] = False\n",
+        "",
+        "tests/data_modules/test_objectives.py",
+    ),
+)
