@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_warn
 
 from callbacks.atomic_files import keep_as
 from callbacks.interruption import Interruption
@@ -134,7 +134,8 @@ class Checkpoint(ModelCheckpoint):
 
     def _saves(self, trainer: Trainer) -> bool:
         fitting = trainer.state.fn == TrainerFn.FITTING
-        return fitting and not trainer.sanity_checking and not trainer.fast_dev_run
+        rehearsal = trainer.sanity_checking or trainer.fast_dev_run  # type: ignore[attr-defined]
+        return fitting and not rehearsal
 
     def _wish(self, trainer: Trainer) -> int:
         """0, `_DUE`, or the number of a signal; all ranks agree."""

@@ -39,7 +39,8 @@ class Throughput(Callback):
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         self._updates += 1
-        if trainer.global_step % trainer.log_every_n_steps == 0:
+        period = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if trainer.global_step % period == 0:
             seconds = time.perf_counter() - self._start
             pl_module.log_dict(
                 {

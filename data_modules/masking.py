@@ -187,7 +187,6 @@ def greedy_words(pieces: Ints, group: Ints, wanted: Ints) -> Ints:
     if not len(pieces):
         return group
     leads = np.flatnonzero(np.diff(group, prepend=-1))
-    leads = leads[wanted[group[leads]] > 0]
     left = wanted.copy()
     left[group[leads]] -= pieces[leads]
     waiting = np.ones(len(pieces), dtype=bool)

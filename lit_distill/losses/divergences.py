@@ -61,7 +61,7 @@ class ForwardKL:
 
     def on_block(self, block: Block, scale: Scale | None) -> tuple[Tensor, Tensor | None]:
         """See `RowLoss.on_block`; the gradient is (q - p) / T."""
-        p, q = block.teacher_at(self.temperature), block.student_at(self.temperature)
+        p, q = block.teacher.at(self.temperature), block.student.at(self.temperature)
         difference = torch.sub(p.shifted, q.shifted)
         values = difference.mul_(p.probabilities).sum(-1)
         values.add_(q.log_normaliser).sub_(p.log_normaliser).mul_(self._factor)

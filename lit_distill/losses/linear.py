@@ -71,7 +71,7 @@ def linear_losses(
     wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     with torch.autocast(device, enabled=False):
         if not wanted:
-            return row_pass.run(student.detach(), None, (False, False, False))[0].unbind()
+            return row_pass.run(student, None, (False, False, False))[0].unbind()
         announced = None if coefficients is None else _announce(coefficients, row_pass, student)
         sums: Tensor = _LinearLosses.apply(row_pass, announced, *tensors)  # type: ignore[no-untyped-call]
         return sums.unbind()
@@ -99,7 +99,7 @@ class _LinearLosses(torch.autograd.Function):
         return sums
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, incoming: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.announced is None:
             student = Head(*ctx.saved_tensors)
@@ -150,7 +150,7 @@ def _common_factor(incoming: Tensor, announced: Tensor) -> Tensor:
         "factors of the sums in the total loss (up to a common one), or none"
     )
     if incoming.device.type != "cpu":
-        torch._assert_async(agree, message)  # type: ignore[no-untyped-call]
+        torch._assert_async(agree, message)
     elif not agree:
         raise RuntimeError(f"{message}. Told: {announced.tolist()}; found: {incoming.tolist()}.")
     return factor

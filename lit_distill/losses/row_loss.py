@@ -5,15 +5,16 @@ Shapes: N rows, V vocabulary, R rows of one block.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from lit_distill.batch import IGNORED
+
+Given = TypeVar("Given")
 
 Scale = float | Tensor
 """A number, or a tensor of one element (which costs no host synchronisation on a GPU)."""
@@ -54,7 +55,7 @@ class RowLoss(Protocol):
 
 
 class Softened:
-    """softmax(logits / temperature) of a block of rows.
+    """Softmax(logits / temperature) of a block of rows.
 
     Attributes:
         shifted: (R, V) logits / temperature, less their row's maximum.
@@ -62,8 +63,10 @@ class Softened:
     """
 
     def __init__(self, logits: Tensor, maxima: Tensor, temperature: float) -> None:
-        # One pass over the logits; the shift keeps large common offsets out of every difference.
-        self.shifted = torch.add(maxima * (-1 / temperature), logits, alpha=1 / temperature)
+        # The shift keeps a large common offset of the logits out of every difference.
+        self.shifted = torch.sub(logits, maxima)
+        if temperature != 1:
+            self.shifted.mul_(1 / temperature)
         self.probabilities = torch.softmax(self.shifted, -1)
 
     @cached_property
@@ -72,57 +75,47 @@ class Softened:
         return -self.probabilities.amax(-1).log_()
 
 
-class Block:
-    """Rows of logits and what several losses can share of them.
+class BlockLogits:
+    """Logits (R, V) of a block of rows, in at least float32, with softmaxes on demand."""
 
-    Args:
-        student: (R, V) logits in at least float32.
-        teacher: (R, V) logits, or None.
-        targets: (R,) token ids or `IGNORED`, or None.
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+        self._softened: dict[float, Softened] = {}
+
+    @cached_property
+    def _maxima(self) -> Tensor:
+        return self.values.amax(-1, keepdim=True)
+
+    def at(self, temperature: float) -> Softened:
+        """The distributions at a temperature, computed once for all losses that use it."""
+        if temperature not in self._softened:
+            self._softened[temperature] = Softened(self.values, self._maxima, temperature)
+        return self._softened[temperature]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of rows as the losses see it.
+
+    Attributes:
+        student: logits (R, V).
+        teacher_or_none: logits (R, V), if there is a teacher.
+        targets_or_none: (R,) token ids or `IGNORED`, if there are targets.
     """
 
-    def __init__(self, student: Tensor, teacher: Tensor | None, targets: Tensor | None) -> None:
-        self.student = student
-        self._teacher = teacher
-        self._targets = targets
-        self._softened: dict[tuple[str, float], Softened] = {}
+    student: BlockLogits
+    teacher_or_none: BlockLogits | None = None
+    targets_or_none: Tensor | None = None
 
     @property
-    def teacher(self) -> Tensor:
-        """(R, V) logits of the teacher."""
-        return required(self._teacher, "teacher logits")
+    def teacher(self) -> BlockLogits:
+        """The teacher's logits, for losses with `needs_teacher`."""
+        return required(self.teacher_or_none, "teacher logits")
 
     @property
     def targets(self) -> Tensor:
-        """(R,) token ids or `IGNORED`."""
-        return required(self._targets, "targets")
-
-    @cached_property
-    def _student_maxima(self) -> Tensor:
-        return self.student.amax(-1, keepdim=True)
-
-    @cached_property
-    def _teacher_maxima(self) -> Tensor:
-        return self.teacher.amax(-1, keepdim=True)
-
-    def student_at(self, temperature: float) -> Softened:
-        """The student's distributions, computed once per temperature."""
-        return self._at(
-            ("student", temperature),
-            lambda: Softened(self.student, self._student_maxima, temperature),
-        )
-
-    def teacher_at(self, temperature: float) -> Softened:
-        """The teacher's distributions, computed once per temperature."""
-        return self._at(
-            ("teacher", temperature),
-            lambda: Softened(self.teacher, self._teacher_maxima, temperature),
-        )
-
-    def _at(self, key: tuple[str, float], make: Callable[[], Softened]) -> Softened:
-        if key not in self._softened:
-            self._softened[key] = make()
-        return self._softened[key]
+        """The targets, for losses with `needs_targets`."""
+        return required(self.targets_or_none, "targets")
 
 
 @dataclass(frozen=True)
@@ -144,7 +137,7 @@ class CrossEntropy:
     def on_block(self, block: Block, scale: Scale | None) -> tuple[Tensor, Tensor | None]:
         """See `RowLoss.on_block`; the gradient is softmax(student) - one_hot(target)."""
         index, counted = _index(block.targets)
-        q = block.student_at(1.0)
+        q = block.student.at(1.0)
         picked = q.shifted.gather(1, index).squeeze(1)
         values = torch.where(counted, q.log_normaliser - picked, 0.0)
         if scale is None:
@@ -174,7 +167,7 @@ class LogitMSE:
 
     def on_block(self, block: Block, scale: Scale | None) -> tuple[Tensor, Tensor | None]:
         """See `RowLoss.on_block`; the gradient is 2 (student - teacher)."""
-        difference = block.student - block.teacher
+        difference = block.student.values - block.teacher.values
         values = difference.square().sum(-1)
         return values, None if scale is None else difference.mul_(2 * scale)
 
@@ -189,15 +182,15 @@ def log_softmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
     return torch.log_softmax(upcast(logits) / temperature, -1)
 
 
-def required(tensor: Tensor | None, what: str) -> Tensor:
-    """The tensor a loss cannot do without.
+def required(given: Given | None, what: str) -> Given:
+    """What a loss cannot do without.
 
     Raises:
         ValueError: it was not given.
     """
-    if tensor is None:
+    if given is None:
         raise ValueError(f"This loss needs {what}, and none were given.")
-    return tensor
+    return given
 
 
 def _index(targets: Tensor) -> tuple[Tensor, Tensor]:

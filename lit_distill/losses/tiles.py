@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lit_distill.batch import IGNORED
-from lit_distill.losses.row_loss import Block, RowLoss, Scale
+from lit_distill.losses.row_loss import Block, BlockLogits, RowLoss, Scale
 
 _BLOCK_BYTES = 2**20
 """A CPU works through a tile in blocks of rows whose temporaries stay in the core's cache."""
@@ -65,14 +65,16 @@ class Head:
         rows = self.rows[part]
         logits = tile[: len(rows)]
         columns = _COLUMNS if tile.device.type == "cpu" else max(len(self.weight), 1)
-        pieces = zip(self.weight.split(columns), logits.split(columns, dim=1), strict=True)
+        pieces = zip(
+            torch.split(self.weight, columns), torch.split(logits, columns, dim=1), strict=True
+        )
         if self.bias is None:
             for weight, out in pieces:
                 torch.mm(rows, weight.t(), out=out)
             return logits
         # A vocabulary entry switched off by -inf stays finite: differences of logits exist.
         bias = self.bias.clamp(min=torch.finfo(self.bias.dtype).min / 64)
-        for (weight, out), addend in zip(pieces, bias.split(columns), strict=True):
+        for (weight, out), addend in zip(pieces, torch.split(bias, columns), strict=True):
             torch.addmm(addend, rows, weight.t(), out=out)
         return logits
 
@@ -122,7 +124,7 @@ class RowPass:
             targets = targets.index_select(0, order)
         values = student.rows.new_zeros(len(self.losses), count, dtype=self.precision(student))
         gradients = _HeadGradients(heads[0], wanted, values.dtype)
-        tiles = self._tiles(heads)
+        tiles, factors = self._tiles(heads), _scalars(scales)
         for start in range(0, count, len(tiles[0])):
             part = slice(start, min(start + len(tiles[0]), count))
             logits = [head.project(part, tile) for head, tile in zip(heads, tiles, strict=True)]
@@ -130,7 +132,7 @@ class RowPass:
                 logits,
                 None if targets is None else targets[part],
                 labelled - start,
-                _scalars(scales),
+                factors,
                 values[:, part],
             )
             if scales is not None:
@@ -155,15 +157,16 @@ class RowPass:
     ) -> None:
         """Fills in the values (K, R); the scaled gradient takes the place of student logits."""
         for at in _blocks(logits[0]):
+            models = [BlockLogits(model[at].to(values.dtype)) for model in logits]
             block = Block(
-                logits[0][at].to(values.dtype),
-                logits[1][at].to(values.dtype) if len(logits) > 1 else None,
+                models[0],
+                models[1] if len(models) > 1 else None,
                 None if targets is None else targets[at],
             )
             total: Tensor | None = None
             for k, loss in enumerate(self.losses):
                 if loss.needs_targets and at.start >= labelled:
-                    continue
+                    continue  # value and gradient are zero without a target
                 values[k, at], part = loss.on_block(block, None if scales is None else scales[k])
                 if part is not None:
                     total = part if total is None else total.add_(part)

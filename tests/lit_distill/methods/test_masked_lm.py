@@ -1,0 +1,34 @@
+"""MaskedLM is Hugging Face's own masked-LM loss, taken on the masked rows only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from batches import collate, samples
+from transformers import BertForMaskedLM
+
+from lit_distill.batch import row_targets
+from lit_distill.methods import MaskedLM
+from lit_distill.models import PretrainedStudent
+from lit_distill.window import Window
+
+
+def test_it_equals_the_models_own_loss(tiny_bert: Path) -> None:
+    batch = collate(samples(5, 100), extra=2)
+    spec = PretrainedStudent(str(tiny_bert))
+    method = MaskedLM(student=spec)
+    method.students["student"] = spec.build(None, 0).double()
+    method._window = Window.of([batch], 0.0, None, torch.device("cpu"))
+    loss = method._window.total_loss(method.losses(batch))
+    ours = torch.autograd.grad(loss, list(method.student.parameters()))
+
+    model = BertForMaskedLM.from_pretrained(tiny_bert).double().eval()
+    ids = batch["input_ids"]
+    labels = row_targets(batch, torch.arange(ids.numel())).view_as(ids)
+    theirs = model(input_ids=ids, attention_mask=batch["attention_mask"], labels=labels).loss
+    assert loss.item() == pytest.approx(theirs.item(), rel=1e-12)
+    slopes = torch.autograd.grad(theirs, list(model.parameters()))
+    for one, other in zip(ours, slopes, strict=True):
+        assert torch.allclose(one, other, rtol=1e-10, atol=1e-14)
