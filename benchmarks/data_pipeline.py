@@ -18,6 +18,7 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from data_modules.collation import Collator
+from data_modules.loader import WindowLoader
 from data_modules.objectives import MaskedTokens, NextToken, Objective, Plain
 from data_modules.plan import POOL_SIZE, Plan
 
@@ -72,6 +73,17 @@ def measure(objective: Objective, texts: Corpus, plan: Plan, batches: int) -> fl
     return best
 
 
+def feed(texts: Corpus, plan: Plan, workers: int, batches: int) -> float:
+    """Microseconds of the main process per real token, from the loader's first batch on."""
+    counts = np.ones(VOCABULARY)
+    collate = Collator(texts, MaskedTokens().bind(tokenizer(), counts, seed=0), pad_id=0)
+    fed = iter(WindowLoader(plan, collate, batches + 1, num_workers=workers))
+    next(fed)
+    start = time.process_time()
+    tokens = sum(batch["counts"]["tokens"] for batch in fed)
+    return (time.process_time() - start) / tokens * 1e6
+
+
 def main() -> None:
     texts = corpus()
     print(f"{TEXTS} texts, mean {texts.lengths.mean():.1f} tokens; {BUDGET=} {POOL_SIZE=}")
@@ -97,6 +109,9 @@ def main() -> None:
         MaskedTokens(whole_word=True),
     ):
         print(f"{measure(objective, texts, plan, 200):.4f} us per real token: {objective}")
+    for workers in (0, 1):
+        microseconds = feed(texts, plan, workers, 500)
+        print(f"{microseconds:.4f} us per real token in the main process: {workers} workers")
 
 
 if __name__ == "__main__":

@@ -72,7 +72,13 @@ class Checkpoint(ModelCheckpoint):
                 ) from error
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock and watches for signals."""
+        """Starts the clock and watches for signals; refuses to write over another run."""
+        if trainer.global_step == 0 and self._saves(trainer) and self._path("last").exists():
+            raise UserError(
+                f"{trainer.default_root_dir} holds the checkpoints of an earlier run, which this "
+                "one would replace. Go on with it (--ckpt_path last), choose another folder "
+                f"(--run_dir), or remove {self.dirpath}."
+            )
         self._written, self._last_global_step_saved = time.monotonic(), trainer.global_step
         self._interruption.watch()
 

@@ -6,7 +6,7 @@ They are made without pyplot, which would keep every one of them alive.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -38,7 +38,8 @@ def dots(title: str, now: dict[str, float], before: dict[str, float] | None = No
         names = order[column * per_column : (column + 1) * per_column]
         _column_of_dots(axis, names, now, before or {}, mean)
         axis.set_ylim(per_column - 0.4, -0.6)
-    figure.suptitle(f"{title}   mean {mean:.4g}", fontsize=10)
+    note = "; light: the time before" if before else ""
+    figure.suptitle(f"{title} (mean {mean:.4g}{note})", fontsize=10)
     return figure
 
 
@@ -47,10 +48,9 @@ def _column_of_dots(
 ) -> None:
     places = range(len(names))
     axis.axvline(mean, color=MEAN, linewidth=0.8, linestyle=":")
-    for place, name in zip(places, names, strict=True):
-        if name in before and math.isfinite(before[name]):
-            axis.plot([before[name], now[name]], [place, place], color=BEFORE, linewidth=1.2)
-            axis.plot(before[name], place, "o", color=BEFORE, markersize=3.5)
+    past = [before.get(name, math.nan) for name in names]  # what is not finite is not drawn
+    axis.hlines(places, past, [now[name] for name in names], color=BEFORE, linewidth=1.2)
+    axis.plot(past, places, "o", color=BEFORE, markersize=3.5)
     axis.plot([now[name] for name in names], places, "o", color=NOW, markersize=4.5)
     axis.set_yticks(places, names, fontsize=8)
     axis.tick_params(axis="x", labelsize=8)
@@ -60,7 +60,7 @@ def _column_of_dots(
     axis.spines[["top", "right", "left"]].set_visible(False)
 
 
-def lines(title: str, steps: Sequence[int], history: dict[str, Sequence[float]]) -> Figure:
+def lines(title: str, steps: Sequence[int], history: Mapping[str, Sequence[float]]) -> Figure:
     """A line per language over training, named at its end.
 
     Of more languages than there are colours, the best and worst ones are coloured and named; the
@@ -71,9 +71,9 @@ def lines(title: str, steps: Sequence[int], history: dict[str, Sequence[float]])
         steps: updates at which they were measured.
         history: one value per step (NaN where there is none) by language.
     """
-    order = sorted(history, key=lambda name: _or_infinite(history[name][-1]))
-    named = order
+    order = named = sorted(history)  # by name, so that a language keeps its colour
     if len(order) > LABELLED:
+        order = sorted(history, key=lambda name: _or_infinite(history[name][-1]))
         named = order[: LABELLED // 2] + order[-LABELLED // 2 :]
     figure = Figure(figsize=(7.0, 4.2), dpi=100, layout="constrained")
     axis = figure.subplots()

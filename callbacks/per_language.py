@@ -38,12 +38,12 @@ class PerLanguage(ScoreReport):
         history = self._history.setdefault(student, {})
         before = [past for at, past in history.items() if at != step]
         history[step] = {language: score.loss for language, score in scores.items()}
-        now = dots("loss, nats", history[step], before[-1] if before else None)
+        now = dots("held-out loss, nats", history[step], before[-1] if before else None)
         if not before:
             return {"loss_by_language": now}
         steps = sorted(history)
         paths = {name: [history[at].get(name, math.nan) for at in steps] for name in scores}
-        return {"loss_by_language": now, "loss_history": lines("loss, nats", steps, paths)}
+        return {"loss_by_language": now, "loss_history": lines("held-out loss, nats", steps, paths)}
 
     def state_dict(self) -> dict[str, Any]:
         """The history, so that figures after a resume show all of it."""

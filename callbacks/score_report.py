@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
@@ -89,7 +89,8 @@ class ScoreReport(Callback):
     def _print(
         self, trainer: Trainer, module: Measured, scores: dict[str, Scores], stage: str
     ) -> None:
-        reports = [callback for callback in trainer.callbacks if isinstance(callback, ScoreReport)]
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        reports = [callback for callback in callbacks if isinstance(callback, ScoreReport)]
         if reports[0] is self:
             columns = [column for report in reports for column in report.columns]
             title = f"{stage} after {trainer.global_step} updates"
@@ -104,10 +105,10 @@ class ScoreReport(Callback):
                     board.experiment.add_figure(f"{prefix}/{name}", figure, step)
 
 
-def average(scores: dict[str, Scores]) -> Scores:
+def average(scores: Mapping[str, Scores]) -> Scores:
     """Means over languages, each counting the same; perplexity is that of the mean loss."""
     loss, accuracy, *taught = (
-        mean_over_languages(scores, name)
+        mean_over_languages(dict(scores), name)
         for name in ("loss", "accuracy", "teacher_loss", "kl", "agreement")
     )
     rows = sum(score.rows for score in scores.values())
@@ -115,7 +116,7 @@ def average(scores: dict[str, Scores]) -> Scores:
 
 
 def table(title: str, scores: dict[str, Scores], columns: Sequence[Column], rows: int) -> str:
-    """Languages by falling loss, and their mean, as text; columns that nobody measured are left out.
+    """Languages by falling loss, and their mean, as text; columns without numbers are left out.
 
     Args:
         title: above the table.
@@ -129,7 +130,7 @@ def table(title: str, scores: dict[str, Scores], columns: Sequence[Column], rows
     drawn = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
     drawn.add_column("language")
     for column in shown:
-        drawn.add_column(column.title, justify="right")
+        drawn.add_column(column.title, justify="right", no_wrap=True)
     by_loss = sorted(scores.items(), key=lambda item: -item[1].loss)
     for language, score in by_loss[:rows]:
         drawn.add_row(language, *(_number(column.value(score)) for column in shown))

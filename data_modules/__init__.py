@@ -1,0 +1,15 @@
+"""Data modules: corpora in which language is a first-class column."""
+
+from data_modules.corpus import Corpus as Corpus
+from data_modules.loader import EvaluationLoader as EvaluationLoader
+from data_modules.loader import WindowLoader as WindowLoader
+from data_modules.multilingual import MultilingualCorpus as MultilingualCorpus
+from data_modules.objectives import MaskedTokens as MaskedTokens
+from data_modules.objectives import NextToken as NextToken
+from data_modules.objectives import Objective as Objective
+from data_modules.objectives import Plain as Plain
+from data_modules.sampling import Proportional as Proportional
+from data_modules.sampling import Sampler as Sampler
+from data_modules.sampling import Temperature as Temperature
+from data_modules.sampling import Weights as Weights
+from data_modules.sources import Source as Source

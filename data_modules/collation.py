@@ -51,11 +51,9 @@ class Collator:
         """The batch of these windows (B,), each in its pass (B,) over the corpus."""
         lengths = self.corpus.lengths[windows].astype(np.int64)
         count, width = len(lengths), int(lengths.max())
-        row = np.repeat(np.arange(count), lengths)
-        column = np.arange(len(row)) - (np.cumsum(lengths) - lengths)[row]
-        ids = self.corpus.gather(windows)
-        selection = self.select(Texts(ids, lengths, row, column, windows, passes))
-        tokens = row * width + column
+        texts = Texts.joined(self.corpus.gather(windows), lengths, windows, passes)
+        selection = self.select(texts)
+        tokens = texts.row * width + texts.column
         padded = np.full(count * width, self.pad_id, dtype=np.int64)
         padded[tokens] = selection.ids
         mask = np.zeros(count * width, dtype=np.int64)

@@ -7,14 +7,16 @@ its micro-batch m. So an update is made of the same batches for every split with
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from data_modules.collation import Collator
@@ -24,6 +26,7 @@ from lit_distill.errors import UserError
 
 Ints = NDArray[np.int64]
 Request = tuple[Ints, Ints]  # window numbers, pass numbers
+_Packed = tuple[Tensor, dict[str, tuple[int, ...]], dict[str, int]]
 PREFETCHED_BATCHES = 8  # per worker: a pool is made in about the time of a few batches
 
 
@@ -75,6 +78,8 @@ class WindowLoader:
         rank: of this process.
         world_size: processes that train on different batches.
         num_workers: processes that collate; 0 collates in this one. The batches are the same.
+            Receiving a batch costs this process about as much as making it, so workers help only
+            where windows are slow to read.
         identity: further plain values that a resumed run must share (fingerprints, settings).
     """
 
@@ -110,7 +115,7 @@ class WindowLoader:
         }
         self._update = self._in_epoch = self._micro = 0
         self._resumed = False
-        # Under this name Lightning finds the workers and ends them when the run ends.
+        # Under this name Lightning finds and drops it, with its workers, when the run ends.
         self._iterator: Iterator[Batch] | None = None
 
     def __len__(self) -> int:
@@ -229,16 +234,29 @@ def _loaded(collate: Collator, requests: Any, num_workers: int) -> Iterator[Batc
         batch_size=None,
         sampler=requests,
         num_workers=num_workers,
-        collate_fn=_unchanged,
+        collate_fn=_pack,
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=PREFETCHED_BATCHES if num_workers else None,
         generator=torch.Generator(),  # else every iterator draws from the run's random numbers
     )
-    return iter(loader)
+    return map(_unpack, loader)
 
 
-def _unchanged(batch: Any) -> Any:
-    return batch
+def _pack(batch: Any) -> _Packed:
+    """One tensor for all of a batch: each one costs a shared memory file between processes."""
+    tensors = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    flat = torch.cat([tensor.flatten() for tensor in tensors.values()])
+    return flat, shapes, batch["counts"]
+
+
+def _unpack(packed: _Packed) -> Batch:
+    """The batch again, as views."""
+    flat, shapes, counts = packed
+    parts = torch.split(flat, [math.prod(shape) for shape in shapes.values()])
+    named = zip(shapes.items(), parts, strict=True)
+    tensors = {name: part.view(shape) for (name, shape), part in named}
+    return cast(Batch, {**tensors, "counts": counts})
 
 
 def _short(value: object) -> str:

@@ -40,6 +40,13 @@ class Texts:
     windows: Ints
     passes: Ints
 
+    @classmethod
+    def joined(cls, ids: NDArray[Any], lengths: Ints, windows: Ints, passes: Ints) -> Texts:
+        """Texts from their joined tokens and lengths."""
+        row = np.repeat(np.arange(len(lengths)), lengths)
+        column = np.arange(len(row)) - (np.cumsum(lengths) - lengths)[row]
+        return cls(ids, lengths, row, column, windows, passes)
+
 
 @dataclass(frozen=True)
 class Selection:

@@ -89,7 +89,9 @@ class Phrasebook:
             ValueError: `language` is unknown, or the phrasebook cannot say `count` sentences.
         """
         if language not in (*LANGUAGES, *MIXES):
-            raise ValueError(f"no language {language!r}: the phrasebook speaks {[*LANGUAGES, *MIXES]}")
+            raise ValueError(
+                f"no language {language!r}: the phrasebook speaks {[*LANGUAGES, *MIXES]}"
+            )
         if (split, count) not in self._known:
             self._known[split, count] = list(islice(self._keys(split), count))
         keys = self._known[split, count]

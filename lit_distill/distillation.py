@@ -129,7 +129,8 @@ class Distillation(Measured, ABC):
     def train(self, mode: bool = True) -> Distillation:
         """Sets training mode; teachers stay in eval mode."""
         super().train(mode)
-        self.teachers.eval()
+        for teacher in self.teachers.values():  # an empty dictionary in eval mode raises a warning
+            teacher.eval()
         return self
 
     def on_fit_start(self) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from lit_distill.losses.row_loss import RowLoss
 from lit_distill.losses.tiles import Head as Head
@@ -99,8 +98,9 @@ class _LinearLosses(torch.autograd.Function):
         return sums
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, incoming: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("linear_losses is differentiable once: create_graph cannot work.")
         if ctx.announced is None:
             student = Head(*ctx.saved_tensors)
             with torch.autocast(incoming.device.type, enabled=False):

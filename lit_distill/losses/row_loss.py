@@ -179,7 +179,11 @@ def upcast(logits: Tensor) -> Tensor:
 
 def log_softmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """Log softmax(logits / temperature) over the last dimension, in at least float32."""
-    return torch.log_softmax(upcast(logits) / temperature, -1)
+    logits = upcast(logits)
+    if temperature != 1:
+        # Shifted before it is divided, so that rounding cannot depend on a common offset.
+        logits = (logits - logits.detach().amax(-1, keepdim=True)) / temperature
+    return torch.log_softmax(logits, -1)
 
 
 def required(given: Given | None, what: str) -> Given:

@@ -115,7 +115,7 @@ def test_t_squared_makes_the_gradient_independent_of_a_high_temperature(form):
 
     def norms(t_squared: bool) -> Tensor:
         losses = [ForwardKL(t, t_squared) for t in (8.0, 64.0)]
-        return torch.stack([form(l, student, teacher, targets)[1].norm() for l in losses])
+        return torch.stack([form(loss, student, teacher, targets)[1].norm() for loss in losses])
 
     warm, hot = norms(t_squared=True)
     assert warm.item() == pytest.approx(hot.item(), rel=0.02)
@@ -170,7 +170,7 @@ def test_a_common_offset_of_the_logits_changes_nothing(temperature, form):
 @forms
 @every_loss
 def test_extreme_logits_stay_finite(loss, formula, form):
-    student, teacher, targets = draw()
+    student, _, targets = draw()
     for dtype in (torch.float32, torch.float64):
         s, t = (1e4 * student.sign()).to(dtype), (-1e4 * student.sign()).to(dtype)
         values, gradient = form(loss, s, t, targets)

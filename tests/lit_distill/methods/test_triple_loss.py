@@ -86,9 +86,9 @@ def test_values_equal_the_oracle(teacher_folder: Path, restrict: bool) -> None:
             logits.tolist(), states.tolist(), outputs(method.teacher, batch), batch, **knobs
         )
     for name, term in terms.items():
-        assert float(term.sum) == pytest.approx(getattr(expected, name).real, rel=1e-12), name
+        assert term.sum.item() == pytest.approx(getattr(expected, name).real, rel=1e-12), name
     loss = method._window.total_loss(terms)
-    assert float(loss) == pytest.approx(expected.total.real, rel=1e-12)
+    assert loss.item() == pytest.approx(expected.total.real, rel=1e-12)
 
 
 @pytest.mark.parametrize("restrict", [False, True])
@@ -119,7 +119,7 @@ def test_gradients_equal_the_oracle(teacher_folder: Path, restrict: bool) -> Non
     one = torch.cat([g.flatten() for g in ours if g is not None])
     other = torch.cat([g.flatten() for g in expected if g is not None])
     assert one.shape == other.shape
-    assert float((one - other).norm() / other.norm()) < 1e-12
+    assert ((one - other).norm() / other.norm()).item() < 1e-12
 
 
 def nested(values: list[Any], shape: torch.Size) -> list[Any]:
@@ -135,7 +135,7 @@ def test_a_student_equal_to_the_teacher_has_nothing_to_learn(teacher_folder: Pat
     method.students["student"] = CarvedStudent([0, 1]).build(method.teacher, 0).double()
     terms = method.losses(batch)
     for name in ("ce", "cos", "mse"):
-        assert abs(float(terms[name].sum)) <= 1e-12
+        assert abs(terms[name].sum.item()) <= 1e-12
     slopes = torch.autograd.grad(
         method._window.total_loss(terms), list(method.student.parameters()), allow_unused=True
     )
@@ -163,4 +163,4 @@ def test_a_weight_may_follow_the_run(teacher_folder: Path) -> None:
     for method in (fixed, ramped):
         method.eval()
     losses = [m._window.total_loss(m.losses(batch)) for m in (fixed, ramped)]
-    assert float(losses[0]) == pytest.approx(float(losses[1]), rel=1e-12)
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-12)

@@ -1,0 +1,186 @@
+"""Students as plain Hugging Face folders, during and after training."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from torch.optim import Optimizer
+
+from callbacks.atomic_files import recover, replacing
+from callbacks.score_report import average
+from callbacks.student_folder import Precision, Training, write_student
+from lit_distill import checkpoints
+from lit_distill.distillation import Distillation
+from lit_distill.measurement import Scores
+
+
+class ExportStudent(Callback):
+    """Keeps the best student in `student/`, writes the last to `student-last/`, and `report.json`.
+
+    Each is a folder that `from_pretrained` loads: weights, config, tokenizer, a model card with the
+    scores by language, and the `config.yaml` of the run; of several students, one folder each
+    inside. A folder is whole or not there. Without any validation both are the last one.
+
+    Args:
+        monitor: the metric that the best student is best in.
+        mode: "min" if less is better.
+        dtype: of the weights in the folders.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val/loss",
+        mode: Literal["min", "max"] = "min",
+        dtype: Precision = "float32",
+    ) -> None:
+        self.monitor, self.mode, self.dtype = monitor, mode, dtype
+        self.best: float | None = None
+        self._report: dict[str, Any] = {}
+        self._scores: dict[str, dict[str, Scores]] = {}
+        self._measured_at: int | None = None
+        self._untrained: dict[str, None] | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Puts back what an earlier run was killed while replacing."""
+        if trainer.is_global_zero:
+            for path in self._folders(trainer, cast(Distillation, pl_module)):
+                recover(path)
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Strikes parameters off the list of those that never received a gradient."""
+        if self._untrained is None:
+            self._untrained = dict.fromkeys(
+                name for name, _ in pl_module.named_parameters() if name.startswith("students.")
+            )
+        if self._untrained:
+            for name in list(self._untrained):
+                if pl_module.get_parameter(name).grad is not None:
+                    del self._untrained[name]
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Exports the students if they are better than ever; writes the report."""
+        if not _exports(trainer):
+            return
+        module = cast(Distillation, pl_module)
+        self._scores, self._measured_at = module.measurements, trainer.global_step
+        self._report["last"] = self._entry(module)
+        if self._is_best(trainer):
+            self._report["best"] = self._report["last"]
+            self._export(trainer, module, "student")
+        self._write_report(trainer, module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Exports the last students."""
+        if not _exports(trainer):
+            return
+        module = cast(Distillation, pl_module)
+        self._export(trainer, module, "student-last")
+        if self.best is None:
+            self._export(trainer, module, "student")
+        self._write_report(trainer, module)
+
+    def _is_best(self, trainer: Trainer) -> bool:
+        """Whether the metric is better than ever before; decided by rank 0."""
+        value = float(trainer.callback_metrics.get(self.monitor, math.nan))
+        sign = 1 if self.mode == "min" else -1
+        better = self.best is None or sign * value < sign * self.best
+        better = bool(trainer.strategy.broadcast(better and not math.isnan(value)))
+        self.best = value if better else self.best
+        return better
+
+    def _folders(self, trainer: Trainer, module: Distillation) -> list[Path]:
+        root = Path(trainer.default_root_dir)
+        return [
+            _folder(root / kind, name, module)
+            for kind in ("student", "student-last")
+            for name in module.students
+        ]
+
+    def _export(self, trainer: Trainer, module: Distillation, kind: str) -> None:
+        description = checkpoints.describe(module)
+        for name, student in module.students.items():
+            weights = student.state_dict()
+            prefix = f"students.{name}."
+            training = Training(
+                updates=trainer.global_step,
+                languages=list(module.data.languages) if module.data else [],
+                scores=self._scores.get(name),
+                measured_at=self._measured_at,
+                untrained=[
+                    parameter.removeprefix(prefix)
+                    for parameter in self._untrained or ()
+                    if parameter.startswith(prefix)
+                ],
+            )
+            if trainer.is_global_zero:
+                folder = _folder(Path(trainer.default_root_dir) / kind, name, module)
+                write_student(folder, name, description, weights, training, self.dtype)
+
+    def _entry(self, module: Distillation) -> dict[str, Any]:
+        """Plain values of the latest measurement."""
+        return {
+            "updates": self._measured_at,
+            "students": {
+                name: {
+                    "mean": _plain(average(scores)),
+                    "languages": {language: _plain(score) for language, score in scores.items()},
+                }
+                for name, scores in self._scores.items()
+                if scores
+            },
+        }
+
+    def _write_report(self, trainer: Trainer, module: Distillation) -> None:
+        if trainer.is_global_zero:
+            report = {
+                "method": type(module).__name__,
+                "updates": trainer.global_step,
+                "monitor": self.monitor,
+                **self._report,
+            }
+            with replacing(Path(trainer.default_root_dir) / "report.json") as beside:
+                beside.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", "utf-8")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the best and the last validation measured."""
+        return {
+            "monitor": self.monitor,
+            "mode": self.mode,
+            "best": self.best,
+            "report": self._report,
+            "untrained": None if self._untrained is None else list(self._untrained),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from there; the best counts only if the metric is still the same."""
+        self._report = state_dict["report"]
+        if state_dict["untrained"] is not None:
+            self._untrained = dict.fromkeys(state_dict["untrained"])
+        if (state_dict["monitor"], state_dict["mode"]) == (self.monitor, self.mode):
+            self.best = state_dict["best"]
+
+
+def _exports(trainer: Trainer) -> bool:
+    rehearsal = trainer.sanity_checking or trainer.fast_dev_run  # type: ignore[attr-defined]
+    return trainer.state.fn == TrainerFn.FITTING and not rehearsal
+
+
+def _folder(place: Path, name: str, module: Distillation) -> Path:
+    return place if len(module.students) == 1 else place / name
+
+
+def _plain(score: Scores) -> dict[str, float | None]:
+    """Scores as JSON; numbers that JSON lacks become null."""
+    values = {**dataclasses.asdict(score), "perplexity": score.perplexity}
+    return {
+        name: value if value is not None and math.isfinite(value) else None
+        for name, value in values.items()
+    }

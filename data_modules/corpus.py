@@ -1,0 +1,234 @@
+"""What all corpora share: tokenised once, sampled by language, fed resumably, measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from rich.console import Console
+from rich.table import Table
+
+from data_modules.collation import Collator
+from data_modules.loader import EvaluationLoader, WindowLoader
+from data_modules.objectives import VALIDATION_SEED, MaskedTokens, Objective
+from data_modules.plan import POOL_SIZE, EvaluationPlan, Plan
+from data_modules.sampling import Proportional, Sampler
+from data_modules.sources import LanguageTexts
+from data_modules.token_store import TokenStore
+from data_modules.tokenising import FileReport, Settings, fingerprint, tokenise
+from lit_distill.errors import UserError
+from lit_distill.models import load_tokenizer
+
+
+class Corpus(LightningDataModule, ABC):
+    """A tokenised corpus of languages and mixes; a subclass says where its texts come from.
+
+    Args:
+        tokenizer: its name or folder; the command line fills it in from `--tokenizer`.
+        objective: what is predicted.
+        sampler: how much of each language is fed.
+        max_length: most tokens of a window, special ones included; longer texts become several
+            windows.
+        batch_tokens: most positions of a batch, padding included.
+        updates_per_epoch: optimizer updates that make an epoch.
+        holdout: one text of so many, by a hash of the text, is for validation where a source has
+            no validation texts.
+        validation_windows: at most so many windows of each language are measured, always the same.
+        deduplicate: feed exact repeats within a language once.
+        max_broken: share of broken rows of a file above which the run stops.
+        pool_size: windows that are sorted by length together.
+        seed: of order and masks.
+        num_workers: processes that make batches; the batches are the same for any number.
+        cache_dir: where tokenised corpora are kept.
+
+    Attributes:
+        languages: tags; `batch["language"]` indexes them. There after `prepare_data`/`setup`.
+        report: rows read, broken, repeated and held out per file.
+    """
+
+    def __init__(
+        self,
+        tokenizer: str | None = None,
+        objective: Objective = MaskedTokens(),  # noqa: B008 (frozen)
+        sampler: Sampler = Proportional(),  # noqa: B008 (frozen)
+        max_length: int = 128,
+        batch_tokens: int = 4096,
+        updates_per_epoch: int = 1000,
+        holdout: int = 50,
+        validation_windows: int = 500,
+        deduplicate: bool = True,
+        max_broken: float = 0.01,
+        pool_size: int = POOL_SIZE,
+        seed: int = 0,
+        num_workers: int = 0,
+        cache_dir: str = "~/.cache/lit_distill",
+    ) -> None:
+        super().__init__()
+        if tokenizer is None:
+            raise UserError("The data module has no tokenizer: give --tokenizer a name or folder.")
+        if holdout < 2:
+            raise UserError(f"holdout is {holdout}: one text of at least 2 can be held out.")
+        self.tokenizer = load_tokenizer(tokenizer)
+        self.objective, self.sampler = objective, sampler
+        self.max_length, self.batch_tokens = max_length, batch_tokens
+        self.updates_per_epoch, self.validation_windows = updates_per_epoch, validation_windows
+        self.settings = Settings(max_length, holdout, deduplicate, max_broken)
+        self.pool_size, self.seed, self.num_workers = pool_size, seed, num_workers
+        self.cache_dir = Path(cache_dir).expanduser()
+        self.report: list[FileReport] = []
+        self._resumed: dict[str, Any] | None = None
+        self._loader: WindowLoader | None = None
+        self._stores: dict[str, TokenStore] = {}
+
+    @abstractmethod
+    def texts(self) -> list[LanguageTexts]:
+        """Where the texts of every language come from, cheaply: nothing is read yet."""
+
+    @property
+    def languages(self) -> list[str]:
+        """Tags of languages and mixes, sorted."""
+        return self._stores["train"].languages
+
+    @property
+    def train(self) -> TokenStore:
+        """The training windows."""
+        return self._stores["train"]
+
+    # -- once -----------------------------------------------------------------------------------
+
+    def prepare_data(self) -> None:
+        """Tokenises, unless the cache has it. Beside the target, then renamed: whole or not."""
+        texts = self.texts()
+        target = self._folder(texts)
+        if target.exists():
+            return
+        rank_zero_info(f"Tokenising into {target} (once)")
+        beside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+        try:
+            reports = tokenise(texts, self.tokenizer, self.settings, beside)
+            _show(reports)
+            try:
+                beside.rename(target)
+            except OSError:  # another process was faster
+                if not target.exists():
+                    raise
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+    def setup(self, stage: str) -> None:
+        """Maps the stores and checks that every language can be trained and measured."""
+        if self._stores:
+            return
+        texts = self.texts()
+        folder = self._folder(texts)
+        stores = {name: TokenStore(folder / name) for name in ("train", "validation", "test")}
+        rows = json.loads((folder / "report.json").read_text("utf-8"))
+        self.report = [FileReport(**row) for row in rows]
+        for name, remedy in (
+            ("train", "Its sources have no usable text."),
+            ("validation", "Give its source `validation` files, more text, or a smaller holdout."),
+        ):
+            store = stores[name]
+            counts = np.bincount(store.language, minlength=len(store.languages))
+            empty = [tag for tag, n in zip(store.languages, counts, strict=True) if n == 0]
+            if empty:
+                raise UserError(f"No {name} text for {', '.join(empty)}. {remedy}")
+        self._weights = {language.language: language.weight for language in texts}
+        self._stores = stores
+
+    def _folder(self, texts: list[LanguageTexts]) -> Path:
+        return self.cache_dir / fingerprint(texts, self.tokenizer, self.settings)
+
+    # -- feeding --------------------------------------------------------------------------------
+
+    def shares(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Share of every language in the training tokens (L,), as sampled."""
+        tokens = self.train.token_counts.sum(1).tolist()
+        counts = dict(zip(self.languages, tokens, strict=True))
+        return self.sampler.shares(counts, self._weights)
+
+    def train_dataloader(self) -> WindowLoader:
+        """The endless training stream, cut into epochs; goes on where a checkpoint was."""
+        assert self.trainer is not None
+        shares, store = self.shares(), self.train
+        lengths, language = store.lengths, store.language
+        plan = Plan(lengths, language, shares, self.batch_tokens, self.seed, self.pool_size)
+        totals = store.token_counts.sum(1, keepdims=True)
+        mixture = (store.token_counts * (shares[:, None] / totals)).sum(0) * totals.sum()
+        select = self.objective.bind(self.tokenizer, mixture, self.seed)
+        self._loader = WindowLoader(
+            plan,
+            Collator(store, select, self._pad_id),
+            self.updates_per_epoch,
+            self.trainer.accumulate_grad_batches,
+            self.trainer.global_rank,
+            self.trainer.world_size,
+            self.num_workers,
+            {"objective": repr(self.objective), "texts": store.folder.parent.name},
+        )
+        if self._resumed is not None:
+            self._loader.load_state_dict(self._resumed)
+            self._resumed = None
+        return self._loader
+
+    def val_dataloader(self) -> list[EvaluationLoader]:
+        """One loader per language: the same windows and masks in every validation and run."""
+        return self._evaluation(self._stores["validation"])
+
+    def test_dataloader(self) -> list[EvaluationLoader]:
+        """One loader per language over its test texts."""
+        store = self._stores["test"]
+        if not len(store.lengths):
+            raise UserError(
+                "No source has test texts: give `test` files or a `test_split`, or run "
+                "`python -m lit_distill validate`."
+            )
+        return self._evaluation(store)
+
+    def _evaluation(self, store: TokenStore) -> list[EvaluationLoader]:
+        assert self.trainer is not None
+        rank, ranks = self.trainer.global_rank, self.trainer.world_size
+        objective = self.objective.validation(self.tokenizer)
+        select = objective.bind(self.tokenizer, store.token_counts.sum(0) * 1.0, VALIDATION_SEED)
+        collate = Collator(store, select, self._pad_id)
+        loaders = []
+        for number in range(len(store.languages)):
+            windows = np.flatnonzero(store.language == number)[: self.validation_windows]
+            if len(windows):
+                plan = EvaluationPlan(windows, store.lengths[windows], self.batch_tokens, ranks)
+                loaders.append(EvaluationLoader(plan, collate, rank, ranks))
+        return loaders
+
+    @property
+    def _pad_id(self) -> int:
+        return int(self.tokenizer.pad_token_id or 0)
+
+    # -- resuming -------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the training stream is."""
+        return {"loader": self._loader.state_dict() if self._loader else None}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keeps the place until the loader is made."""
+        self._resumed = state_dict["loader"]
+
+
+def _show(reports: list[FileReport]) -> None:
+    """Prints what was broken or repeated, per file."""
+    table = Table(title="Rows that were not trained on", title_justify="left")
+    for heading in ("file", "language", "rows", "broken", "repeated", "first broken row"):
+        table.add_column(heading)
+    for report in reports:
+        if report.broken or report.repeated:
+            numbers = (report.rows, report.broken, report.repeated)
+            table.add_row(report.name, report.language, *map(str, numbers), report.first)
+    if table.row_count:
+        Console(stderr=True).print(table)

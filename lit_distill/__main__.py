@@ -1,0 +1,83 @@
+"""The command line: `python -m lit_distill COMMAND ...`, also installed as `lit-distill`.
+
+Nothing heavy is imported before a command needs it, so that help and mistakes answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from lit_distill.errors import UserError
+
+TRAINING = {
+    "fit": "train students, or go on with a run (--ckpt_path last)",
+    "validate": "measure a model on the validation text, per language",
+    "test": "the same measurement on the test text",
+}
+TOOLS = {
+    "export": "turn a checkpoint into a Hugging Face folder",
+    "train-tokenizer": "train a tokenizer: WordPiece, Unigram or byte-level BPE",
+    "compare": "measure several model folders side by side",
+    "run": "run a recipe: stages one after the other, finished ones are skipped",
+}
+COMMANDS = {**TRAINING, **TOOLS}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        args: what follows the program's name; by default this process's own.
+
+    Returns:
+        The exit code: 0, 2 for what the user has to change, 130 when interrupted.
+    """
+    command, *rest = list(sys.argv[1:] if args is None else args) or ["--help"]
+    if command in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if command == "--version":
+        from lit_distill import __version__
+
+        print(__version__)
+        return 0
+    try:
+        _run(command, rest)
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _run(command: str, args: list[str]) -> None:
+    if command in TRAINING:
+        from lit_distill import cli
+
+        cli.run(command, args)
+    elif command in TOOLS:
+        from lit_distill import tools
+
+        tools.run(command, args)
+    else:
+        close = get_close_matches(command, COMMANDS, 1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(COMMANDS)}."
+        raise UserError(f"there is no command {command!r}: {hint}")
+
+
+def _help() -> str:
+    lines = ["usage: python -m lit_distill COMMAND [OPTIONS]", ""]
+    for title, commands in (("training", TRAINING), ("tools", TOOLS)):
+        lines += [f"{title}:", *(f"  {name:16} {text}" for name, text in commands.items()), ""]
+    lines += [
+        "`COMMAND --help` lists the options of a command. To begin with:",
+        "  python -m lit_distill run configs/quickstart/recipe.yaml",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

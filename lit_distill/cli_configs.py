@@ -1,0 +1,168 @@
+"""Config files: what they include, and where in them a key stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import yaml
+
+from lit_distill.errors import UserError
+
+INCLUDE = "include"
+CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One YAML file as it was read.
+
+    Attributes:
+        path: as the user wrote it, or relative to the file that includes it.
+        node: its mapping, without `include`; every node knows its line.
+    """
+
+    path: Path
+    node: yaml.MappingNode
+
+    @property
+    def text(self) -> str:
+        """The YAML without `include`; numbers and quotes are spelled as in the file."""
+        return str(yaml.serialize(self.node, allow_unicode=True))
+
+    def find(self, keys: Sequence[str], value: str | None = None) -> int | None:
+        """The line (from 1) of a key path.
+
+        `init_args` and list positions may be left out of the path.
+
+        Args:
+            keys: the path.
+            value: the scalar that must stand there, if that is known.
+        """
+        return next(_lines(self.node, list(keys), value), None)
+
+
+def _lines(node: yaml.Node, keys: list[str], value: str | None) -> Iterator[int]:
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _lines(item, keys, value)
+        if not keys and value is None:
+            yield node.start_mark.line + 1
+    elif not keys:
+        if value is None or (isinstance(node, yaml.ScalarNode) and node.value == value):
+            yield node.start_mark.line + 1
+    elif isinstance(node, yaml.MappingNode):
+        for key, inner in node.value:
+            if key.value.rstrip("+") == keys[0]:
+                if len(keys) == 1 and value is None:
+                    yield key.start_mark.line + 1
+                yield from _lines(inner, keys[1:], value)
+            elif key.value == "init_args":
+                yield from _lines(inner, keys, value)
+            elif key.value == "class_path" and value == inner.value and not keys[1:]:
+                yield key.start_mark.line + 1
+
+
+def read_config(path: Path) -> list[Config]:
+    """A file with all that it includes, in the order in which they apply: its own keys last.
+
+    `include` is a file or a list of files, relative to the file in which it stands.
+
+    Raises:
+        UserError: a file is missing, broken, or includes itself.
+    """
+    return list(_read(path, ()))
+
+
+def _read(path: Path, chain: tuple[Path, ...]) -> Iterator[Config]:
+    if path.resolve() in (other.resolve() for other in chain):
+        way = " includes ".join(str(step) for step in (*chain, path))
+        raise UserError(f"{way}: a config cannot include itself.")
+    node = read_yaml(path)
+    for key, value in list(node.value):
+        if key.value == INCLUDE:
+            node.value.remove((key, value))
+            for line, name in _included(path, value):
+                inner = path.parent / name
+                check_exists(inner, f"{path}:{line}: {INCLUDE}")
+                yield from _read(inner, (*chain, path))
+    yield Config(path, node)
+
+
+def _included(path: Path, value: yaml.Node) -> list[tuple[int, str]]:
+    items = value.value if isinstance(value, yaml.SequenceNode) else [value]
+    for item in items:
+        if not isinstance(item, yaml.ScalarNode) or not item.value:
+            line = item.start_mark.line + 1
+            raise UserError(f"{path}:{line}: {INCLUDE}: expected a file or a list of files.")
+    return [(item.start_mark.line + 1, item.value) for item in items]
+
+
+def check_exists(path: Path, where: str) -> None:
+    """Refuses a file that is not there, and names one of that folder which it could be.
+
+    Args:
+        path: the file.
+        where: who asks for it, for the message.
+
+    Raises:
+        UserError: it does not exist.
+    """
+    if path.is_file():
+        return
+    if path.is_dir():
+        raise UserError(f"{where}: {path} is a folder, not a file.")
+    names = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = get_close_matches(path.name, names, 1)
+    hint = f"; did you mean {path.parent / close[0]}?" if close else "."
+    raise UserError(f"{where}: there is no file {path}{hint}")
+
+
+def read_yaml(path: Path) -> yaml.MappingNode:
+    """The mapping in a YAML file, as nodes that know their lines; an empty file is an empty one.
+
+    Raises:
+        UserError: a syntax error, a key that stands twice, or no mapping.
+    """
+    try:
+        node = yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise UserError(f"{path}{place}: YAML syntax: {error.problem or error.context}.") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: YAML syntax: {error}.") from error
+    if node is None:
+        return yaml.MappingNode("tag:yaml.org,2002:map", [])
+    if not isinstance(node, yaml.MappingNode):
+        raise UserError(f"{path}: expected keys with values, found a {node.id}.")
+    _check_keys(path, node, [])
+    return node
+
+
+def _check_keys(path: Path, node: yaml.Node, above: list[str]) -> None:
+    """Refuses keys that stand twice, which YAML ignores, and strangers beside `class_path`."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _check_keys(path, item, above)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: dict[str, int] = {}
+    names = [str(key.value) for key, _ in node.value]
+    for key, value in node.value:
+        name, line = str(key.value), key.start_mark.line + 1
+        where = f"{path}:{line}: {'.'.join([*above, name])}"
+        if name in seen:
+            raise UserError(f"{where}: this key stands on line {seen[name]} already.")
+        if "class_path" in names and name not in CLASS_KEYS:
+            close = get_close_matches(name, CLASS_KEYS, 1)
+            hint = f"did you mean {close[0]!r}?" if close else "options of the class go there."
+            raise UserError(f"{where}: beside class_path there can only be init_args; {hint}")
+        seen[name] = line
+        _check_keys(path, value, [*above, name])

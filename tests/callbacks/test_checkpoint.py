@@ -1,0 +1,253 @@
+"""When a run is saved, and what happens when it is told to stop."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+import callbacks.checkpoint_io
+from callbacks import Checkpoint
+from lit_distill.errors import UserError
+
+Fit = Callable[..., tuple[Trainer, Any]]
+
+
+def saved(folder: Path, name: str) -> dict[str, Any]:
+    loaded = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def updates(folder: Path, name: str) -> int:
+    return int(saved(folder, name)["global_step"])
+
+
+class Saves(Checkpoint):
+    """Notes the micro-batch and update of every save."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.seen: list[tuple[int, int]] = []
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        self.seen.append((trainer.fit_loop.epoch_loop.total_batch_idx + 1, trainer.global_step))
+        super()._save_checkpoint(trainer, filepath)
+
+
+class Scripted(Callback):
+    """Logs given values of `val/scripted`, one at each validation."""
+
+    def __init__(self, values: list[float]) -> None:
+        self.values = iter(values)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        pl_module.log("val/scripted", next(self.values))
+
+
+class SendsSignal(Callback):
+    """Sends this process a signal at a micro-batch of training, or of validation."""
+
+    def __init__(self, number: int, train: int = -1, validation: int = -1) -> None:
+        self.number, self.train, self.validation = number, train, validation
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx == self.train:
+            os.kill(os.getpid(), self.number)
+
+    def on_validation_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if batch_idx == self.validation:
+            os.kill(os.getpid(), self.number)
+
+
+def test_saves_every_n_updates_and_keeps_the_one_before(fit: Fit, tmp_path: Path) -> None:
+    callback = Saves(every_n_updates=3, every_n_minutes=0)
+    fit(callback, limit_val_batches=0)
+    # every third, and each epoch's end (8); the last update of a run is one
+    assert [update for _, update in callback.seen] == [3, 6, 8, 9, 12, 15, 16]
+    assert (updates(tmp_path, "last"), updates(tmp_path, "previous")) == (16, 15)
+    assert not (tmp_path / "checkpoints" / "best.ckpt").exists()
+
+
+def test_saves_by_time(fit: Fit) -> None:
+    callback = Saves(every_n_minutes=1e-9)
+    fit(callback, limit_val_batches=0, max_epochs=1)
+    assert [update for _, update in callback.seen] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_save_waits_for_the_edge_of_its_window(fit: Fit, tmp_path: Path) -> None:
+    # due at any time; validations after 3 and 6 of each 8 micro-batches, in windows of 2
+    callback = Saves(every_n_minutes=1e-9, monitor="val/scripted")
+    script = Scripted([4.0, 3.0, 2.0, 1.0])
+    fit(callback, script, accumulate=2, val_check_interval=3, max_epochs=1)
+    assert callback.seen
+    for micro_batches, update in callback.seen:
+        assert micro_batches == 2 * update
+    # 3: inside a window, saved after 4; 6: an edge
+    assert (updates(tmp_path, "best"), callback.best) == (3, 3.0)
+
+
+def test_a_best_found_inside_a_window_is_saved_at_its_edge(fit: Fit, tmp_path: Path) -> None:
+    callback = Saves(every_n_minutes=0, monitor="val/scripted")
+    fit(callback, Scripted([1.0, 2.0]), accumulate=2, val_check_interval=3, max_epochs=1)
+    assert updates(tmp_path, "best") == 2
+
+
+@pytest.mark.parametrize(
+    ("mode", "values", "best"),
+    [
+        ("min", [3.0, 1.0, float("nan"), 2.0], 4),
+        ("max", [3.0, 1.0, float("nan"), 4.0], 8),
+        ("min", [float("nan")] * 4, None),
+    ],
+)
+def test_best_is_the_best(
+    fit: Fit, tmp_path: Path, mode: Any, values: list[float], best: int | None
+) -> None:
+    callback = Checkpoint(monitor="val/scripted", mode=mode)
+    trainer, _ = fit(callback, Scripted(values), val_check_interval=2, max_epochs=1)
+    if best is None:
+        assert not (tmp_path / "checkpoints" / "best.ckpt").exists()
+    else:
+        assert updates(tmp_path, "best") == best
+        # so that `trainer.test(ckpt_path="best")` finds it
+        assert callback.best_model_path == str(tmp_path / "checkpoints" / "best.ckpt")
+    assert updates(tmp_path, "last") == 8
+
+
+def test_the_best_is_remembered_over_a_resume_with_another_period(
+    fit: Fit, tmp_path: Path
+) -> None:
+    first = Checkpoint(monitor="val/scripted")
+    fit(first, Scripted([1.0]), max_epochs=1)
+    second = Checkpoint(monitor="val/scripted", every_n_updates=3)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    fit(second, Scripted([2.0]), max_epochs=2, ckpt_path=last)
+    assert (updates(tmp_path, "best"), updates(tmp_path, "last")) == (8, 16)
+    assert saved(tmp_path, "last")["callbacks"]["Checkpoint"]["best"] == 1.0
+
+
+def test_nothing_is_saved_while_trying_out(fit: Fit, tmp_path: Path) -> None:
+    fit(Checkpoint(every_n_updates=1), fast_dev_run=True)
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_full_disk_does_not_end_training(
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Watches(Callback):
+        def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+            if trainer.global_step:
+                at[trainer.global_step] = updates(tmp_path, "last")
+
+    at: dict[int, int] = {}
+    fill_disk(monkeypatch, {4, 5})
+    with pytest.warns(UserWarning, match=r"No space left on device.*next save tries again"):
+        fit(Checkpoint(every_n_updates=1), Watches(), limit_val_batches=0, max_epochs=1)
+    assert at == {1: 1, 2: 2, 3: 3, 4: 3, 5: 3, 6: 6, 7: 7}
+
+
+def test_an_end_that_cannot_be_saved_is_an_error(
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_disk(monkeypatch, {8})
+    with (
+        pytest.warns(UserWarning, match="No space left on device"),
+        pytest.raises(UserError, match="No space left on device"),
+    ):
+        fit(Checkpoint(every_n_updates=3), limit_val_batches=0, max_epochs=1)
+    assert updates(tmp_path, "last") == 6
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch, at_updates: set[int]) -> None:
+    """Lets checkpoints after these updates fail half way."""
+    real = torch.save
+
+    def save(checkpoint: dict[str, Any], file: Any) -> None:
+        if checkpoint["global_step"] in at_updates:
+            file.write(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(checkpoint, file)
+
+    monkeypatch.setattr(callbacks.checkpoint_io.torch, "save", save)
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_training(
+    fit: Fit, tmp_path: Path
+) -> None:
+    (tmp_path / "checkpoints").write_text("a file")
+    with pytest.raises(UserError, match=r"cannot be written to .*--run_dir"):
+        fit(Checkpoint())
+
+
+def test_an_earlier_run_is_not_overwritten(fit: Fit, tmp_path: Path) -> None:
+    fit(Checkpoint(), max_epochs=1)
+    with pytest.raises(UserError, match="earlier run.*--ckpt_path last"):
+        fit(Checkpoint(), max_epochs=1)
+    assert updates(tmp_path, "last") == 8
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+)
+def test_a_signal_finishes_the_update_saves_and_says_how_to_go_on(
+    fit: Fit,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    number: int,
+    code: int,
+) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as caught, caplog.at_level("INFO"):
+        fit(Saves(every_n_minutes=0), SendsSignal(number, train=2), accumulate=2)
+    assert caught.value.code == code
+    assert updates(tmp_path, "last") == 2  # micro-batches 2 and 3 are the second update
+    command = f"python -m lit_distill fit --config {tmp_path}/config.yaml --ckpt_path last"
+    assert command in caplog.text
+    assert "will stop after this update" in capfd.readouterr().err
+    assert signal.getsignal(number) == before
+
+
+def test_a_signal_does_not_wait_for_a_validation(fit: Fit, tmp_path: Path) -> None:
+    callback, sender = Saves(every_n_minutes=0), SendsSignal(signal.SIGTERM, validation=0)
+    with pytest.raises(SystemExit):
+        fit(callback, sender, val_check_interval=4)
+    assert callback.seen == [(4, 4)]
+
+
+def test_the_second_signal_ends_the_process_at_once(fit: Fit) -> None:
+    class Twice(SendsSignal):
+        def on_train_batch_start(self, *arguments: Any) -> None:
+            super().on_train_batch_start(*arguments)
+            super().on_train_batch_start(*arguments)
+
+    child = os.fork()
+    if child == 0:
+        try:
+            fit(Checkpoint(), Twice(signal.SIGINT, train=1))
+        finally:
+            os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGINT
+
+
+def test_signals_are_ours_only_while_training(fit: Fit) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    fit(Checkpoint())
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
