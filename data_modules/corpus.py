@@ -225,7 +225,7 @@ def _show(reports: list[FileReport]) -> None:
     """Prints what was broken or repeated, per file."""
     table = Table(title="Rows that were not trained on", title_justify="left")
     for heading in ("file", "language", "rows", "broken", "repeated", "first broken row"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")  # a path cut short helps nobody
     for report in reports:
         if report.broken or report.repeated:
             numbers = (report.rows, report.broken, report.repeated)

@@ -28,6 +28,7 @@ def fit(tiny_bert: Path, tmp_path: Path) -> Fit:
         *callbacks: Callback,
         taught: bool = False,
         accumulate: int = 1,
+        ranks: int = 1,
         ckpt_path: Path | None = None,
         **options: Any,
     ) -> tuple[Trainer, Any]:
@@ -56,7 +57,7 @@ def fit(tiny_bert: Path, tmp_path: Path) -> Fit:
             "num_sanity_val_steps": 0,
         }
         trainer = Trainer(**{**settings, **options})
-        data = Served([train], BATCHES[:2], load_tokenizer(str(tiny_bert)))
+        data = Served([train] * ranks, BATCHES[:2], load_tokenizer(str(tiny_bert)))
         trainer.fit(module, datamodule=data, ckpt_path=ckpt_path)
         return trainer, module
 

@@ -1,0 +1,222 @@
+"""A corpus from files to batches: split, windows, cache, reports, resuming."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import sentences
+from lightning.pytorch import Trainer
+from transformers import AutoTokenizer
+
+from data_modules import MaskedTokens, MultilingualCorpus, Plain, Source, Temperature
+from data_modules.token_store import StoreWriter, TokenStore
+from data_modules.tokenising import held_out
+from lit_distill.errors import UserError
+
+Make = Callable[..., MultilingualCorpus]
+
+
+@pytest.fixture
+def make(tiny_bert: Path, text_folder: Path, tmp_path: Path) -> Make:
+    def build(sources: list[Source] | None = None, **options: Any) -> MultilingualCorpus:
+        defaults: dict[str, Any] = {
+            "tokenizer": str(tiny_bert),
+            "data_dir": str(text_folder),
+            "cache_dir": str(tmp_path / "cache"),
+            "max_length": 16,
+            "batch_tokens": 128,
+            "updates_per_epoch": 4,
+            "holdout": 5,
+        }
+        corpus = MultilingualCorpus(
+            sources=sources or [Source(files="{language}.txt")], **{**defaults, **options}
+        )
+        corpus.trainer = Trainer(accelerator="cpu", logger=False, max_steps=1)
+        return corpus
+
+    return build
+
+
+def ready(corpus: MultilingualCorpus) -> MultilingualCorpus:
+    corpus.prepare_data()
+    corpus.setup("fit")
+    return corpus
+
+
+def texts_of(store: TokenStore, tokenizer: Any, language: int) -> list[str]:
+    windows = np.flatnonzero(store.language == language)
+    flat, ends = store.gather(windows), np.cumsum(store.lengths[windows])
+    parts = np.split(flat, ends[:-1])
+    return [tokenizer.decode(part, skip_special_tokens=True) for part in parts]
+
+
+def test_every_text_is_in_one_split_whole(make: Make, tiny_bert: Path) -> None:
+    corpus = ready(make(max_length=64))
+    assert corpus.languages == ["de", "en"]
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    for number, language in enumerate(corpus.languages):
+        expected = sentences(language, 300)
+        for store, held in ((corpus.train, False), (corpus._stores["validation"], True)):
+            found = texts_of(store, tokenizer, number)
+            assert found == [text for text in expected if held_out(text, 5) == held]
+
+
+def test_long_texts_become_windows_and_lose_nothing(make: Make, tmp_path: Path) -> None:
+    text = " ".join(sentences("en", 60))
+    (tmp_path / "long.txt").write_text(f"{text}\n")
+    (tmp_path / "dev.txt").write_text("the cats sleep\n")
+    source = Source(
+        language="en", files=str(tmp_path / "long.txt"), validation=str(tmp_path / "dev.txt")
+    )
+    corpus = ready(make([source]))
+    whole = corpus.tokenizer(text, add_special_tokens=False)["input_ids"]
+    lengths = corpus.train.lengths
+    assert lengths.max() == 16
+    assert len(lengths) == -(-len(whole) // 14)
+    flat = corpus.train.gather(np.arange(len(lengths)))
+    first, last = corpus.tokenizer.cls_token_id, corpus.tokenizer.sep_token_id
+    assert flat[~np.isin(flat, [first, last])].tolist() == whole
+    assert corpus.train.token_counts.sum() == len(flat)
+
+
+def test_repeats_are_fed_once_and_never_leak_into_validation(make: Make, tmp_path: Path) -> None:
+    lines = sentences("en", 50)
+    (tmp_path / "a.txt").write_text("\n".join(lines + lines[:7]) + "\n")
+    (tmp_path / "dev.txt").write_text("\n".join(lines[:10]) + "\n")
+    source = Source(
+        language="en", files=str(tmp_path / "a.txt"), validation=str(tmp_path / "dev.txt")
+    )
+    corpus = ready(make([source], max_length=64))
+    assert len(corpus.train.lengths) == 40
+    assert len(corpus._stores["validation"].lengths) == 10
+    assert sum(report.repeated for report in corpus.report) == 17
+    kept = ready(make([source], max_length=64, deduplicate=False))
+    assert len(kept.train.lengths) == 40  # a repeat of a validation text is never kept
+
+
+def test_tokenised_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = ready(make())
+    monkeypatch.setattr("data_modules.corpus.tokenise", None)  # would fail if it were called
+    again = ready(make(seed=3, batch_tokens=256))
+    assert again.train.folder == first.train.folder
+    with pytest.raises(TypeError):
+        ready(make(max_length=15))
+
+
+def test_a_failed_tokenisation_leaves_nothing_behind(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"good line\n" * 9 + b"\xff\n")
+    source = Source(language="en", files=str(tmp_path / "a.txt"))
+    with pytest.raises(UserError) as error:
+        ready(make([source]))
+    for part in ("a.txt: 1 of 10 rows are broken", "first in row 10: not UTF-8", "max_broken"):
+        assert part in str(error.value)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_few_broken_rows_are_reported(make: Make, tmp_path: Path, capsys: Any) -> None:
+    rows = [json.dumps({"text": text}) for text in sentences("en", 200)]
+    rows[41] = '{"text": '
+    (tmp_path / "a.jsonl").write_text("\n".join(rows) + "\n")
+    corpus = ready(make([Source(language="en", files=str(tmp_path / "a.jsonl"))]))
+    (report,) = corpus.report
+    assert (report.rows, report.broken) == (200, 1)
+    assert report.first.startswith("first in row 42: broken JSON")
+    assert "jsonl" in capsys.readouterr().err
+
+
+def test_a_language_without_text_is_an_error_before_training(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("the river runs\n")
+    held = held_out("the river runs", 5)
+    with pytest.raises(UserError, match=r"No (train|validation) text for xx") as error:
+        ready(make([Source(language="xx", files=str(tmp_path / "one.txt"))]))
+    assert ("validation" in str(error.value)) != held
+    (tmp_path / "empty.txt").write_text("")
+    with pytest.raises(UserError, match="No train text for yy"):
+        ready(make([Source(language="yy", files=str(tmp_path / "empty.txt"))]))
+
+
+def test_batches_per_language_in_validation(make: Make) -> None:
+    corpus = ready(make(validation_windows=7))
+    loaders = corpus.val_dataloader()
+    assert len(loaders) == 2
+    for number, loader in enumerate(loaders):
+        batches = list(loader)
+        assert sum(batch["counts"]["sequences"] for batch in batches) == 7
+        assert {int(x) for batch in batches for x in batch["language"]} == {number}
+        again = list(loader)
+        assert all(
+            (a["input_ids"] == b["input_ids"]).all() for a, b in zip(batches, again, strict=True)
+        )
+    with pytest.raises(UserError, match="No source has test texts"):
+        corpus.test_dataloader()
+
+
+def test_the_place_in_the_stream_is_saved_and_restored(make: Make) -> None:
+    corpus = ready(make())
+    stream = iter(corpus.train_dataloader())
+    for _ in range(2):
+        next(stream)
+    state = copy.deepcopy(corpus.state_dict())
+    expected = next(stream)["input_ids"]
+    other = ready(make())
+    other.load_state_dict(state)
+    assert (next(iter(other.train_dataloader()))["input_ids"] == expected).all()
+    changed = ready(make(objective=MaskedTokens(probability=0.3)))
+    changed.load_state_dict(state)
+    with pytest.raises(UserError, match="objective was"):
+        changed.train_dataloader()
+
+
+def test_sampled_shares_follow_the_temperature(make: Make, tmp_path: Path) -> None:
+    for language, count in (("en", 290), ("de", 40)):
+        (tmp_path / f"{language}.txt").write_text("\n".join(sentences(language, count)) + "\n")
+    source = Source(files=str(tmp_path / "{language}.txt"))
+    corpus = ready(make([source], sampler=Temperature(2.0), updates_per_epoch=300, pool_size=300))
+    tokens = corpus.train.token_counts.sum(1)
+    expected = tokens**0.5 / (tokens**0.5).sum()
+    drawn = np.zeros(2)
+    for batch in corpus.train_dataloader():
+        lengths = batch["attention_mask"].sum(1).numpy()
+        drawn += np.bincount(batch["language"].numpy(), lengths, minlength=2)
+    assert np.abs(drawn / drawn.sum() - expected).max() < 0.01
+
+
+def test_plain_text_is_still_measured_on_masked_tokens(make: Make) -> None:
+    corpus = ready(make(objective=Plain()))
+    assert next(iter(corpus.train_dataloader()))["counts"]["rows"] == 0
+    assert next(iter(corpus.val_dataloader()[0]))["counts"]["masked"] > 0
+
+
+def test_needless_settings_are_refused(make: Make) -> None:
+    with pytest.raises(UserError, match="no tokenizer"):
+        make(tokenizer=None)
+    with pytest.raises(UserError, match="holdout is 1"):
+        make(holdout=1)
+    with pytest.raises(UserError, match="leaves no room"):
+        ready(make(max_length=2))
+
+
+def test_a_store_of_several_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data_modules.token_store.SHARD_TOKENS", 7)
+    writer = StoreWriter(tmp_path / "store", ["aa", "bb"], 50)
+    windows = [np.arange(n, 2 * n, dtype=np.int32) for n in (3, 5, 2, 9, 1)]
+    for number, window in enumerate(windows):
+        writer.add(window, number % 2)
+    writer.close()
+    store = TokenStore(tmp_path / "store")
+    assert len(list((tmp_path / "store").glob("shard-*"))) > 1
+    assert store.lengths.tolist() == [3, 5, 2, 9, 1]
+    assert store.language.tolist() == [0, 1, 0, 1, 0]
+    order = np.array([4, 1, 3, 0, 1])
+    expected = np.concatenate([windows[i] for i in order])
+    assert store.gather(order).tolist() == expected.tolist()
+    moved = pickle.loads(pickle.dumps(store))
+    assert moved.gather(order).tolist() == expected.tolist()
+    assert store.token_counts.sum(1).tolist() == [6, 14]
