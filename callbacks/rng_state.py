@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning_utilities.core.rank_zero import rank_zero_warn
 
 
@@ -35,6 +36,8 @@ class RngState(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Keeps this rank's state for the first batch."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
         states = checkpoint.get("rng", [])
         if len(states) == trainer.world_size:
             self._to_restore = states[trainer.global_rank]

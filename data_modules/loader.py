@@ -127,7 +127,7 @@ class WindowLoader:
         if not self._resumed:
             self._in_epoch = 0
         if self._micro:  # the last epoch was cut short inside a window: that update is over
-            self._update, self._micro, self._iterator = self._update + 1, 0, None
+            self._update, self._micro = self._update + 1, 0
         self._resumed = False
         for _ in range(self._in_epoch, self._updates_per_epoch):
             if self._iterator is None:

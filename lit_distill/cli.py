@@ -9,19 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ActionConfigFile, Namespace
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-import callbacks as callbacks
-import data_modules as data_modules
-import lit_distill.methods as methods
-from lit_distill.cli_checkpoints import differences, find_checkpoint
+import data_modules  # noqa: F401 (for its class names)
+import lit_distill.methods  # noqa: F401 (for its class names)
+from callbacks.atomic_files import replacing
+from lit_distill.cli_checkpoints import find_checkpoint, report_differences
 from lit_distill.cli_configs import check_exists, read_config
 from lit_distill.cli_errors import OneLineErrors
-from lit_distill.cli_settings import settle
+from lit_distill.cli_settings import choose, spread
 from lit_distill.distillation import Distillation
 from lit_distill.errors import UserError
 
@@ -45,11 +45,10 @@ def run(command: str, args: Sequence[str]) -> None:
 class DistillParser(OneLineErrors, LightningArgumentParser):
     """Lightning's parser, with errors in one line and no abbreviated options."""
 
-    sections = {"model": Distillation, "data": LightningDataModule, "trainer": Trainer}
-
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_abbrev=False, print_config=None, **kwargs)
         self.configs, self.args = [], []
+        self.sections = {"model": Distillation, "data": LightningDataModule, "trainer": Trainer}
 
 
 class ConfigFile(ActionConfigFile):
@@ -89,3 +88,80 @@ class DistillCLI(LightningCLI):
             args=list(args),
             run=False,
         )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The options of ours, beside `model`, `data` and `trainer`."""
+        parser.add_argument(
+            "--tokenizer",
+            type=str | None,
+            help="Name or folder of the one tokenizer; by default the student's if it is a "
+            "PretrainedStudent, else the teacher's.",
+        )
+        parser.add_argument(
+            "--run_dir",
+            type=str | None,
+            help="Folder of all that the run writes, `{run_dir}` in a config; by default "
+            "runs/<name of the first config>.",
+        )
+        parser.add_argument(
+            "--ckpt_path",
+            type=str | None,
+            help="Checkpoint to go on from: a file, or `last` or `best` of the run folder. The "
+            "configuration is not taken from it; differences are reported.",
+        )
+        parser.add_argument(
+            "--print_config", action="store_true", help="Print the merged configuration and exit."
+        )
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """The parser, with config files that can include others."""
+        parser = DistillParser(**kwargs)
+        parser.add_argument(
+            "-c", "--config", action=ConfigFile, help="YAML file; several are merged in order."
+        )
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses, checks, and settles what goes to several places."""
+        config = parser.parse_args(args)
+        shown = config.pop("print_config")
+        choose(config)
+        ckpt_path, config["ckpt_path"] = config["ckpt_path"], None
+        self.config_text = parser.dump(config, skip_unset=False)
+        if shown:
+            print(self.config_text, end="")
+            raise SystemExit
+        self.config = spread(config)
+        self.checkpoint: Path | None = None
+        if ckpt_path is not None:
+            self.checkpoint = find_checkpoint(ckpt_path, Path(config["run_dir"]))
+            report_differences(self.checkpoint, self.config_text)
+
+    def instantiate_classes(self) -> None:
+        """Builds everything; what a constructor refuses is the user's to read."""
+        try:
+            super().instantiate_classes()
+        except UserError:
+            raise
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+    def run(self) -> None:
+        """Runs the command."""
+        self.model.config_text = self.config_text
+        if self.command == "fit" and not self.trainer.fast_dev_run:
+            self._write_config()
+        getattr(self.trainer, self.command)(
+            self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint
+        )
+
+    @rank_zero_only
+    def _write_config(self) -> None:
+        path = Path(self.config["run_dir"]) / "config.yaml"
+        try:
+            with replacing(path) as beside:
+                beside.write_text(self.config_text, "utf-8")
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be written: {error.strerror}. Choose another --run_dir."
+            ) from error

@@ -129,7 +129,9 @@ def read_yaml(path: Path) -> yaml.MappingNode:
     try:
         node = yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader)
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
+        raise UserError(
+            f"{path} is not UTF-8 text: {error.reason} at byte {error.start}."
+        ) from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     except yaml.MarkedYAMLError as error:

@@ -152,10 +152,14 @@ class OneLineErrors(ArgumentParser):
         return f"{self._where(leaf.keys, found)}expected {expected}, found {_short(found)}{hint}."
 
     def _unknown_class(self, leaf: Complaint, name: str) -> str:
-        return f"{self._where(leaf.keys, name)}there is no class {name!r}{self._classes(leaf, name)}"
+        return (
+            f"{self._where(leaf.keys, name)}there is no class {name!r}{self._classes(leaf, name)}"
+        )
 
     def _classes(self, leaf: Complaint, name: str) -> str:
-        roots = [kind for kind in _classes_in(self._annotation(leaf)) if kind.__module__ != "builtins"]
+        roots = [
+            kind for kind in _classes_in(self._annotation(leaf)) if kind.__module__ != "builtins"
+        ]
         known = {found.__name__ for root in roots for found in _subclasses(root)}
         return _hint(name, sorted(known))
 

@@ -65,6 +65,7 @@ def test_draws_go_on_where_they_were(fit: Fit, tmp_path: Path) -> None:
         rest = drawn(
             fit,
             *resumed_with,
+            Checkpoint(),
             max_epochs=2,
             ckpt_path=folder / "checkpoints" / "last.ckpt",
             **options,
@@ -79,7 +80,7 @@ def test_states_of_another_number_of_processes_are_not_taken(fit: Fit, tmp_path:
     checkpoint["rng"] *= 2
     torch.save(checkpoint, last)
     with pytest.warns(UserWarning, match="of 2 processes and this run has 1"):
-        fit(RngState(), max_epochs=2, ckpt_path=last)
+        fit(RngState(), Checkpoint(), max_epochs=2, ckpt_path=last)
 
 
 def test_every_rank_has_its_own(fit: Fit, tmp_path: Path) -> None:

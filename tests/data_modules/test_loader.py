@@ -148,6 +148,8 @@ def test_an_epoch_cut_short_is_followed_by_a_full_one(accumulation):
         next(cut)
     following = fed(feed)
     assert len(following) == len(feed)
+    state = feed.state_dict()
+    assert (state["update"], state["micro"]) == (7 if accumulation == 1 else 6, 0)
     skipped = 3 if accumulation == 1 else 4  # the second update was begun
     assert following == take(loader(9, accumulation), skipped + len(feed))[skipped:]
 

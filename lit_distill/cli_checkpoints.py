@@ -1,0 +1,107 @@
+"""`--ckpt_path`: finding the checkpoint, and saying where its run was configured differently."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
+from callbacks import newest_readable_checkpoint
+from lit_distill.checkpoints import KEY
+from lit_distill.errors import UserError
+
+SHOWN = 8
+"""How many differences are listed."""
+
+
+def find_checkpoint(name: str, run_dir: Path) -> Path:
+    """The file (or folder, of a sharded strategy) to load.
+
+    Args:
+        name: a path; or `last`, the newest of the run folder that can be read; or `best`.
+        run_dir: the run folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    folder = run_dir / "checkpoints"
+    if name == "last":
+        path, broken = newest_readable_checkpoint(folder)
+        if path is None:
+            found = " ".join(broken) or f"{folder} holds none."
+            raise UserError(
+                f"--ckpt_path last: there is no checkpoint to go on from. {found} Leave "
+                "--ckpt_path out to start, or name the run with --run_dir."
+            )
+        for line in broken:
+            rank_zero_info(f"{line} Going on from {path}.")
+        return path
+    path = folder / "best.ckpt" if name == "best" else Path(name)
+    if not path.exists():
+        near = list(path.parent.glob("*.ckpt"))
+        close = get_close_matches(path.name, [other.name for other in near], 1, cutoff=0.0)
+        hint = f"did you mean {path.parent / close[0]}?" if close else "`last` and `best` work too."
+        raise UserError(f"--ckpt_path: there is no checkpoint {path}; {hint}")
+    return path
+
+
+def report_differences(path: Path, text: str) -> None:
+    """Says where the present configuration is not the checkpoint's; the present one is used.
+
+    Args:
+        path: of the checkpoint.
+        text: the present configuration as YAML.
+
+    Raises:
+        UserError: the checkpoint cannot be read.
+    """
+    found = differences(_recorded(path), text)
+    if found:
+        more = [f"... and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+        listed = "".join(f"\n  {line}" for line in [*found[:SHOWN], *more])
+        rank_zero_info(f"{path} was written with another configuration. This one is used:{listed}")
+
+
+def _recorded(path: Path) -> str:
+    """The configuration in a checkpoint; empty if there is none. Weights are not read."""
+    index = path / "meta.pt" if path.is_dir() else path
+    try:
+        checkpoint = torch.load(index, map_location="cpu", weights_only=True, mmap=path.is_file())
+    except Exception as error:  # broken files fail in many ways
+        reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0].rstrip(".")
+        raise UserError(
+            f"--ckpt_path: {path} cannot be read: {reason}. `--ckpt_path last` takes the newest "
+            "checkpoint of the run that can."
+        ) from error
+    return str(checkpoint.get(KEY, {}).get("config", ""))
+
+
+def differences(then: str, now: str) -> list[str]:
+    """Lines `key: old -> new` for every value that differs; none if nothing was recorded."""
+    before, after = (dict(_flat("", yaml.safe_load(text) or {})) for text in (then, now))
+    if not before:
+        return []
+    keys = [key for key in {**after, **before} if key not in ("run_dir", "ckpt_path")]
+    return [
+        f"{key}: {_shown(before, key)} -> {_shown(after, key)}"
+        for key in keys
+        if before.get(key) != after.get(key)
+    ]
+
+
+def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
+    inner = value.items() if isinstance(value, dict) else []
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        inner = [(str(index), item) for index, item in enumerate(value)]
+    if not inner:
+        return [(prefix, value)]
+    return [pair for key, item in inner for pair in _flat(f"{prefix}.{key}".strip("."), item)]
+
+
+def _shown(values: dict[str, Any], key: str) -> str:
+    text = repr(values[key]) if key in values else "absent"
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,96 @@
+"""What one word on the command line decides in several places: the run folder and the tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from lit_distill.errors import UserError
+
+RUN_DIR = "{run_dir}"
+"""Stands for the run folder in any string of a config."""
+
+
+def choose(config: Namespace) -> None:
+    """Fills in the top-level `run_dir` and `tokenizer` where they were not given.
+
+    Args:
+        config: as parsed; changed in place.
+
+    Raises:
+        UserError: two places name different ones.
+    """
+    _choose_run_dir(config)
+    _choose_tokenizer(config)
+
+
+def spread(config: Namespace) -> Namespace:
+    """The config with `run_dir` and `tokenizer` put where they are used.
+
+    Args:
+        config: after `choose`; not changed.
+    """
+    config = config.clone()
+    for section in ("model", "data"):
+        init_args = config[section].get("init_args", Namespace())
+        if "tokenizer" in init_args:
+            init_args["tokenizer"] = config["tokenizer"]
+    config["trainer"]["default_root_dir"] = config["run_dir"]
+    filled: Namespace = _replace(config, lambda text: text.replace(RUN_DIR, config["run_dir"]))
+    return filled
+
+
+def _choose_run_dir(config: Namespace) -> None:
+    typed = {
+        "run_dir": config["run_dir"],
+        "trainer.default_root_dir": config["trainer"]["default_root_dir"],
+    }
+    files = [path for path in config.get("config") or [] if path]
+    name = Path(files[0]).stem if files else config["model"]["class_path"].rpartition(".")[2]
+    config["run_dir"] = _agreed(typed) or str(Path("runs") / name)
+    config["trainer"]["default_root_dir"] = None
+
+
+def _choose_tokenizer(config: Namespace) -> None:
+    typed = {"tokenizer": config["tokenizer"]}
+    for section in ("model", "data"):
+        given = config[section].get("init_args", Namespace()).get("tokenizer")
+        typed[f"{section}.init_args.tokenizer"] = given
+    model = config["model"].get("init_args", Namespace())
+    config["tokenizer"] = _agreed(typed) or _tokenizer_of(model)
+
+
+def _tokenizer_of(model: Namespace) -> str | None:
+    """Where the tokenizer is: with a pretrained student, else with the teacher."""
+    student, teacher = model.get("student"), model.get("teacher")
+    if student and student.get("class_path", "").endswith(".PretrainedStudent"):
+        return str(student["init_args"]["name"])
+    if teacher:
+        return str(teacher.get("tokenizer") or teacher["name"])
+    return None
+
+
+def _agreed(typed: dict[str, Any]) -> str | None:
+    """The one value that was typed, in whichever place; None if there is none."""
+    given = {place: str(value) for place, value in typed.items() if value is not None}
+    if len(set(given.values())) > 1:
+        listed = ", ".join(f"{place} is {value!r}" for place, value in given.items())
+        raise UserError(
+            f"{listed}: give it in one place, --{next(iter(typed))}, from which it goes everywhere."
+        )
+    return next(iter(given.values()), None)
+
+
+def _replace(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_replace(item, change) for item in value]
+    if isinstance(value, dict):
+        return {key: _replace(item, change) for key, item in value.items()}
+    if isinstance(value, Namespace):
+        return Namespace(**{key: _replace(item, change) for key, item in vars(value).items()})
+    return value
