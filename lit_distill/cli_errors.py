@@ -130,7 +130,7 @@ class OneLineErrors(ArgumentParser):
 
     def _first_unknown(self, keys: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
         """The shortest beginning of a path that no option has, and what could stand there."""
-        options = [tuple(key.split(".")) for key in self.get_defaults(skip_validation=True)]
+        options = [tuple(key.split(".")) for key in self.get_defaults(skip_validation=True).keys()]
         for end in range(1, len(keys) + 1):
             known = {option[end - 1] for option in options if option[: end - 1] == keys[: end - 1]}
             known.discard("")
@@ -242,7 +242,7 @@ def _options(owner: Any) -> list[str]:
         return []
     parser = ArgumentParser()
     parser.add_class_arguments(owner, fail_untyped=False)
-    return sorted({key.split(".")[0] for key in parser.get_defaults(skip_validation=True)})
+    return sorted({key.split(".")[0] for key in parser.get_defaults(skip_validation=True).keys()})
 
 
 def _classes_in(annotation: Any) -> list[type]:

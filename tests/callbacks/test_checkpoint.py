@@ -121,7 +121,7 @@ def test_best_is_the_best(
     fit: Fit, tmp_path: Path, mode: Any, values: list[float], best: int | None
 ) -> None:
     callback = Checkpoint(monitor="val/scripted", mode=mode)
-    trainer, _ = fit(callback, Scripted(values), val_check_interval=2, max_epochs=1)
+    fit(callback, Scripted(values), val_check_interval=2, max_epochs=1)
     if best is None:
         assert not (tmp_path / "checkpoints" / "best.ckpt").exists()
     else:
@@ -131,9 +131,7 @@ def test_best_is_the_best(
     assert updates(tmp_path, "last") == 8
 
 
-def test_the_best_is_remembered_over_a_resume_with_another_period(
-    fit: Fit, tmp_path: Path
-) -> None:
+def test_the_best_is_remembered_over_a_resume_with_another_period(fit: Fit, tmp_path: Path) -> None:
     first = Checkpoint(monitor="val/scripted")
     fit(first, Scripted([1.0]), max_epochs=1)
     second = Checkpoint(monitor="val/scripted", every_n_updates=3)
@@ -188,9 +186,7 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch, at_updates: set[int]) -> None:
     monkeypatch.setattr(callbacks.checkpoint_io.torch, "save", save)
 
 
-def test_a_folder_that_cannot_be_written_is_found_before_training(
-    fit: Fit, tmp_path: Path
-) -> None:
+def test_a_folder_that_cannot_be_written_is_found_before_training(fit: Fit, tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("a file")
     with pytest.raises(UserError, match=r"cannot be written to .*--run_dir"):
         fit(Checkpoint())
@@ -198,7 +194,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_training(
 
 def test_an_earlier_run_is_not_overwritten(fit: Fit, tmp_path: Path) -> None:
     fit(Checkpoint(), max_epochs=1)
-    with pytest.raises(UserError, match="earlier run.*--ckpt_path last"):
+    with pytest.raises(UserError, match=r"earlier run.*--ckpt_path last"):
         fit(Checkpoint(), max_epochs=1)
     assert updates(tmp_path, "last") == 8
 

@@ -105,9 +105,7 @@ def test_the_best_is_remembered_over_a_resume(fit: Fit, tmp_path: Path) -> None:
 
 def test_without_validation_the_best_is_the_last(fit: Fit, tmp_path: Path) -> None:
     fit(ExportStudent(), limit_val_batches=0)
-    assert torch.equal(
-        first_weight(tmp_path / "student"), first_weight(tmp_path / "student-last")
-    )
+    assert torch.equal(first_weight(tmp_path / "student"), first_weight(tmp_path / "student-last"))
     assert "## Scores" not in (tmp_path / "student" / "README.md").read_text()
 
 

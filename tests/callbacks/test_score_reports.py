@@ -37,7 +37,7 @@ def test_scalars_and_figures_arrive(fit: Fit, tmp_path: Path) -> None:
         TensorBoardLogger(tmp_path, name="tensorboard", version=""),
         CSVLogger(tmp_path, name="csv", version=""),
     ]
-    trainer, module = fit(PerLanguage(), TeacherAgreement(), logger=loggers, taught=True)
+    _, module = fit(PerLanguage(), TeacherAgreement(), logger=loggers, taught=True)
     expected = {}
     scores = module.measurements["student"]
     for language in ("xx", "yy"):
