@@ -19,7 +19,7 @@ from data_modules.collation import Collator
 from data_modules.loader import EvaluationLoader, WindowLoader
 from data_modules.objectives import VALIDATION_SEED, MaskedTokens, Objective
 from data_modules.plan import POOL_SIZE, EvaluationPlan, Plan
-from data_modules.sampling import Proportional, Sampler
+from data_modules.sampling import Proportional, Sampler, mixture_counts
 from data_modules.sources import LanguageTexts
 from data_modules.token_store import TokenStore
 from data_modules.tokenising import FileReport, Settings, fingerprint, tokenise
@@ -160,8 +160,7 @@ class Corpus(LightningDataModule, ABC):
         shares, store = self.shares(), self.train
         lengths, language = store.lengths, store.language
         plan = Plan(lengths, language, shares, self.batch_tokens, self.seed, self.pool_size)
-        totals = store.token_counts.sum(1, keepdims=True)
-        mixture = (store.token_counts * (shares[:, None] / totals)).sum(0) * totals.sum()
+        mixture = mixture_counts(store.token_counts, shares)
         select = self.objective.bind(self.tokenizer, mixture, self.seed)
         self._loader = WindowLoader(
             plan,

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ActionConfigFile, Namespace
+from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning_utilities.core.rank_zero import rank_zero_only
 
 import data_modules  # noqa: F401 (for its class names)
 import lit_distill.methods  # noqa: F401 (for its class names)
 from callbacks.atomic_files import replacing
 from lit_distill.cli_checkpoints import find_checkpoint, report_differences
-from lit_distill.cli_configs import check_exists, read_config
+from lit_distill.cli_configs import Config, check_exists, read_config
 from lit_distill.cli_errors import OneLineErrors
 from lit_distill.cli_settings import choose, spread
 from lit_distill.distillation import Distillation
@@ -47,7 +47,7 @@ class DistillParser(OneLineErrors, LightningArgumentParser):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_abbrev=False, print_config=None, **kwargs)
-        self.configs, self.args = [], []
+        self.configs: list[Config] = []
         self.sections = {"model": Distillation, "data": LightningDataModule, "trainer": Trainer}
 
 
@@ -141,15 +141,18 @@ class DistillCLI(LightningCLI):
         """Builds everything; what a constructor refuses is the user's to read."""
         try:
             super().instantiate_classes()
-        except UserError:
-            raise
         except ValueError as error:
-            raise UserError(str(error)) from error
+            cause: BaseException = error  # jsonargparse wraps what constructors raise
+            while cause.__cause__ is not None and not isinstance(cause, UserError):
+                cause = cause.__cause__
+            if not isinstance(cause, ValueError | OSError | MisconfigurationException):
+                raise
+            raise UserError(str(cause)) from error
 
     def run(self) -> None:
         """Runs the command."""
         self.model.config_text = self.config_text
-        if self.command == "fit" and not self.trainer.fast_dev_run:
+        if self.command == "fit" and not self.config["trainer"]["fast_dev_run"]:
             self._write_config()
         getattr(self.trainer, self.command)(
             self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint

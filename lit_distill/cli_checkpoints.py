@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import yaml
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning_utilities.core.rank_zero import rank_zero_info
 
 from callbacks import newest_readable_checkpoint
 from lit_distill.checkpoints import KEY
@@ -72,10 +72,9 @@ def _recorded(path: Path) -> str:
     try:
         checkpoint = torch.load(index, map_location="cpu", weights_only=True, mmap=path.is_file())
     except Exception as error:  # broken files fail in many ways
-        reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0].rstrip(".")
         raise UserError(
-            f"--ckpt_path: {path} cannot be read: {reason}. `--ckpt_path last` takes the newest "
-            "checkpoint of the run that can."
+            f"--ckpt_path: {path} is no checkpoint, or not a whole one. `--ckpt_path last` takes "
+            "the newest of the run that can be read."
         ) from error
     return str(checkpoint.get(KEY, {}).get("config", ""))
 

@@ -143,7 +143,8 @@ def read_yaml(path: Path) -> yaml.MappingNode:
     if node is None:
         return yaml.MappingNode("tag:yaml.org,2002:map", [])
     if not isinstance(node, yaml.MappingNode):
-        raise UserError(f"{path}: expected keys with values, found a {node.id}.")
+        kind = "list" if isinstance(node, yaml.SequenceNode) else "single value"
+        raise UserError(f"{path}: expected keys with values, found a {kind}.")
     _check_keys(path, node, [])
     return node
 

@@ -35,12 +35,12 @@ def spread(config: Namespace) -> Namespace:
     """
     config = config.clone()
     for section in ("model", "data"):
-        init_args = config[section].get("init_args", Namespace())
+        init_args = config[section].get("init_args") or {}
         if "tokenizer" in init_args:
             init_args["tokenizer"] = config["tokenizer"]
     config["trainer"]["default_root_dir"] = config["run_dir"]
-    filled: Namespace = _replace(config, lambda text: text.replace(RUN_DIR, config["run_dir"]))
-    return filled
+    _replace(config, lambda text: text.replace(RUN_DIR, config["run_dir"]))
+    return config
 
 
 def _choose_run_dir(config: Namespace) -> None:
@@ -57,13 +57,13 @@ def _choose_run_dir(config: Namespace) -> None:
 def _choose_tokenizer(config: Namespace) -> None:
     typed = {"tokenizer": config["tokenizer"]}
     for section in ("model", "data"):
-        given = config[section].get("init_args", Namespace()).get("tokenizer")
+        given = (config[section].get("init_args") or {}).get("tokenizer")
         typed[f"{section}.init_args.tokenizer"] = given
-    model = config["model"].get("init_args", Namespace())
+    model = config["model"].get("init_args") or {}
     config["tokenizer"] = _agreed(typed) or _tokenizer_of(model)
 
 
-def _tokenizer_of(model: Namespace) -> str | None:
+def _tokenizer_of(model: Any) -> str | None:
     """Where the tokenizer is: with a pretrained student, else with the teacher."""
     student, teacher = model.get("student"), model.get("teacher")
     if student and student.get("class_path", "").endswith(".PretrainedStudent"):
@@ -92,5 +92,6 @@ def _replace(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, dict):
         return {key: _replace(item, change) for key, item in value.items()}
     if isinstance(value, Namespace):
-        return Namespace(**{key: _replace(item, change) for key, item in vars(value).items()})
+        for key, item in vars(value).items():
+            setattr(value, key, _replace(item, change))
     return value

@@ -1,4 +1,4 @@
-"""Checkpoint files are whole or not there, and the newest whole one is found."""
+"""RunCheckpoint files are whole or not there, and the newest whole one is found."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM
 
-from callbacks import Checkpoint, ExportStudent, write_student
+from callbacks import ExportStudent, RunCheckpoint, write_student
 from callbacks.student_folder import Training, model_card
 from lit_distill import checkpoints
 from lit_distill.measurement import Scores
@@ -94,11 +94,11 @@ def test_the_best_student_is_kept(fit: Fit, tmp_path: Path) -> None:
 
 
 def test_the_best_is_remembered_over_a_resume(fit: Fit, tmp_path: Path) -> None:
-    fit(Scripted([1.0]), ExportStudent(monitor="val/scripted"), Checkpoint(), max_epochs=1)
+    fit(Scripted([1.0]), ExportStudent(monitor="val/scripted"), RunCheckpoint(), max_epochs=1)
     before = first_weight(tmp_path / "student")
     last = tmp_path / "checkpoints" / "last.ckpt"
     exporter = ExportStudent(monitor="val/scripted")
-    fit(Scripted([2.0]), exporter, Checkpoint(), max_epochs=2, ckpt_path=last)
+    fit(Scripted([2.0]), exporter, RunCheckpoint(), max_epochs=2, ckpt_path=last)
     assert torch.equal(first_weight(tmp_path / "student"), before)
     assert report(tmp_path)["best"]["updates"] == 8
 
@@ -126,7 +126,7 @@ def test_weights_and_config_agree_on_the_dtype(fit: Fit, tmp_path: Path, dtype: 
 def test_a_checkpoint_exports_without_teacher_or_module(
     fit: Fit, tmp_path: Path, tiny_bert: Path
 ) -> None:
-    _, module = fit(Checkpoint(), taught=True, max_epochs=1)
+    _, module = fit(RunCheckpoint(), taught=True, max_epochs=1)
     saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     prefix = "students.student."
     weights = {

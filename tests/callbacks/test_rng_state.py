@@ -12,7 +12,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 
-from callbacks import Checkpoint, RngState
+from callbacks import RngState, RunCheckpoint
 
 Fit = Callable[..., tuple[Trainer, Any]]
 
@@ -53,19 +53,19 @@ def drawn(fit: Fit, *callbacks: Callback, **options: Any) -> list[tuple[float, .
 
 def test_draws_go_on_where_they_were(fit: Fit, tmp_path: Path) -> None:
     seed_everything(1, verbose=False)
-    whole = drawn(fit, RngState(), Checkpoint(), max_epochs=2)
+    whole = drawn(fit, RngState(), RunCheckpoint(), max_epochs=2)
     assert len(set(whole)) == 16
     for resumed_with in ([RngState()], []):
         folder = tmp_path / str(len(resumed_with))
         seed_everything(1, verbose=False)
         options = {"default_root_dir": folder}
-        first = drawn(fit, RngState(), Checkpoint(), max_epochs=1, **options)
+        first = drawn(fit, RngState(), RunCheckpoint(), max_epochs=1, **options)
         assert first == whole[:8]
         seed_everything(2, verbose=False)
         rest = drawn(
             fit,
             *resumed_with,
-            Checkpoint(),
+            RunCheckpoint(),
             max_epochs=2,
             ckpt_path=folder / "checkpoints" / "last.ckpt",
             **options,
@@ -74,13 +74,13 @@ def test_draws_go_on_where_they_were(fit: Fit, tmp_path: Path) -> None:
 
 
 def test_states_of_another_number_of_processes_are_not_taken(fit: Fit, tmp_path: Path) -> None:
-    fit(RngState(), Checkpoint(), max_epochs=1)
+    fit(RngState(), RunCheckpoint(), max_epochs=1)
     last = tmp_path / "checkpoints" / "last.ckpt"
     checkpoint = torch.load(last, weights_only=True)
     checkpoint["rng"] *= 2
     torch.save(checkpoint, last)
     with pytest.warns(UserWarning, match="of 2 processes and this run has 1"):
-        fit(RngState(), Checkpoint(), max_epochs=2, ckpt_path=last)
+        fit(RngState(), RunCheckpoint(), max_epochs=2, ckpt_path=last)
 
 
 def test_every_rank_has_its_own(fit: Fit, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_every_rank_has_its_own(fit: Fit, tmp_path: Path) -> None:
             random.seed(trainer.global_rank)
 
     options = {"strategy": "ddp_fork", "devices": 2, "limit_val_batches": 0}
-    fit(Differ(), RngState(), Checkpoint(), max_epochs=1, ranks=2, **options)
+    fit(Differ(), RngState(), RunCheckpoint(), max_epochs=1, ranks=2, **options)
     states = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["rng"]
     assert [state["python"][1][:3] for state in states] == [
         random.Random(rank).getstate()[1][:3] for rank in (0, 1)

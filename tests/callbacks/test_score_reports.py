@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import callbacks.per_language
-from callbacks import Checkpoint, PerLanguage, TeacherAgreement
+from callbacks import PerLanguage, RunCheckpoint, TeacherAgreement
 from callbacks.score_report import Column, average, table
 from lit_distill.measurement import Scores
 
@@ -116,10 +116,10 @@ def test_figures_are_freed(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_history_survives_a_resume(fit: Fit, tmp_path: Path) -> None:
     options = {"logger": TensorBoardLogger(tmp_path, name="tensorboard", version="")}
-    fit(PerLanguage(), Checkpoint(), max_epochs=1, **options)
+    fit(PerLanguage(), RunCheckpoint(), max_epochs=1, **options)
     resumed = PerLanguage()
     last = tmp_path / "checkpoints" / "last.ckpt"
-    fit(resumed, Checkpoint(), max_epochs=2, ckpt_path=last, **options)
+    fit(resumed, RunCheckpoint(), max_epochs=2, ckpt_path=last, **options)
     assert list(resumed.state_dict()["history"]["student"]) == [8, 16]
 
 

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_warn
+from lightning_utilities.core.rank_zero import rank_zero_warn
 
 from callbacks.atomic_files import keep_as
 from callbacks.interruption import Interruption
@@ -21,7 +21,7 @@ from lit_distill.errors import UserError
 _DUE = 1  # below every signal's number
 
 
-class Checkpoint(ModelCheckpoint):
+class RunCheckpoint(ModelCheckpoint):
     """Saves `checkpoints/last.ckpt`, `previous.ckpt` and `best.ckpt` in the run folder.
 
     `last` is written periodically, after each validation and at the end; `previous` is the `last`
@@ -204,10 +204,13 @@ class Checkpoint(ModelCheckpoint):
     def _save_and_stop(self, trainer: Trainer, signal_number: int) -> None:
         if self._last_global_step_saved != trainer.global_step:
             self._save(trainer, final=True)
-        rank_zero_info(
-            f"Saved after {trainer.global_step} updates in {self._path('last')}. "
-            f"To go on:\n  {resume_command(trainer.default_root_dir)}"
-        )
+        if trainer.is_global_zero:  # printed, not logged: no log level may hide it
+            print(
+                f"Saved after {trainer.global_step} updates in {self._path('last')}. To go on:",
+                f"  {resume_command(trainer.default_root_dir)}",
+                sep="\n",
+                flush=True,
+            )
         raise SystemExit(128 + signal_number)
 
     # -- state ----------------------------------------------------------------------------------
@@ -215,7 +218,7 @@ class Checkpoint(ModelCheckpoint):
     @property
     def state_key(self) -> str:
         """The same whatever the arguments, so that changing a period loses nothing."""
-        return "Checkpoint"
+        return "RunCheckpoint"
 
     def state_dict(self) -> dict[str, Any]:
         """The best so far and the metric it is best in."""

@@ -1,0 +1,160 @@
+"""Single training steps out of a Lightning Trainer, so that they can be timed between others.
+
+A Trainer owns its loop; here it runs in a thread of its own that waits in the loader until a step
+is asked for. Never do two threads work at the same time. A step lasts from the moment when the
+loader hands out a batch to the moment when the Trainer asks for the next one: transfer, forward,
+backward, clipping, update, schedule, callbacks, logging.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from transformers import BertForMaskedLM
+
+from callbacks import (
+    ExportStudent,
+    PerLanguage,
+    RngState,
+    RunCheckpoint,
+    TeacherAgreement,
+    Throughput,
+)
+from lit_distill.batch import Batch
+from lit_distill.methods import TripleLoss
+from lit_distill.models import LanguageModel, Teacher
+
+STEPS = 10**6  # the run is stopped long before
+
+
+class Over(Exception):
+    """No more steps are wanted."""
+
+
+class InMemory(TripleLoss):
+    """The method on given models."""
+
+    def __init__(self, teacher: BertForMaskedLM, student: BertForMaskedLM, **knobs: Any) -> None:
+        super().__init__(teacher=Teacher("in memory"), **knobs)
+        self.students["student"] = LanguageModel(student)
+        self.teachers["teacher"] = LanguageModel(teacher)
+
+
+class OnRequest(LightningDataModule):
+    """The same batch again and again, each time when `go` is released; `ready` says it waits."""
+
+    languages = ("xx",)
+    tokenizer = None
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__()
+        self.batch = batch
+        self.go, self.ready = threading.Semaphore(0), threading.Semaphore(0)
+        self.over = False
+
+    def train_dataloader(self) -> OnRequest:
+        return self
+
+    def __len__(self) -> int:
+        return STEPS
+
+    def __iter__(self) -> OnRequest:
+        return self
+
+    def __next__(self) -> Batch:
+        self.ready.release()
+        self.go.acquire()
+        if self.over:
+            raise Over
+        return self.batch
+
+
+class LightningSteps:
+    """A fit that advances by one step per call.
+
+    Args:
+        module: the method.
+        batch: what every step gets.
+        shipped: with everything that `configs/trainer/cpu.yaml` lists; else with no logger, no
+            callback, and nothing logged.
+        log_every: updates between two logs.
+    """
+
+    def __init__(self, module: InMemory, batch: Batch, shipped: bool, log_every: int) -> None:
+        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", module="lightning")
+        self._folder = tempfile.TemporaryDirectory()
+        self._requests, self._error = OnRequest(batch), None
+        trainer = Trainer(
+            accelerator="cpu",
+            devices=1,
+            max_steps=STEPS,
+            gradient_clip_val=5.0,
+            limit_val_batches=0,
+            log_every_n_steps=log_every if shipped else STEPS,
+            default_root_dir=self._folder.name,
+            logger=TensorBoardLogger(self._folder.name, "", "tensorboard") if shipped else False,
+            callbacks=shipped_callbacks() if shipped else [],
+            enable_checkpointing=shipped,
+            enable_progress_bar=shipped,
+            enable_model_summary=False,
+        )
+        self._module = module
+        self._thread = threading.Thread(target=self._run, args=(trainer,), daemon=True)
+        self._thread.start()
+        self._wait()
+
+    def __call__(self) -> None:
+        """One step."""
+        self._requests.go.release()
+        self._wait()
+
+    def close(self) -> None:
+        """Ends the fit."""
+        self._requests.over = True
+        self._requests.go.release()
+        self._thread.join()
+        self.logged_files = list(Path(self._folder.name).rglob("events.out.*"))
+        self._folder.cleanup()
+
+    def _wait(self) -> None:
+        self._requests.ready.acquire()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self, trainer: Trainer) -> None:
+        try:
+            trainer.fit(self._module, datamodule=self._requests)
+        except Over:
+            pass
+        except BaseException as error:  # to be raised where the step was asked for
+            self._error = error
+            self._requests.ready.release()
+
+
+def shipped_callbacks() -> list[Callback]:
+    """Those of configs/trainer/cpu.yaml."""
+    return [
+        PerLanguage(),
+        TeacherAgreement(),
+        ExportStudent(),
+        RunCheckpoint(),
+        RngState(),
+        Throughput(),
+        LearningRateMonitor(),
+        RichProgressBar(),
+    ]
+
+
+def first_loss(module: InMemory) -> float:
+    """The loss of the latest step, unweighted means recombined as the method weighs them."""
+    return float(module.trainer.callback_metrics.get("train/loss", torch.nan))

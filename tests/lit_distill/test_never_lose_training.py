@@ -1,0 +1,308 @@
+"""Whatever stops a run, training goes on bit by bit as if nothing had happened.
+
+Runs happen in forked children, which cost no import and may be killed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import shutil
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+import callbacks.checkpoint_io
+from callbacks import newest_readable_checkpoint
+from lit_distill.__main__ import main
+from lit_distill.distillation import Distillation
+
+UPDATES = 12
+ACCUMULATE = 2
+MICRO_BATCHES = UPDATES * ACCUMULATE
+SAVED_EVERY = 2
+
+Trap = Callable[[], None]
+
+
+def sabotage(of: type, name: str, at: int, act: Callable[..., None]) -> Trap:
+    """A trap: the `at`-th call (from 0) of a method acts before it does its work."""
+
+    def set_trap() -> None:
+        real, calls = getattr(of, name), iter(range(10**6))
+
+        def trapped(*arguments: Any, **options: Any) -> Any:
+            if next(calls) == at:
+                act(*arguments)
+            return real(*arguments, **options)
+
+        setattr(of, name, trapped)
+
+    return set_trap
+
+
+def kill(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_at_micro_batch(at: int) -> Trap:
+    return sabotage(Distillation, "training_step", at, kill)
+
+
+def kill_in_validation(at: int) -> Trap:
+    return sabotage(Distillation, "validation_step", at, kill)
+
+
+def kill_while_writing(checkpoint: int) -> Trap:
+    """Kills in the middle of the file of the n-th checkpoint."""
+
+    def half(_: dict[str, Any], file: Any) -> None:
+        file.write(b"half")
+        file.flush()
+        kill()
+
+    return sabotage(callbacks.checkpoint_io.torch, "save", checkpoint, half)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, with what the latest process that worked in it printed."""
+
+    folder: Path
+    config: Path
+
+    def fit(self, *options: str) -> list[str]:
+        return ["fit", "--config", str(self.config), "--run_dir", str(self.folder), *options]
+
+    def start(self, args: Sequence[str], trap: Trap | None = None) -> int:
+        """The process id of a child that works through a command line."""
+        self.folder.mkdir(exist_ok=True)
+        child = os.fork()
+        if child == 0:
+            code = 70
+            try:
+                os.setsid()
+                self._redirect()
+                warnings.simplefilter("default")  # as in a process of its own
+                if trap is not None:
+                    trap()
+                code = main(args)
+            except SystemExit as ending:
+                code = int(ending.code or 0)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                os._exit(code)
+        return child
+
+    def _redirect(self) -> None:
+        """Everything that this process prints goes to `output.txt`."""
+        sys.stdout = sys.stderr = (self.folder / "output.txt").open("w", buffering=1)
+        for number in (1, 2):
+            os.dup2(sys.stdout.fileno(), number)
+        logging.getLogger("lightning.pytorch").handlers = [logging.StreamHandler()]
+
+    def work(self, args: Sequence[str], trap: Trap | None = None) -> int:
+        """The exit code of a finished child; minus the signal's number if it was killed."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.start(args, trap), 0)[1])
+
+    def resume(self) -> None:
+        code = self.work(self.fit("--ckpt_path", "last"))
+        assert code == 0, self.output
+
+    @property
+    def output(self) -> str:
+        return (self.folder / "output.txt").read_text()
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def updates(self) -> int:
+        """After how many updates the newest checkpoint was written."""
+        path, _ = newest_readable_checkpoint(self.folder / "checkpoints")
+        return int(torch.load(path, weights_only=True)["global_step"]) if path else 0
+
+    def bits(self) -> list[torch.Tensor]:
+        """Weights and optimizer state at the end."""
+        checkpoint = torch.load(self.last, weights_only=True)
+        assert checkpoint["global_step"] == UPDATES, self.output
+        (optimizer,) = checkpoint["optimizer_states"]
+        states = [value for state in optimizer["state"].values() for value in state.values()]
+        return [*checkpoint["state_dict"].values(), *states]
+
+
+def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    return len(one) == len(other) and all(map(torch.equal, one, other))
+
+
+def settings(tiny_bert: Path, text_folder: Path, cache: Path) -> dict[str, Any]:
+    """Two epochs of six updates of two micro-batches; validations inside and at their ends."""
+    return {
+        "model": {
+            "class_path": "TripleLoss",
+            "init_args": {"teacher": {"name": str(tiny_bert)}, "dropout": 0.1},
+        },
+        "data": {
+            "class_path": "MultilingualCorpus",
+            "init_args": {
+                "sources": [{"files": "{language}.txt"}],
+                "data_dir": str(text_folder),
+                "cache_dir": str(cache),
+                "max_length": 16,
+                "batch_tokens": 128,
+                "updates_per_epoch": UPDATES // 2,
+                "holdout": 5,
+                "validation_windows": 8,
+            },
+        },
+        "trainer": {
+            "accelerator": "cpu",
+            "devices": 1,
+            "max_epochs": 2,
+            "accumulate_grad_batches": ACCUMULATE,
+            "val_check_interval": 6,
+            "logger": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0,
+            "plugins": ["AtomicCheckpointIO"],
+            "callbacks": [
+                "RngState",
+                "PerLanguage",
+                "ExportStudent",
+                {
+                    "class_path": "RunCheckpoint",
+                    "init_args": {"every_n_updates": SAVED_EVERY, "every_n_minutes": 0},
+                },
+            ],
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def runs(
+    tiny_bert: Path, text_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Run]:
+    """Makes run folders with the config of this module, changed by `change`."""
+    import lit_distill.cli  # noqa: F401 (once, not in every child)
+
+    folder = tmp_path_factory.mktemp("never_lose")
+    count = iter(range(100))
+
+    def make(change: Callable[[dict[str, Any]], None] = lambda _: None) -> Run:
+        config = settings(tiny_bert, text_folder, folder / "cache")
+        change(config)
+        place = folder / f"run{next(count)}"
+        place.with_suffix(".yaml").write_text(yaml.safe_dump(config))
+        return Run(place, place.with_suffix(".yaml"))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(runs: Callable[..., Run]) -> list[torch.Tensor]:
+    run = runs()
+    assert run.work(run.fit()) == 0, run.output
+    return run.bits()
+
+
+@pytest.mark.parametrize(
+    ("trap", "survived"),
+    [
+        pytest.param(kill_at_micro_batch(7), 2, id="inside an update"),
+        pytest.param(kill_at_micro_batch(10), 4, id="between updates"),
+        pytest.param(kill_at_micro_batch(12), 6, id="after an epoch"),
+        pytest.param(kill_in_validation(1), 2, id="in a validation"),
+        pytest.param(kill_while_writing(3), 4, id="while writing a checkpoint"),
+        pytest.param(kill_while_writing(0), 0, id="while writing the first checkpoint"),
+    ],
+)
+def test_a_killed_run_goes_on_bit_by_bit(
+    runs: Callable[..., Run], uninterrupted: list[torch.Tensor], trap: Trap, survived: int
+) -> None:
+    run = runs()
+    assert run.work(run.fit(), trap) == -signal.SIGKILL, run.output
+    assert run.updates == survived
+    if survived:
+        run.resume()
+    else:
+        assert run.work(run.fit()) == 0, run.output
+    assert same(run.bits(), uninterrupted)
+    assert not list(run.folder.rglob("*.tmp"))
+
+
+def test_it_differs_without_the_random_state(
+    runs: Callable[..., Run], uninterrupted: list[torch.Tensor]
+) -> None:
+    """So the tests here can fail: dropout, and nothing but dropout, needs the random state."""
+
+    def without_rng(config: dict[str, Any]) -> None:
+        config["trainer"]["callbacks"].remove("RngState")
+
+    run = runs(without_rng)
+    assert run.work(run.fit(), kill_at_micro_batch(10)) == -signal.SIGKILL
+    run.resume()
+    assert not same(run.bits(), uninterrupted)
+
+
+def test_a_truncated_checkpoint_falls_back_and_says_so(
+    runs: Callable[..., Run], uninterrupted: list[torch.Tensor]
+) -> None:
+    run = runs()
+    assert run.work(run.fit(), kill_at_micro_batch(10)) == -signal.SIGKILL
+    os.truncate(run.last, run.last.stat().st_size // 2)
+    assert run.updates == 3  # after the validation inside the first epoch
+    run.resume()
+    assert f"{run.last} cannot be read" in run.output
+    assert "Going on from" in run.output
+    assert same(run.bits(), uninterrupted)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "workers"), [(signal.SIGTERM, 143, 0), (signal.SIGINT, 130, 1)]
+)
+def test_a_run_told_to_stop_saves_and_the_printed_command_goes_on(
+    runs: Callable[..., Run],
+    uninterrupted: list[torch.Tensor],
+    number: int,
+    code: int,
+    workers: int,
+) -> None:
+    def with_workers(config: dict[str, Any]) -> None:
+        config["data"]["init_args"]["num_workers"] = workers
+
+    run = runs(with_workers)
+    reached = run.folder.with_suffix(".reached")
+
+    def wait(*_: Any) -> None:
+        reached.touch()
+        time.sleep(60)
+
+    child = run.start(run.fit(), sabotage(Distillation, "training_step", 8, wait))
+    deadline = time.monotonic() + 60
+    while not reached.exists():
+        assert time.monotonic() < deadline, run.output
+        time.sleep(0.02)
+    os.killpg(child, number)  # a terminal's Ctrl-C reaches the loader's workers too
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == code, run.output
+    assert run.updates == 5  # the update that was being made
+    (command,) = [line for line in run.output.splitlines() if "--ckpt_path last" in line]
+    python, dash, module, *args = shlex.split(command)
+    assert (python, dash, module) == ("python", "-m", "lit_distill")
+    shutil.rmtree(run.config.parent / "elsewhere", ignore_errors=True)
+    assert run.work(args) == 0, run.output
+    assert same(run.bits(), uninterrupted)
