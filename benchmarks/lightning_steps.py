@@ -8,17 +8,17 @@ backward, clipping, update, schedule, callbacks, logging.
 
 from __future__ import annotations
 
+import io
 import logging
 import tempfile
 import threading
 import warnings
-from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
 from transformers import BertForMaskedLM
 
 from callbacks import (
@@ -41,12 +41,22 @@ class Over(Exception):
 
 
 class InMemory(TripleLoss):
-    """The method on given models."""
+    """The method on given models.
+
+    Attributes:
+        latest: the loss of the latest step.
+    """
+
+    latest: Tensor
 
     def __init__(self, teacher: BertForMaskedLM, student: BertForMaskedLM, **knobs: Any) -> None:
         super().__init__(teacher=Teacher("in memory"), **knobs)
         self.students["student"] = LanguageModel(student)
         self.teachers["teacher"] = LanguageModel(teacher)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.latest = super().training_step(batch, batch_idx)
+        return self.latest
 
 
 class OnRequest(LightningDataModule):
@@ -113,17 +123,17 @@ class LightningSteps:
         self._thread.start()
         self._wait()
 
-    def __call__(self) -> None:
-        """One step."""
+    def __call__(self) -> float:
+        """One step; its loss."""
         self._requests.go.release()
         self._wait()
+        return self._module.latest.item()
 
     def close(self) -> None:
         """Ends the fit."""
         self._requests.over = True
         self._requests.go.release()
         self._thread.join()
-        self.logged_files = list(Path(self._folder.name).rglob("events.out.*"))
         self._folder.cleanup()
 
     def _wait(self) -> None:
@@ -142,7 +152,7 @@ class LightningSteps:
 
 
 def shipped_callbacks() -> list[Callback]:
-    """Those of configs/trainer/cpu.yaml."""
+    """Those of configs/trainer/cpu.yaml; the bar is drawn as for a terminal, but not shown."""
     return [
         PerLanguage(),
         TeacherAgreement(),
@@ -151,10 +161,5 @@ def shipped_callbacks() -> list[Callback]:
         RngState(),
         Throughput(),
         LearningRateMonitor(),
-        RichProgressBar(),
+        RichProgressBar(console_kwargs={"file": io.StringIO(), "force_terminal": True}),
     ]
-
-
-def first_loss(module: InMemory) -> float:
-    """The loss of the latest step, unweighted means recombined as the method weighs them."""
-    return float(module.trainer.callback_metrics.get("train/loss", torch.nan))

@@ -3,27 +3,35 @@
     python benchmarks/triple_loss_step.py --rounds 9
 
 Floor: a bare teacher forward (no_grad, sdpa, head on the same rows) and a bare student forward and
-backward on its own cross-entropy; no framework, no optimizer. Ours adds the losses, gradient
-clipping and AdamW. Ratios are of process CPU time (all threads), each candidate against the floor
-of the same round; medians and quartiles of interleaved rounds in random order. Random weights,
-dropout 0, float32; teacher BERT 12 x 256, student 6 x 256, 64 tokens a sequence, 15 % masked:
-8 sequences at vocabulary 30,522 and 4 at 119,547.
+backward on its own cross-entropy; no framework, no optimizer. Ours adds the losses, clipping and
+AdamW, by hand ("ours") or inside Lightning with the shipped optimizer, callbacks and TensorBoard
+logger ("lightning"); "plain" is the formula with whole logits and autograd.
+
+Ratios are of process CPU time (all threads), each candidate against the floor of the same round;
+medians and quartiles of interleaved rounds in random order. Random weights, dropout 0, float32;
+teacher BERT 12 x 256, student 6 x 256, 64 tokens a sequence, 15 % masked; 8 sequences at a
+vocabulary of 30,522 and 4 at 119,547.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import random
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not count as CPU time
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+import yaml
+from lightning_steps import InMemory, LightningSteps
 from torch import Tensor
 from torch.nn import functional
 from transformers import BertConfig, BertForMaskedLM
@@ -35,18 +43,19 @@ LENGTH = 64
 SEQUENCES = {30_522: 8, 119_547: 4}
 SHARE_MASKED = 0.15
 TEMPERATURE, ALPHA_CE, ALPHA_MLM, ALPHA_COS = 2.0, 5.0, 2.0, 1.0
+LOG_EVERY = 50
 Step = Callable[[], float]
 
 
-def bert(vocabulary: int, layers: int, seed: int) -> BertForMaskedLM:
-    """A BERT of random weights, 256 wide."""
+def bert(vocabulary: int, layers: int, width: int, seed: int) -> BertForMaskedLM:
+    """A BERT of random weights."""
     torch.manual_seed(seed)
     config = BertConfig(
         vocab_size=vocabulary,
-        hidden_size=256,
+        hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=4,
-        intermediate_size=1024,
+        intermediate_size=4 * width,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         attn_implementation="sdpa",
@@ -54,18 +63,18 @@ def bert(vocabulary: int, layers: int, seed: int) -> BertForMaskedLM:
     return BertForMaskedLM(config)
 
 
-def random_batch(vocabulary: int) -> Batch:
+def random_batch(vocabulary: int, sequences: int) -> Batch:
     """Sequences without padding; targets are random tokens."""
     torch.manual_seed(2)
-    shape = SEQUENCES[vocabulary], LENGTH
+    shape = sequences, LENGTH
     positions = shape[0] * LENGTH
     masked = round(SHARE_MASKED * positions)
     return Batch(
-        input_ids=torch.randint(1000, vocabulary, shape),
+        input_ids=torch.randint(vocabulary, shape),
         attention_mask=torch.ones(shape, dtype=torch.int64),
         tokens=torch.arange(positions),
         rows=torch.randperm(positions)[:masked].sort().values,
-        targets=torch.randint(1000, vocabulary, (masked,)),
+        targets=torch.randint(vocabulary, (masked,)),
         language=torch.zeros(shape[0], dtype=torch.int64),
         counts={"tokens": positions, "masked": masked, "rows": masked, "sequences": shape[0]},
     )
@@ -77,9 +86,13 @@ class Workload:
 
     vocabulary: int
     all_rows: bool
+    layers: tuple[int, int] = (12, 6)
+    width: int = 256
+    sequences: int | None = None
 
     def __post_init__(self) -> None:
-        self.batch = random_batch(self.vocabulary)
+        sequences = self.sequences or SEQUENCES[self.vocabulary]
+        self.batch = random_batch(self.vocabulary, sequences)
         self.rows = self.batch["tokens" if self.all_rows else "rows"]
         self.targets = row_targets(self.batch, self.rows)
 
@@ -89,8 +102,9 @@ class Workload:
 
     def models(self) -> tuple[BertForMaskedLM, BertForMaskedLM]:
         """A fresh teacher and student; the same weights every time."""
-        teacher = bert(self.vocabulary, layers=12, seed=0).eval().requires_grad_(False)
-        return teacher, bert(self.vocabulary, layers=6, seed=1).train()
+        sizes = zip(self.layers, (0, 1), strict=True)
+        teacher, student = (bert(self.vocabulary, n, self.width, seed) for n, seed in sizes)
+        return teacher.eval().requires_grad_(False), student.train()
 
     def selected(self, hidden: Tensor) -> Tensor:
         """The rows (N, D) that are projected; all of them need no selection."""
@@ -181,7 +195,37 @@ def plain(work: Workload) -> Step:
     return step
 
 
-CANDIDATES: dict[str, Callable[[Workload], Step]] = {"floor": floor, "ours": ours, "plain": plain}
+def in_lightning(work: Workload) -> Step:
+    """The method inside a Trainer, with the shipped optimizer, callbacks and logger."""
+    return LightningSteps(method(work), work.batch, shipped=True, log_every=LOG_EVERY)
+
+
+def method(work: Workload) -> InMemory:
+    """The shipped method with the shipped optimizer."""
+    return InMemory(
+        *work.models(),
+        temperature=TEMPERATURE,
+        alpha_ce=ALPHA_CE,
+        alpha_mlm=ALPHA_MLM,
+        alpha_cos=ALPHA_COS,
+        restrict_ce_to_mask=not work.all_rows,
+        optimizer=functools.partial(torch.optim.AdamW, **shipped_optimizer()),
+    )
+
+
+def shipped_optimizer() -> dict[str, Any]:
+    """Arguments of AdamW in configs/optimizers/distilbert.yaml."""
+    path = Path(__file__).parent.parent / "configs/optimizers/distilbert.yaml"
+    node = yaml.safe_load(path.read_text("utf-8"))["model"]["init_args"]["optimizer"]
+    return {**node["init_args"], "betas": tuple(node["init_args"]["betas"])}
+
+
+CANDIDATES: dict[str, Callable[[Workload], Step]] = {
+    "floor": floor,
+    "ours": ours,
+    "lightning": in_lightning,
+    "plain": plain,
+}
 
 
 def measure(work: Workload, names: list[str], rounds: int) -> None:
@@ -192,17 +236,49 @@ def measure(work: Workload, names: list[str], rounds: int) -> None:
     order = random.Random(0)
     for _ in range(rounds):
         for name in order.sample(names, len(names)):
-            start = time.process_time()
-            steps[name]()
-            times[name].append(1000 * (time.process_time() - start))
+            times[name].append(milliseconds(steps[name]))
     for name in names:
         ratios = [a / b for a, b in zip(times[name], times["floor"], strict=True)]
         low, median, high = statistics.quantiles(ratios, n=4, method="inclusive")
         print(
-            f"{work.name:24} {name:8} {statistics.median(times[name]):8.0f} CPU ms  "
-            f"{median:5.2f} x floor  [{low:.2f}, {high:.2f}]  first loss {first[name]:.4f}",
+            f"{work.name:22} {name:9} {statistics.median(times[name]):6.0f} CPU ms "
+            f"{median:6.2f} x floor [{low:.2f}, {high:.2f}]  first loss {first[name]:.4f}",
             flush=True,
         )
+    if "lightning" in steps:
+        steps["lightning"].close()
+
+
+def milliseconds(step: Step, times: int = 1) -> float:
+    """CPU time of one step, of all threads."""
+    start = time.process_time()
+    for _ in range(times):
+        step()
+    return 1000 * (time.process_time() - start) / times
+
+
+def measure_logging(rounds: int) -> None:
+    """Prints what logger and callbacks add to a step; a tiny model, or noise would hide it."""
+    work = Workload(1000, all_rows=True, layers=(1, 1), width=32, sequences=2)
+    steps = {
+        shipped: LightningSteps(method(work), work.batch, shipped, LOG_EVERY)
+        for shipped in (True, False)
+    }
+    times: dict[bool, list[float]] = {True: [], False: []}
+    order = random.Random(0)
+    for step in steps.values():
+        milliseconds(step, times=2 * LOG_EVERY)
+    for _ in range(rounds):
+        for shipped in order.sample([True, False], 2):
+            times[shipped].append(milliseconds(steps[shipped], times=2 * LOG_EVERY))
+    cost = [a - b for a, b in zip(times[True], times[False], strict=True)]
+    low, median, high = statistics.quantiles(cost, n=4, method="inclusive")
+    print(
+        f"logger and callbacks, a log every {LOG_EVERY} updates: {median:.2f} ms a step "
+        f"[{low:.2f}, {high:.2f}]; a tiny step takes {statistics.median(times[False]):.2f} without"
+    )
+    for step in steps.values():
+        step.close()
 
 
 def main() -> None:
@@ -210,14 +286,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--vocabulary", type=int, nargs="*", default=list(SEQUENCES))
-    parser.add_argument("--candidates", nargs="*", default=["ours"], choices=list(CANDIDATES))
+    parser.add_argument(
+        "--candidates", nargs="*", default=["ours", "lightning"], choices=list(CANDIDATES)
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"torch {torch.__version__}, {options.threads} thread(s), {options.rounds} rounds")
     for vocabulary in options.vocabulary:
         for all_rows in (False, True):
-            names = ["floor", *(n for n in options.candidates if n != "floor")]
+            names = ["floor", *(name for name in options.candidates if name != "floor")]
             measure(Workload(vocabulary, all_rows), names, options.rounds)
+    measure_logging(options.rounds)
 
 
 if __name__ == "__main__":

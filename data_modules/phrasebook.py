@@ -1,255 +1,100 @@
-"""The embedded default data: a seeded generator over a parallel phrasebook, written by us.
-
-Every sentence is a key, a template with one lexeme per slot, and every key is said in seven
-languages and three code-mixed ones, so that any two languages are parallel by key. Slots carry word
-classes that fit the verb (food is eaten, trains are late), and lexemes list what goes with them.
-Validation and test hold out templates and lexemes: see `Phrasebook`.
-"""
+"""The embedded default data, written by us: nothing is downloaded."""
 
 from __future__ import annotations
 
-import random
-import re
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Literal
-from zlib import crc32
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
 
-from data_modules.phrasebook_grammar import (
-    LANGUAGES,
-    MIXES,
-    NAME,
-    OTHER,
-    Lexeme,
-    Template,
-    load_book,
-)
+from data_modules.corpus import Corpus
+from data_modules.phrasebook_sentences import SPOKEN, Phrasebook, Split
+from data_modules.phrasebook_sentences import Sentence as Sentence
+from data_modules.readers import Broken, Reader
+from data_modules.sources import LanguageTexts
 
-Split = Literal["train", "validation", "test"]
-Key = tuple[Template, tuple[Lexeme, ...]]
+GENERATOR = 1
+"""Part of every stamp: raise it when the same phrasebook files give other sentences."""
 
-SENTIMENTS = ("positive", "neutral", "negative")
-TAGS = (*LANGUAGES, NAME, OTHER)
-"""Tags of tokens: a language, a proper name, or neither (punctuation, digits)."""
-
-HELD_OUT = 8
-"""One template of so many (per topic) and one lexeme of so many (per class) is held out."""
-
-_TOKEN = re.compile(r"[^\s.,;:!?¿¡।\"()]+|[.,;:!?¿¡।\"()]")
-_START = re.compile(r"(?:^|(?<=[.!?] ))[¿¡]?[a-zà-ÿ]")
+_phrasebook = lru_cache(maxsize=1)(Phrasebook)
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """One sentence in one language; `key` names its meaning and is the same in all languages.
+@dataclass(frozen=True)
+class PhrasebookReader(Reader):
+    """The first `count` sentences of one language and split."""
 
-    `entities` are (start, end, type) in characters of `text`; `token_languages` runs with `tokens`.
-    """
-
-    key: str
     language: str
-    text: str
-    tokens: tuple[str, ...]
-    token_languages: tuple[str, ...]
-    sentiment: str
-    topic: str
-    entities: tuple[tuple[int, int, str], ...]
-    template: str
-    lexemes: tuple[str, ...]
+    split: Split
+    count: int
+    seed: int
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """For people."""
+        return f"phrasebook {self.language} {self.split}"
+
+    @property
+    def stamp(self) -> str:
+        """What is asked of the generator, and the text of its files."""
+        digest = blake2b(_phrasebook(self.seed).book.source.encode("utf-8"), digest_size=16)
+        return f"{self} {GENERATOR} {digest.hexdigest()}"
+
+    def rows(self) -> Iterator[str | Broken]:
+        """See `Reader.rows`; nothing is ever broken."""
+        sentences = _phrasebook(self.seed).sentences(self.language, self.split, self.count)
+        yield from (sentence.text for sentence in sentences)
 
 
-class Phrasebook:
-    """All sentences, a pure function of `seed` and the shipped text.
+def phrasebook_texts(
+    languages: Sequence[str] = SPOKEN,
+    sentences_per_language: int = 20_000,
+    validation_sentences: int = 2_000,
+    seed: int = 0,
+) -> list[LanguageTexts]:
+    """Readers of the phrasebook, for whatever reads `LanguageTexts`; see `PhrasebookCorpus`."""
 
-    What is held out is drawn from `seed`: about one template in eight of each topic, among those
-    whose words are best known from other templates, and about one lexeme in eight of each class,
-    among those that have a word of their own in every form. A training sentence is a training
-    template filled with training lexemes, so no held-out template, and no form of a held-out
-    lexeme, ever occurs in it. Validation and test sentences take turns: a held-out template filled
-    with training lexemes, and a training template with at least one held-out lexeme; whether such a
-    sentence belongs to validation or test is decided by a checksum of its key.
+    def reader(language: str, split: Split, count: int) -> list[Reader]:
+        return [PhrasebookReader(language, split, count, seed)]
 
-    `sentences(..., count=n)` is a prefix of `sentences(..., count=m)` for n < m.
+    return [
+        LanguageTexts(
+            language,
+            train=reader(language, "train", sentences_per_language),
+            validation=reader(language, "validation", validation_sentences),
+            test=reader(language, "test", validation_sentences),
+        )
+        for language in sorted(set(languages))
+    ]
+
+
+class PhrasebookCorpus(Corpus):
+    """Everyday sentences in seven languages and three code-mixed ones, made from a phrasebook.
+
+    Validation and test sentences have templates or lexemes that training never shows; see
+    `Phrasebook`, which also gives tags, labels, entities and translations.
+
+    Args:
+        languages: among en, hi, hi-Latn, bn, bn-Latn, es, de and the mixes hi-en, bn-en, bn-hi-en.
+        sentences_per_language: different training sentences of each.
+        validation_sentences: of each, and as many for testing.
+        phrasebook_seed: of the sentences and of what is held out.
+        corpus: see `Corpus`.
     """
 
-    def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
-        self.book = load_book()
-        owners = self._owners()
-        self.held_out_templates = self._hold_out_templates(owners)
-        self.held_out_lexemes = self._hold_out_lexemes(owners)
-        self._known: dict[tuple[Split, int], list[Key]] = {}
+    def __init__(
+        self,
+        languages: list[str] = list(SPOKEN),  # noqa: B006 (never changed)
+        sentences_per_language: int = 20_000,
+        validation_sentences: int = 2_000,
+        phrasebook_seed: int = 0,
+        **corpus: Any,
+    ) -> None:
+        super().__init__(**corpus)
+        self._texts = phrasebook_texts(
+            languages, sentences_per_language, validation_sentences, phrasebook_seed
+        )
 
-    def sentences(self, language: str, split: Split, count: int) -> list[Sentence]:
-        """The first `count` sentences of a split, distinct, in the same order in every language.
-
-        Raises:
-            ValueError: `language` is unknown, or the phrasebook cannot say `count` sentences.
-        """
-        if language not in (*LANGUAGES, *MIXES):
-            raise ValueError(
-                f"no language {language!r}: the phrasebook speaks {[*LANGUAGES, *MIXES]}"
-            )
-        if (split, count) not in self._known:
-            self._known[split, count] = list(islice(self._keys(split), count))
-        keys = self._known[split, count]
-        if len(keys) < count:
-            raise ValueError(f"the phrasebook has {len(keys)} {split} sentences, not {count}")
-        return [say(template, words, language) for template, words in keys]
-
-    def _owners(self) -> dict[str, set[str]]:
-        """For every word form, the lexemes and templates that bring it into a sentence."""
-        owners: dict[str, set[str]] = defaultdict(set)
-        for lexeme in self._lexemes():
-            for word in _words(" ".join(t for f in lexeme.forms.values() for t in f.values())):
-                owners[word].add(lexeme.id)
-        for template in self.book.templates:
-            for word in _literals(template):
-                owners[word].add(template.id)
-        return owners
-
-    def _lexemes(self) -> list[Lexeme]:
-        return list({l.id: l for c in self.book.classes.values() for l in c.values()}.values())
-
-    def _hold_out_templates(self, owners: dict[str, set[str]]) -> frozenset[str]:
-        by_topic: dict[str, list[Template]] = defaultdict(list)
-        for template in self.book.templates:
-            by_topic[template.topic].append(template)
-
-        def known(template: Template) -> float:
-            words = _literals(template)
-            return sum(len(owners[word]) > 1 for word in words) / len(words)
-
-        held_out: set[str] = set()
-        for topic, templates in by_topic.items():
-            best = sorted(templates, key=known, reverse=True)[: (len(templates) + 1) // 2]
-            draw = random.Random(f"{self.seed}/templates/{topic}")
-            chosen = draw.sample(best, max(1, round(len(templates) / HELD_OUT)))
-            held_out.update(template.id for template in chosen)
-        return frozenset(held_out)
-
-    def _hold_out_lexemes(self, owners: dict[str, set[str]]) -> frozenset[str]:
-        by_class: dict[str, list[str]] = defaultdict(list)
-        sizes: dict[str, int] = defaultdict(int)
-        for lexeme in self._lexemes():
-            sizes[lexeme.classes[0]] += 1
-            forms = (text for forms in lexeme.forms.values() for text in forms.values())
-            if all(any(owners[w] == {lexeme.id} for w in _words(form)) for form in forms):
-                by_class[lexeme.classes[0]].append(lexeme.id)
-        held_out: set[str] = set()
-        for name, ids in by_class.items():
-            draw = random.Random(f"{self.seed}/lexemes/{name}")
-            held_out.update(draw.sample(ids, min(len(ids), round(sizes[name] / HELD_OUT))))
-        return frozenset(held_out)
-
-    def _keys(self, split: Split) -> Iterator[Key]:
-        """Distinct keys without end, or until new ones get rare."""
-        draw = random.Random(f"{self.seed}/{split}")
-        seen = [t for t in self.book.templates if t.id not in self.held_out_templates]
-        unseen = [t for t in self.book.templates if t.id in self.held_out_templates]
-        given: set[Key] = set()
-        failures = 0
-        while failures < 10_000:
-            failures += 1
-            new_word = split != "train" and len(given) % 2 == 1
-            template = draw.choice(seen if split == "train" or new_word else unseen)
-            words = self._bind(template, draw, new_word)
-            if words is None or (template, words) in given:
-                continue
-            if split != "train" and crc32(_key(template, words).encode()) % 2 != (split == "test"):
-                continue
-            given.add((template, words))
-            failures = 0
-            yield template, words
-
-    def _bind(
-        self, template: Template, draw: random.Random, new_word: bool
-    ) -> tuple[Lexeme, ...] | None:
-        """One lexeme per slot; exactly one held-out lexeme if `new_word`, else none."""
-        bound: dict[str, Lexeme] = {}
-        surprise = draw.choice(list(template.slots)) if new_word else None
-        for slot, spec in template.slots.items():
-            wanted = slot == surprise
-            choices = [
-                lexeme
-                for lexeme in self._candidates(spec, bound)
-                if (lexeme.id in self.held_out_lexemes) == wanted and lexeme not in bound.values()
-            ]
-            if not choices:
-                return None
-            bound[slot] = draw.choice(choices)
-        return tuple(bound.values())
-
-    def _candidates(self, spec: str, bound: dict[str, Lexeme]) -> Iterator[Lexeme]:
-        slot, dot, role = spec.partition(".")
-        if dot:
-            return (self.book.classes[role][key] for key in bound[slot].links[role])
-        return (lexeme for name in spec.split("|") for lexeme in self.book.classes[name].values())
-
-
-def say(template: Template, words: tuple[Lexeme, ...], language: str) -> Sentence:
-    """The sentence of a template and its lexemes in one language or mix."""
-    parts: list[str] = []
-    starts: list[int] = []
-    tags: list[str] = []
-    entities: list[tuple[int, int, str]] = []
-    end = 0
-    for piece in template.lines[language]:
-        part = piece.say(words)
-        entity = words[piece.slot].entity if piece.slot >= 0 and not piece.choices else None
-        if entity:
-            entities.append((end, end + len(part), entity))
-        starts.append(end)
-        tags.append(NAME if entity else piece.language)
-        parts.append(part)
-        end += len(part)
-    text = _START.sub(lambda match: match[0].upper(), "".join(parts))
-    tokens, languages = _tokens(text, starts, tags)
-    sentiment = template.sentiment
-    if sentiment not in SENTIMENTS:  # it is a slot: that lexeme decides
-        sentiment = words[list(template.slots).index(sentiment)].sentiment or "neutral"
-    return Sentence(
-        key=_key(template, words),
-        language=language,
-        text=text,
-        tokens=tokens,
-        token_languages=languages,
-        sentiment=sentiment,
-        topic=template.topic,
-        entities=tuple(entities),
-        template=template.id,
-        lexemes=tuple(lexeme.id for lexeme in words),
-    )
-
-
-def _tokens(
-    text: str, starts: list[int], tags: list[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Words and punctuation marks with the tag of the piece in which each begins."""
-    tokens: list[str] = []
-    languages: list[str] = []
-    piece, pieces = 0, len(starts) - 1
-    for match in _TOKEN.finditer(text):
-        start, token = match.start(), match[0]
-        while piece < pieces and starts[piece + 1] <= start:
-            piece += 1
-        tokens.append(token)
-        plain = len(token) == 1 and not token.isalnum() or token.isdigit()
-        languages.append(OTHER if plain else tags[piece])
-    return tuple(tokens), tuple(languages)
-
-
-def _key(template: Template, words: tuple[Lexeme, ...]) -> str:
-    return f"{template.id}({', '.join(lexeme.id for lexeme in words)})"
-
-
-def _words(text: str) -> set[str]:
-    return {token.lower() for token in _TOKEN.findall(text)}
-
-
-def _literals(template: Template) -> set[str]:
-    """The words of a template's own text, in all languages."""
-    lines = template.lines.values()
-    return _words(" ".join(piece.text for line in lines for piece in line if piece.slot < 0))
+    def texts(self) -> list[LanguageTexts]:
+        """See `Corpus.texts`."""
+        return self._texts

@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
+from unicodedata import normalize
 
 import yaml
 
@@ -160,7 +161,7 @@ def load_book() -> Book:
     """Read the phrasebook files that are shipped with the package."""
     folder = resources.files("data_modules") / "phrasebook_text"
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
-    texts = [file.read_text(encoding="utf-8") for file in files]
+    texts = [normalize("NFC", file.read_text(encoding="utf-8")) for file in files]
     classes: dict[str, dict[str, Lexeme]] = {}
     templates: list[Template] = []
     for text in texts:

@@ -55,7 +55,8 @@ class TokenStore:
         where = np.repeat(self._starts[windows] - (ends - lengths), lengths)
         where += np.arange(len(where))
         if len(self._ids) == 1:
-            return self._ids[0][where]
+            found: NDArray[np.int32] = self._ids[0][where]
+            return found
         shard = np.repeat(np.searchsorted(self._borders, windows, side="right"), lengths)
         result = np.empty(len(where), dtype=np.int32)
         for number in np.unique(shard):

@@ -29,8 +29,8 @@ KEY = "lit_distill"
 
 def leave_out_teachers(module: Distillation) -> None:
     """Keeps teachers out of state dicts; loading stays strict about everything else."""
-    module.teachers.register_state_dict_post_hook(_drop_own_keys)
-    module.register_load_state_dict_post_hook(_forgive_missing_teachers)
+    cast(Any, module.teachers).register_state_dict_post_hook(_drop_own_keys)
+    cast(Any, module).register_load_state_dict_post_hook(_forgive_missing_teachers)
 
 
 def _drop_own_keys(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -193,7 +193,7 @@ class Distillation(Measured, ABC):
             self._open_window(batch.get("window", [batch]))
         terms = self.losses(self._window.batches[micro])
         loss = self._window.total_loss(terms)
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+        if (self.global_step + 1) % cast(Any, self.trainer).log_every_n_steps == 0:
             self._window.note(terms, loss)
             if micro + 1 == accumulate:
                 self._log_means()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 from torch.optim import Optimizer
@@ -62,9 +62,8 @@ class Linear(Schedule):
 
     def __call__(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:
         """See `Schedule`."""
-        return get_linear_schedule_with_warmup(
-            optimizer, round(self.warmup * total_steps), total_steps
-        )
+        steps = round(self.warmup * total_steps)
+        return cast(LambdaLR, get_linear_schedule_with_warmup(optimizer, steps, total_steps))
 
 
 @dataclass(frozen=True)
@@ -73,9 +72,8 @@ class Cosine(Schedule):
 
     def __call__(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:
         """See `Schedule`."""
-        return get_cosine_schedule_with_warmup(
-            optimizer, round(self.warmup * total_steps), total_steps
-        )
+        steps = round(self.warmup * total_steps)
+        return cast(LambdaLR, get_cosine_schedule_with_warmup(optimizer, steps, total_steps))
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,8 @@ class Constant(Schedule):
 
     def __call__(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:
         """See `Schedule`."""
-        return get_constant_schedule_with_warmup(optimizer, round(self.warmup * total_steps))
+        steps = round(self.warmup * total_steps)
+        return cast(LambdaLR, get_constant_schedule_with_warmup(optimizer, steps))
 
 
 @dataclass(frozen=True)

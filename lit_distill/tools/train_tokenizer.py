@@ -36,6 +36,9 @@ def train_tokenizer(
 ) -> PreTrainedTokenizerFast:
     """Trains a tokenizer and saves it as a folder that `AutoTokenizer` loads.
 
+    "byte-bpe" gives the same tokenizer every time; the library breaks ties of the other two in the
+    order of a randomised hash, so that a few of their rarest pieces may differ: keep the folder.
+
     Args:
         output: the folder to write.
         sources: as in `MultilingualCorpus`.
@@ -86,7 +89,11 @@ def _untrained(
     """An empty tokenizer and its trainer. Text is put into NFC, except for bytes."""
     tokens = [AddedToken(t, special=True, lstrip=t == "<mask>") for t in special.values()]
     steps: list[Any] = [normalizers.NFC()] + [normalizers.Lowercase()] * lowercase
-    common = {"vocab_size": vocab_size, "special_tokens": tokens, "show_progress": True}
+    common: dict[str, Any] = {
+        "vocab_size": vocab_size,
+        "special_tokens": tokens,
+        "show_progress": True,
+    }
     if kind == "wordpiece":
         tokenizer = Tokenizer(WordPiece(unk_token=special["unk"]))
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
