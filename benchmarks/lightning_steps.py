@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 import tempfile
 import threading
 import warnings
@@ -120,8 +121,10 @@ class LightningSteps:
         )
         self._module = module
         self._thread = threading.Thread(target=self._run, args=(trainer,), daemon=True)
+        out, err = sys.stdout, sys.stderr
         self._thread.start()
         self._wait()
+        sys.stdout, sys.stderr = out, err  # the bar took them, to print above itself
 
     def __call__(self) -> float:
         """One step; its loss."""

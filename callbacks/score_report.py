@@ -83,8 +83,8 @@ class ScoreReport(Callback):
                 if column.key is not None and value is not None:
                     path = [prefix, language, column.key] if language else [prefix, column.key]
                     metrics["/".join(path)] = value
-        # Equal on all ranks: nothing to reduce.
-        module.log_dict(metrics, rank_zero_only=True)
+        # Equal on all ranks: the first flag avoids a warning, the second the reduction.
+        module.log_dict(metrics, sync_dist=True, rank_zero_only=True)
 
     def _print(
         self, trainer: Trainer, module: Measured, scores: dict[str, Scores], stage: str

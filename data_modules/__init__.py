@@ -8,6 +8,7 @@ from data_modules.objectives import MaskedTokens as MaskedTokens
 from data_modules.objectives import NextToken as NextToken
 from data_modules.objectives import Objective as Objective
 from data_modules.objectives import Plain as Plain
+from data_modules.phrasebook import PhrasebookCorpus as PhrasebookCorpus
 from data_modules.sampling import Proportional as Proportional
 from data_modules.sampling import Sampler as Sampler
 from data_modules.sampling import Temperature as Temperature

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
-from rich.console import Console
-from rich.table import Table
+from transformers import PreTrainedTokenizerFast
 
 from data_modules.collation import Collator
+from data_modules.corpus_report import FileReport, check_broken, show
 from data_modules.loader import EvaluationLoader, WindowLoader
 from data_modules.objectives import VALIDATION_SEED, MaskedTokens, Objective
 from data_modules.plan import POOL_SIZE, EvaluationPlan, Plan
 from data_modules.sampling import Proportional, Sampler, mixture_counts
 from data_modules.sources import LanguageTexts
 from data_modules.token_store import TokenStore
-from data_modules.tokenising import FileReport, Settings, fingerprint, tokenise
+from data_modules.tokenising import SPLITS, Settings, Split, fingerprint, tokenise
 from lit_distill.errors import UserError
 from lit_distill.models import load_tokenizer
 
@@ -40,7 +42,8 @@ class Corpus(LightningDataModule, ABC):
         updates_per_epoch: optimizer updates that make an epoch.
         holdout: one text of so many, by a hash of the text, is for validation where a source has
             no validation texts.
-        validation_windows: at most so many windows of each language are measured, always the same.
+        validation_windows: at most so many windows of each language are measured in validation,
+            evenly spread over its texts and always the same. `test` measures all.
         deduplicate: feed exact repeats within a language once.
         max_broken: share of broken rows of a file above which the run stops.
         pool_size: windows that are sorted by length together.
@@ -49,8 +52,8 @@ class Corpus(LightningDataModule, ABC):
         cache_dir: where tokenised corpora are kept.
 
     Attributes:
-        languages: tags; `batch["language"]` indexes them. There after `prepare_data`/`setup`.
-        report: rows read, broken, repeated and held out per file.
+        languages: tags; `batch["language"]` indexes them. There after `setup`.
+        report: rows read, broken, repeated and held out per file. There after `setup`.
     """
 
     def __init__(
@@ -71,25 +74,42 @@ class Corpus(LightningDataModule, ABC):
         cache_dir: str = "~/.cache/lit_distill",
     ) -> None:
         super().__init__()
-        if tokenizer is None:
-            raise UserError("The data module has no tokenizer: give --tokenizer a name or folder.")
-        if holdout < 2:
-            raise UserError(f"holdout is {holdout}: one text of at least 2 can be held out.")
-        self.tokenizer = load_tokenizer(tokenizer)
+        for name, value, least in (
+            ("holdout", holdout, 2),
+            ("validation_windows", validation_windows, 1),
+            ("max_broken", max_broken, 0),
+            ("num_workers", num_workers, 0),
+            ("batch_tokens", batch_tokens, max_length),
+        ):
+            if value < least:
+                raise UserError(f"data.init_args.{name} is {value}: use {least} or more.")
+        self._tokenizer = load_tokenizer(tokenizer) if tokenizer else None
         self.objective, self.sampler = objective, sampler
         self.max_length, self.batch_tokens = max_length, batch_tokens
         self.updates_per_epoch, self.validation_windows = updates_per_epoch, validation_windows
-        self.settings = Settings(max_length, holdout, deduplicate, max_broken)
+        self.settings = Settings(max_length, holdout, deduplicate)
+        self.max_broken = max_broken
         self.pool_size, self.seed, self.num_workers = pool_size, seed, num_workers
         self.cache_dir = Path(cache_dir).expanduser()
         self.report: list[FileReport] = []
         self._resumed: dict[str, Any] | None = None
         self._loader: WindowLoader | None = None
-        self._stores: dict[str, TokenStore] = {}
+        self._stores: dict[Split, TokenStore] = {}
 
     @abstractmethod
     def texts(self) -> list[LanguageTexts]:
         """Where the texts of every language come from, cheaply: nothing is read yet."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """The tokenizer of the texts.
+
+        Raises:
+            UserError: none was given; only `train-tokenizer` can do without.
+        """
+        if self._tokenizer is None:
+            raise UserError("The data module has no tokenizer: give --tokenizer a name or folder.")
+        return self._tokenizer
 
     @property
     def languages(self) -> list[str]:
@@ -104,42 +124,64 @@ class Corpus(LightningDataModule, ABC):
     # -- once -----------------------------------------------------------------------------------
 
     def prepare_data(self) -> None:
-        """Tokenises, unless the cache has it. Beside the target, then renamed: whole or not."""
+        """Tokenises, unless the cache has it.
+
+        Beside the target, then renamed: what is there is whole. One process at a time; another that
+        wants the same corpus waits for it.
+        """
         texts = self.texts()
         target = self._folder(texts)
-        if target.exists():
+        if target.is_dir():
             return
-        rank_zero_info(f"Tokenising into {target} (once)")
-        beside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
         try:
-            reports = tokenise(texts, self.tokenizer, self.settings, beside)
-            _show(reports)
-            try:
-                beside.rename(target)
-            except OSError:  # another process was faster
-                if not target.exists():
-                    raise
+            self.cache_dir.mkdir(parents=True, exist_ok=True)
+            with _locked(target):
+                if not target.is_dir():
+                    self._tokenise(texts, target)
+        except OSError as error:
+            raise UserError(
+                f"The tokenised corpus cannot be written: {error}. Free some space there, or set "
+                "data.init_args.cache_dir to another folder."
+            ) from error
+
+    def _tokenise(self, texts: list[LanguageTexts], target: Path) -> None:
+        beside = target.with_suffix(".partial")
+        shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed: the lock is ours
+        try:
+            reports = tokenise(texts, self.tokenizer, self.settings, self.max_broken, beside)
+            show(reports, {split: TokenStore(beside / split) for split in SPLITS})
+            beside.rename(target)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
     def setup(self, stage: str) -> None:
-        """Maps the stores and checks that every language can be trained and measured."""
+        """Maps the stores and checks that every language can be trained and measured.
+
+        Raises:
+            UserError: a language has no training or no validation text.
+        """
+        del stage
         if self._stores:
             return
         texts = self.texts()
         folder = self._folder(texts)
-        stores = {name: TokenStore(folder / name) for name in ("train", "validation", "test")}
+        if not folder.is_dir():
+            self.prepare_data()
+        stores = {split: TokenStore(folder / split) for split in SPLITS}
         rows = json.loads((folder / "report.json").read_text("utf-8"))
         self.report = [FileReport(**row) for row in rows]
-        for name, remedy in (
-            ("train", "Its sources have no usable text."),
-            ("validation", "Give its source `validation` files, more text, or a smaller holdout."),
-        ):
-            store = stores[name]
-            counts = np.bincount(store.language, minlength=len(store.languages))
-            empty = [tag for tag, n in zip(store.languages, counts, strict=True) if n == 0]
+        check_broken(self.report, self.max_broken)
+        remedies: dict[Split, str] = {
+            "train": "Its sources have no usable text, or all of it is in its other splits.",
+            "validation": f"None of its texts was among the one in {self.settings.holdout} held "
+            "out: give its source `validation` files or a `validation_split`, or lower "
+            "data.init_args.holdout.",
+        }
+        for split, remedy in remedies.items():
+            counts = zip(stores[split].languages, stores[split].windows_per_language(), strict=True)
+            empty = [language for language, windows in counts if windows == 0]
             if empty:
-                raise UserError(f"No {name} text for {', '.join(empty)}. {remedy}")
+                raise UserError(f"No {split} text for {', '.join(empty)}. {remedy}")
         self._weights = {language.language: language.weight for language in texts}
         self._stores = stores
 
@@ -179,19 +221,23 @@ class Corpus(LightningDataModule, ABC):
 
     def val_dataloader(self) -> list[EvaluationLoader]:
         """One loader per language: the same windows and masks in every validation and run."""
-        return self._evaluation(self._stores["validation"])
+        return self._evaluation(self._stores["validation"], self.validation_windows)
 
     def test_dataloader(self) -> list[EvaluationLoader]:
-        """One loader per language over its test texts."""
+        """One loader per language over its test texts.
+
+        Raises:
+            UserError: no language has any.
+        """
         store = self._stores["test"]
         if not len(store.lengths):
             raise UserError(
                 "No source has test texts: give `test` files or a `test_split`, or run "
                 "`python -m lit_distill validate`."
             )
-        return self._evaluation(store)
+        return self._evaluation(store, None)
 
-    def _evaluation(self, store: TokenStore) -> list[EvaluationLoader]:
+    def _evaluation(self, store: TokenStore, most: int | None) -> list[EvaluationLoader]:
         assert self.trainer is not None
         rank, ranks = self.trainer.global_rank, self.trainer.world_size
         objective = self.objective.validation(self.tokenizer)
@@ -199,7 +245,9 @@ class Corpus(LightningDataModule, ABC):
         collate = Collator(store, select, self._pad_id)
         loaders = []
         for number in range(len(store.languages)):
-            windows = np.flatnonzero(store.language == number)[: self.validation_windows]
+            windows = np.flatnonzero(store.language == number)
+            if most is not None and len(windows) > most:
+                windows = windows[np.arange(most) * len(windows) // most]
             if len(windows):
                 plan = EvaluationPlan(windows, store.lengths[windows], self.batch_tokens, ranks)
                 loaders.append(EvaluationLoader(plan, collate, rank, ranks))
@@ -220,14 +268,16 @@ class Corpus(LightningDataModule, ABC):
         self._resumed = state_dict["loader"]
 
 
-def _show(reports: list[FileReport]) -> None:
-    """Prints what was broken or repeated, per file."""
-    table = Table(title="Rows that were not trained on", title_justify="left")
-    for heading in ("file", "language", "rows", "broken", "repeated", "first broken row"):
-        table.add_column(heading, overflow="fold")  # a path cut short helps nobody
-    for report in reports:
-        if report.broken or report.repeated:
-            numbers = (report.rows, report.broken, report.repeated)
-            table.add_row(report.name, report.language, *map(str, numbers), report.first)
-    if table.row_count:
-        Console(stderr=True).print(table)
+@contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    """Keeps other processes from making the same folder."""
+    lock = FileLock(target.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        rank_zero_info(f"Another process tokenises into {target}: waiting for it.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

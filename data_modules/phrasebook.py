@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Any
 
 from data_modules.corpus import Corpus
-from data_modules.phrasebook_sentences import SPOKEN, Phrasebook, Split
+from data_modules.phrasebook_sentences import SPOKEN, Phrasebook, Split, check_language
 from data_modules.phrasebook_sentences import Sentence as Sentence
 from data_modules.readers import Broken, Reader
 from data_modules.sources import LanguageTexts
@@ -30,7 +30,7 @@ class PhrasebookReader(Reader):
     seed: int
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         """For people."""
         return f"phrasebook {self.language} {self.split}"
 
@@ -52,7 +52,13 @@ def phrasebook_texts(
     validation_sentences: int = 2_000,
     seed: int = 0,
 ) -> list[LanguageTexts]:
-    """Readers of the phrasebook, for whatever reads `LanguageTexts`; see `PhrasebookCorpus`."""
+    """Readers of the phrasebook, for whatever reads `LanguageTexts`; see `PhrasebookCorpus`.
+
+    Raises:
+        UserError: a language is unknown.
+    """
+    for language in languages:
+        check_language(language)
 
     def reader(language: str, split: Split, count: int) -> list[Reader]:
         return [PhrasebookReader(language, split, count, seed)]
@@ -98,3 +104,13 @@ class PhrasebookCorpus(Corpus):
     def texts(self) -> list[LanguageTexts]:
         """See `Corpus.texts`."""
         return self._texts
+
+
+def preview(count: int = 10, seed: int = 0) -> str:
+    """Some training sentences, each in all languages, for reading."""
+    book = _phrasebook(seed)
+    columns = [book.sentences(language, "train", count) for language in SPOKEN]
+    return "\n\n".join(
+        "\n".join([row[0].key, *(f"  {s.language:9} {s.text}" for s in row)])
+        for row in zip(*columns, strict=True)
+    )

@@ -6,8 +6,9 @@ line, the English key first and then one cell per language, `base | gender | for
     rice: {hi: चावल | m, hi-Latn: chawal, bn: ভাত, bn-Latn: bhat, es: arroz | m, de: Reis | m}
 
 A cell that is left out is the key itself, with the gender of the Hindi cell (so do names), from
-which the romanised and the English cell always take theirs. Any further entry (`taste: [spicy]`) lists lexemes of the class of that name which go with this
-one. A template gives one line per language and per mix, in which a slot is written
+which the romanised and the English cell always take theirs. Any further entry (`taste: [spicy]`)
+lists lexemes of the class of that name which go with this one; `also` lists its other classes. A
+template gives one line per language and per mix, in which a slot is written
 
     {dish}            the base form                     {dish.obl}      a named form
     {den dish}        article and noun, agreeing        {taste@dish}    an adjective, agreeing
@@ -22,7 +23,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import resources
+from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
@@ -56,23 +57,16 @@ ARTICLES = {
         "al": ("base", "al/a la"),
         "del": ("base", "del/de la"),
         "este": ("base", "este/esta"),
-        "ese": ("base", "ese/esa"),
     },
     "de": {
         "der": ("base", "der/die/das"),
         "den": ("acc", "den/die/das"),
         "dem": ("dat", "dem/der/dem"),
-        "ein": ("base", "ein/eine/ein"),
         "einen": ("acc", "einen/eine/ein"),
         "einem": ("dat", "einem/einer/einem"),
-        "kein": ("base", "kein/keine/kein"),
         "keinen": ("acc", "keinen/keine/kein"),
         "mein": ("base", "mein/meine/mein"),
         "meinen": ("acc", "meinen/meine/mein"),
-        "meinem": ("dat", "meinem/meiner/meinem"),
-        "dieser": ("base", "dieser/diese/dieses"),
-        "diesen": ("acc", "diesen/diese/dieses"),
-        "diesem": ("dat", "diesem/dieser/diesem"),
         "im": ("dat", "im/in der/im"),
         "ins": ("acc", "in den/in die/ins"),
         "zum": ("dat", "zum/zur/zum"),
@@ -81,7 +75,10 @@ ARTICLES = {
         "deinen": ("acc", "deinen/deine/dein"),
     },
 }
-"""Article words (or preposition and article) by language: the noun form they take, and by gender."""
+"""Article words by language (de, es): the form the noun takes, and the word by gender."""
+
+TOKEN = re.compile(r"[^\s.,;:!?¿¡।\"()]+|[.,;:!?¿¡।\"()]")
+"""A word or a punctuation mark (vowel signs are no \\w, so words are what marks leave)."""
 
 _LIKE_BASE = {"obl", "acc", "dat", "mass"}  # few nouns show these; every other form must be given
 _PART = re.compile(r"\{([^{}]+)\}|([<>\[\]])|([^{}<>\[\]]+)")
@@ -99,6 +96,11 @@ class Lexeme:
     links: Mapping[str, tuple[str, ...]]
     sentiment: str | None
     entity: str | None
+
+    @property
+    def linked(self) -> list[tuple[str, str]]:
+        """Class and key of everything that goes with it."""
+        return [(role, key) for role, keys in self.links.items() for key in keys]
 
     def form(self, language: str, name: str) -> str:
         """The form called `name`; a case that is not given is like the base form.
@@ -146,6 +148,11 @@ class Template:
     slots: Mapping[str, str]
     lines: Mapping[str, tuple[Piece, ...]] = field(repr=False)
 
+    @property
+    def classes(self) -> set[str]:
+        """The lexeme classes of its slots."""
+        return {name for spec in self.slots.values() for name in spec.split(".")[-1].split("|")}
+
 
 @dataclass(frozen=True)
 class Book:
@@ -156,16 +163,21 @@ class Book:
     source: str
     """The text of all files, for fingerprints."""
 
+    @property
+    def lexemes(self) -> list[Lexeme]:
+        """All lexemes, each once."""
+        members = (lexeme for found in self.classes.values() for lexeme in found.values())
+        return list({lexeme.id: lexeme for lexeme in members}.values())
+
 
 def load_book() -> Book:
     """Read the phrasebook files that are shipped with the package."""
-    folder = resources.files("data_modules") / "phrasebook_text"
-    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
+    files = sorted(Path(__file__).with_name("phrasebook_text").glob("*.yaml"))
     texts = [normalize("NFC", file.read_text(encoding="utf-8")) for file in files]
     classes: dict[str, dict[str, Lexeme]] = {}
     templates: list[Template] = []
     for text in texts:
-        page = yaml.load(text, Loader)  # noqa: S506 - both are safe loaders
+        page = yaml.load(text, Loader)
         for name, cells in page.get("lexemes", {}).items():
             for key, entry in cells.items():
                 lexeme = _lexeme(name, str(key), entry)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import random
 import re
-from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -23,10 +22,12 @@ from data_modules.phrasebook_grammar import (
     MIXES,
     NAME,
     OTHER,
+    TOKEN,
     Lexeme,
     Template,
     load_book,
 )
+from data_modules.phrasebook_holdout import hold_out
 from lit_distill.errors import UserError
 
 Split = Literal["train", "validation", "test"]
@@ -37,10 +38,6 @@ SENTIMENTS = ("positive", "neutral", "negative")
 TAGS = (*LANGUAGES, NAME, OTHER)
 """Tags of tokens: a language, a proper name, or neither (punctuation, digits)."""
 
-HELD_OUT = 8
-"""One template of so many (per topic) and one lexeme of so many (per class) is held out."""
-
-_TOKEN = re.compile(r"[^\s.,;:!?¿¡।\"()]+|[.,;:!?¿¡।\"()]")
 _START = re.compile(r"(?:^|(?<=[.!?] ))[¿¡]?[a-zà-ÿ]")
 
 
@@ -66,14 +63,11 @@ class Sentence:
 class Phrasebook:
     """All sentences, a pure function of `seed` and the shipped text.
 
-    What is held out is drawn from `seed`: about one template in eight of each topic, among those
-    whose words are best known from other templates, and about one lexeme in eight of each class,
-    among those that have a word of their own in every form. No class of words loses all its
-    templates. A training sentence is a training
-    template filled with training lexemes, so no held-out template, and no form of a held-out
-    lexeme, ever occurs in it. Validation and test sentences take turns: a held-out template filled
-    with training lexemes, and a training template with at least one held-out lexeme; whether such a
-    sentence belongs to validation or test is decided by a checksum of its key.
+    What is held out (`hold_out`) is drawn from `seed`. A training sentence is a training template
+    filled with training lexemes, so no held-out template, and no form of a held-out lexeme, ever
+    occurs in it. Validation and test sentences take turns: a held-out template filled with training
+    lexemes, and a training template with exactly one held-out lexeme; a checksum of its key decides
+    between validation and test.
 
     `sentences(..., count=n)` is a prefix of `sentences(..., count=m)` for n < m.
     """
@@ -81,9 +75,7 @@ class Phrasebook:
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
         self.book = load_book()
-        owners = self._owners()
-        self.held_out_templates = self._hold_out_templates(owners)
-        self.held_out_lexemes = self._hold_out_lexemes(owners)
+        self.held_out_templates, self.held_out_lexemes = hold_out(self.book, seed)
         self._keys: dict[tuple[Split, int], list[Key]] = {}
         self._fillers: dict[tuple[str, ...], tuple[list[Lexeme], list[Lexeme]]] = {}
 
@@ -91,12 +83,9 @@ class Phrasebook:
         """The first `count` sentences of a split, distinct, in the same order in every language.
 
         Raises:
-            ValueError: `language` is unknown, or the phrasebook cannot say `count` sentences.
+            UserError: `language` is unknown, or the phrasebook cannot say `count` sentences.
         """
-        if language not in (*LANGUAGES, *MIXES):
-            raise ValueError(
-                f"no language {language!r}: the phrasebook speaks {[*LANGUAGES, *MIXES]}"
-            )
+        check_language(language)
         if (split, count) not in self._keys:
             self._keys[split, count] = list(islice(self._drawn(split), count))
         keys = self._keys[split, count]
@@ -107,56 +96,18 @@ class Phrasebook:
             )
         return [say(template, words, language) for template, words in keys]
 
-    def _owners(self) -> dict[str, set[str]]:
-        """For every word form, the lexemes and templates that bring it into a sentence."""
-        owners: dict[str, set[str]] = defaultdict(set)
-        for lexeme in self._lexemes():
-            for word in _words(" ".join(t for f in lexeme.forms.values() for t in f.values())):
-                owners[word].add(lexeme.id)
-        for template in self.book.templates:
-            for word in _literals(template):
-                owners[word].add(template.id)
-        return owners
+    def translate(self, key: str, language: str) -> Sentence:
+        """The sentence with this key in another language.
 
-    def _lexemes(self) -> list[Lexeme]:
-        return list({l.id: l for c in self.book.classes.values() for l in c.values()}.values())
-
-    def _hold_out_templates(self, owners: dict[str, set[str]]) -> frozenset[str]:
-        by_topic: dict[str, list[Template]] = defaultdict(list)
-        for template in self.book.templates:
-            by_topic[template.topic].append(template)
-        uses = Counter(name for t in self.book.templates for name in _classes(t))
-
-        def known(template: Template) -> float:
-            words = _literals(template)
-            return sum(len(owners[word]) > 1 for word in words) / len(words)
-
-        held_out: set[str] = set()
-        for topic, templates in by_topic.items():
-            best = sorted(templates, key=known, reverse=True)[: (len(templates) + 1) // 2]
-            random.Random(f"{self.seed}/templates/{topic}").shuffle(best)
-            wanted = max(1, round(len(templates) / HELD_OUT))
-            for template in best:
-                needed = _classes(template)
-                if wanted and all(uses[name] > 1 for name in needed):
-                    held_out.add(template.id)
-                    uses.subtract(needed)
-                    wanted -= 1
-        return frozenset(held_out)
-
-    def _hold_out_lexemes(self, owners: dict[str, set[str]]) -> frozenset[str]:
-        by_class: dict[str, list[str]] = defaultdict(list)
-        sizes: dict[str, int] = defaultdict(int)
-        for lexeme in self._lexemes():
-            sizes[lexeme.classes[0]] += 1
-            forms = (text for forms in lexeme.forms.values() for text in forms.values())
-            if all(any(owners[w] == {lexeme.id} for w in _words(form)) for form in forms):
-                by_class[lexeme.classes[0]].append(lexeme.id)
-        held_out: set[str] = set()
-        for name, ids in by_class.items():
-            draw = random.Random(f"{self.seed}/lexemes/{name}")
-            held_out.update(draw.sample(ids, min(len(ids), round(sizes[name] / HELD_OUT))))
-        return frozenset(held_out)
+        Raises:
+            UserError: `language` is unknown.
+            KeyError: there is no such template or lexeme.
+        """
+        check_language(language)
+        template, _, words = key.rstrip(")").partition("(")
+        lexemes = {lexeme.id: lexeme for lexeme in self.book.lexemes}
+        templates = {each.id: each for each in self.book.templates}
+        return say(templates[template], tuple(lexemes[w] for w in words.split(", ")), language)
 
     def _drawn(self, split: Split) -> Iterator[Key]:
         """Distinct keys without end, or until new ones get rare."""
@@ -209,6 +160,18 @@ class Phrasebook:
         return self._fillers[where]
 
 
+def check_language(language: str) -> None:
+    """Stops at a language that the phrasebook does not speak.
+
+    Raises:
+        UserError: with the languages it speaks.
+    """
+    if language not in SPOKEN:
+        close = get_close_matches(language, SPOKEN, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise UserError(f"The phrasebook speaks {', '.join(SPOKEN)}, not {language!r}.{hint}")
+
+
 def say(template: Template, words: tuple[Lexeme, ...], language: str) -> Sentence:
     """The sentence of a template and its lexemes in one language or mix."""
     parts: list[str] = []
@@ -251,44 +214,14 @@ def _tokens(
     tokens: list[str] = []
     languages: list[str] = []
     piece, pieces = 0, len(starts) - 1
-    for match in _TOKEN.finditer(text):
+    for match in TOKEN.finditer(text):
         start, token = match.start(), match[0]
         while piece < pieces and starts[piece + 1] <= start:
             piece += 1
         tokens.append(token)
-        plain = len(token) == 1 and not token.isalnum() or token.isdigit()
-        languages.append(OTHER if plain else tags[piece])
+        languages.append(tags[piece] if token[0].isalpha() else OTHER)
     return tuple(tokens), tuple(languages)
 
 
 def _key(template: Template, words: tuple[Lexeme, ...]) -> str:
     return f"{template.id}({', '.join(lexeme.id for lexeme in words)})"
-
-
-def _words(text: str) -> set[str]:
-    return {token.lower() for token in _TOKEN.findall(text)}
-
-
-def _literals(template: Template) -> set[str]:
-    """The words of a template's own text, in all languages."""
-    lines = template.lines.values()
-    return _words(" ".join(piece.text for line in lines for piece in line if piece.slot < 0))
-
-
-def _classes(template: Template) -> set[str]:
-    """The lexeme classes of a template's slots."""
-    return {name for spec in template.slots.values() for name in spec.split(".")[-1].split("|")}
-
-
-def preview(count: int = 10, seed: int = 0) -> str:
-    """Some training sentences, each in all languages, for reading."""
-    book = Phrasebook(seed)
-    columns = [book.sentences(language, "train", count) for language in SPOKEN]
-    return "\n\n".join(
-        "\n".join([row[0].key, *(f"  {s.language:9} {s.text}" for s in row)])
-        for row in zip(*columns, strict=True)
-    )
-
-
-if __name__ == "__main__":
-    print(preview())

@@ -1,4 +1,4 @@
-r"""Texts out of files and hub datasets, one at a time; what cannot be read is said, not skipped.
+r"""Texts out of local files, one row at a time; what cannot be read is said, not skipped.
 
 Lines end at \n or \r\n only: other Unicode line separators are text.
 """
@@ -8,12 +8,16 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, cast
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lit_distill.errors import UserError
@@ -21,28 +25,58 @@ from lit_distill.errors import UserError
 FORMATS = (".txt", ".jsonl", ".csv", ".parquet")
 """Recognised suffixes; all but parquet also with .gz."""
 
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+ROWS_AT_ONCE = 1000  # of a table, which may hold whole books
+
+csv.field_size_limit(2**31 - 1)  # the module's own limit, 128 KiB, is shorter than many articles
+
 
 @dataclass(frozen=True)
 class Broken:
-    """A row without a text, and why."""
+    """A row without a text.
 
-    row: int
+    Attributes:
+        number: of its (first) line in a text file, else of the row; from 1.
+        reason: why; details stand in parentheses behind it.
+    """
+
+    number: int
     reason: str
 
 
-class Reader(ABC):
-    """Where texts come from; `name` is for people, `stamp` changes when the texts do."""
+Row = str | Broken
 
-    name: str
+
+class Reader(ABC):
+    """Where texts come from."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """For people."""
 
     @property
     @abstractmethod
     def stamp(self) -> str:
-        """What the cache is keyed by."""
+        """Changes when the texts do: the cache is keyed by it."""
+
+    @property
+    def unit(self) -> str:
+        """What `Broken.number` counts."""
+        return "row"
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of text there are, for progress bars; 0 where nobody knows."""
+        return 0
 
     @abstractmethod
-    def rows(self) -> Iterator[str | Broken]:
-        """Every row: its text, or what is wrong with it. Row numbers start at 1."""
+    def rows(self) -> Iterator[Row]:
+        """Every row in order: its text, or what is wrong with it.
+
+        Raises:
+            UserError: nothing at all can be read.
+        """
 
 
 @dataclass(frozen=True)
@@ -53,20 +87,22 @@ class FileReader(Reader):
         path: its suffix says what it is: .txt has one text a line; .jsonl, .csv and .parquet have
             it in a column.
         column: name of that column.
+        limit: read at most so many rows.
     """
 
     path: Path
     column: str = "text"
+    limit: int | None = None
 
     def __post_init__(self) -> None:
-        if self._format not in FORMATS:
+        if self._format not in FORMATS or (self._zipped and self._format == ".parquet"):
             raise UserError(
                 f"{self.path} has the suffix {self.path.suffix or 'none'}: texts are read from "
                 f"{', '.join(FORMATS)} (and .gz of the first three)."
             )
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         """The path."""
         return str(self.path)
 
@@ -75,151 +111,150 @@ class FileReader(Reader):
         """Path, size, time of the last change, column."""
         status = self.path.stat()
         where = self.path.resolve()
-        return f"{where} {status.st_size} {status.st_mtime_ns} {self.column}"
+        return f"{where} {status.st_size} {status.st_mtime_ns} {self.column} {self.limit}"
+
+    @property
+    def unit(self) -> str:
+        """Lines, but for parquet."""
+        return "row" if self._format == ".parquet" else "line"
+
+    @property
+    def size(self) -> int:
+        """Of the file as it is stored."""
+        return self.path.stat().st_size
+
+    @property
+    def _zipped(self) -> bool:
+        return self.path.suffix.lower() == ".gz"
 
     @property
     def _format(self) -> str:
-        suffixes = self.path.suffixes
-        return suffixes[-2] if suffixes[-1:] == [".gz"] and suffixes[1:] else self.path.suffix
+        return Path(self.path.stem if self._zipped else self.path.name).suffix.lower()
 
-    def rows(self) -> Iterator[str | Broken]:
+    def rows(self) -> Iterator[Row]:
         """See `Reader.rows`."""
-        if self._format == ".parquet":
-            yield from self._parquet()
-            return
-        opener = gzip.open if self.path.suffix == ".gz" else open
-        with cast(BinaryIO, opener(self.path, "rb")) as file:
-            if self._format == ".csv":
-                yield from self._csv(file)
+        try:
+            if self._format == ".parquet":
+                yield from islice(self._parquet(), self.limit)
                 return
-            parse = _text if self._format == ".txt" else self._json
-            for number, raw in enumerate(file, 1):
-                yield _decoded(raw, number, parse)
+            with cast(IO[bytes], (gzip.open if self._zipped else open)(self.path, "rb")) as file:
+                yield from islice(self._lines(file), self.limit)
+        except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+            raise UserError(f"{self.path} cannot be read to its end: {error}") from error
 
-    def _json(self, line: str, number: int) -> str | Broken:
+    def _lines(self, file: IO[bytes]) -> Iterator[Row]:
+        first = file.readline()
+        if first.startswith(UTF16_MARKS):
+            raise UserError(
+                f"{self.path} is UTF-16: convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)."
+            )
+        lines = _chain(first.removeprefix(b"\xef\xbb\xbf"), file)
+        if self._format == ".csv":
+            return self._csv(lines)
+        parse = text_or_broken if self._format == ".txt" else self._json
+        return (_decoded(raw, number, parse) for number, raw in enumerate(lines, 1))
+
+    def _json(self, line: Any, number: int) -> Row:
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            return Broken(number, f"broken JSON ({error.msg})")
+        except (ValueError, RecursionError) as error:
+            return Broken(number, f"broken JSON ({error})")
         if not isinstance(row, dict):
             return Broken(number, "not a JSON object")
-        return _field(row, self.column, number)
+        if self.column not in row:
+            return Broken(number, f"no {self.column!r}")
+        return text_or_broken(row[self.column], number)
 
-    def _csv(self, file: BinaryIO) -> Iterator[str | Broken]:
-        lines = (
-            raw.decode("utf-8-sig" if n == 0 else "utf-8", "replace") for n, raw in enumerate(file)
-        )
-        table = csv.DictReader(lines)
-        if table.fieldnames is not None and self.column not in table.fieldnames:
-            raise UserError(_no_column(self.name, self.column, list(table.fieldnames)))
-        for number, row in enumerate(table, 2):
-            value = _field(row, self.column, number)
-            damaged = isinstance(value, str) and "\ufffd" in value
-            yield Broken(number, "not UTF-8") if damaged else value
-
-    def _parquet(self) -> Iterator[str | Broken]:
-        try:
-            table = pq.ParquetFile(self.path)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.path} is no readable parquet file: {error}") from error
-        with table:
-            names = table.schema_arrow.names
-            if self.column not in names:
-                raise UserError(_no_column(self.name, self.column, names))
-            number = 0
-            for part in table.iter_batches(columns=[self.column]):
-                for value in part.column(0).to_pylist():
-                    number += 1
-                    yield _field({self.column: value}, self.column, number)
-
-
-@dataclass(frozen=True)
-class HubReader(Reader):
-    """One split of a dataset on the hub, or of a local folder in the same format.
-
-    Attributes:
-        dataset: hub name or folder.
-        config: name of the configuration (often a language).
-        split: "train", or a slice such as "train[:1%]" (not with streaming).
-        revision: branch, tag or commit; pin it for runs that others should repeat.
-        column: the column with the text.
-        streaming: read over the network instead of downloading first.
-        limit: read at most so many rows.
-    """
-
-    dataset: str
-    config: str | None
-    split: str
-    revision: str | None
-    column: str
-    streaming: bool = False
-    limit: int | None = None
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """Name, configuration and split."""
-        return " ".join(part for part in (self.dataset, self.config, self.split) if part)
-
-    @property
-    def stamp(self) -> str:
-        """All that was asked for; a branch that moves needs a pinned revision to be noticed."""
-        return repr(self)
-
-    def rows(self) -> Iterator[str | Broken]:
-        """See `Reader.rows`."""
-        table = self._open()
-        if table.column_names is not None and self.column not in table.column_names:
-            raise UserError(_no_column(self.name, self.column, table.column_names))
-        for number, row in enumerate(table, 1):
-            if self.limit is not None and number > self.limit:
+    def _csv(self, lines: Iterator[bytes]) -> Iterator[Row]:
+        # Undecodable bytes become lone surrogates, which `text_or_broken` finds in the text column.
+        table = csv.reader(line.decode("utf-8", "surrogateescape") for line in lines)
+        header = next(table, [])
+        if not header:
+            return
+        place = column_number(self.name, self.column, header)
+        while True:
+            number = table.line_num + 1
+            try:
+                row = next(table, None)
+            except csv.Error as error:
+                yield Broken(number, f"broken CSV ({error})")
+                continue
+            if row is None:
                 return
-            yield _field(row, self.column, number)
+            if not row:
+                yield Broken(number, "empty")
+            elif place >= len(row):
+                yield Broken(number, f"no {self.column!r}")
+            else:
+                yield text_or_broken(row[place], number)
 
-    def _open(self) -> Any:
-        from datasets import load_dataset
-
-        try:
-            return load_dataset(
-                self.dataset,
-                self.config,
-                split=self.split,
-                revision=self.revision,
-                streaming=self.streaming,
-            )
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-            raise UserError(
-                f"The dataset {self.name} could not be opened: {reason} Check the name, the "
-                "configuration and the split, or give local files (`files:`)."
-            ) from error
+    def _parquet(self) -> Iterator[Row]:
+        with pq.ParquetFile(self.path) as table:
+            column_number(self.name, self.column, table.schema_arrow.names)
+            parts = table.iter_batches(ROWS_AT_ONCE, columns=[self.column])
+            yield from column_texts(self.name, (part.column(0) for part in parts))
 
 
-def _decoded(raw: bytes, number: int, parse: Any) -> str | Broken:
+def column_texts(name: str, parts: Iterator[pa.Array]) -> Iterator[Row]:
+    """Texts of a column that comes in parts.
+
+    Raises:
+        UserError: it is not a column of texts.
+    """
+    number = 0
+    for part in parts:
+        if pa.types.is_dictionary(part.type):
+            part = part.dictionary_decode()
+        if part.type not in (pa.string(), pa.large_string(), pa.string_view(), pa.null()):
+            raise UserError(f"{name}: the column holds {part.type} and no text. Set `column:`.")
+        # As bytes, since Arrow hands out a whole part or nothing where one value is not UTF-8.
+        for value in part.cast(pa.large_binary()).to_pylist():
+            number += 1
+            if value is None:
+                yield text_or_broken(None, number)
+            else:
+                yield _decoded(value, number, text_or_broken)
+
+
+def column_number(name: str, column: str, there: list[str]) -> int:
+    """Where a column is.
+
+    Raises:
+        UserError: it is not there.
+    """
+    if column in there:
+        return there.index(column)
+    close = get_close_matches(column, there, 1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise UserError(
+        f"{name} has no column {column!r}; it has {', '.join(there)}.{hint} "
+        "Set `column:` of the source."
+    )
+
+
+def text_or_broken(value: Any, number: int) -> Row:
+    """A value as text that any tokenizer can take, or why it is none."""
+    if not isinstance(value, str):
+        return Broken(number, f"no text ({'null' if value is None else type(value).__name__})")
+    if not value.strip():
+        return Broken(number, "empty")
     try:
-        line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        value.encode("utf-8")
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return Broken(number, "not UTF-8")
+    return value
+
+
+def _decoded(raw: bytes, number: int, parse: Callable[[Any, int], Row]) -> Row:
+    try:
+        line = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         return Broken(number, f"not UTF-8 (byte {error.start})")
     line = line.removesuffix("\n").removesuffix("\r")
-    if not line.strip():
-        return Broken(number, "empty")
-    return cast("str | Broken", parse(line, number))
+    return parse(line, number) if line.strip() else Broken(number, "empty")
 
 
-def _text(line: str, number: int) -> str | Broken:
-    del number
-    return line
-
-
-def _field(row: Any, column: str, number: int) -> str | Broken:
-    value = row.get(column)
-    if value is None:
-        return Broken(number, f"no {column!r}")
-    if not isinstance(value, str):
-        return Broken(number, f"{column!r} is no text but {type(value).__name__}")
-    return value if value.strip() else Broken(number, "empty")
-
-
-def _no_column(name: str, column: str, there: list[str]) -> str:
-    return (
-        f"{name} has no column {column!r}; it has {', '.join(there)}. Set `column:` of the source."
-    )
+def _chain(first: bytes, rest: IO[bytes]) -> Iterator[bytes]:
+    if first:
+        yield first
+    yield from rest

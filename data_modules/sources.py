@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import glob
+import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from data_modules.readers import FileReader, HubReader, Reader
+from data_modules.file_patterns import LANGUAGE, files_of, languages_of, nearest
+from data_modules.hub_reader import HubReader
+from data_modules.readers import FileReader, Reader
 from lit_distill.errors import UserError
 
-LANGUAGE = "{language}"
 Paths = str | list[str]
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Source:
 
     Either `files` or `dataset` is given. With `{language}` in `files`, `validation`, `test` or
     `config` the source stands for every language of `languages`, or, where that is left out, for
-    every one that the first pattern of `files` finds on the disk.
+    every one for which a pattern of `files` finds a file. A language needs files by one of the
+    patterns, not by all.
 
     Attributes:
         language: a language or mix tag, such as "hi" or "hi-en".
@@ -40,7 +43,7 @@ class Source:
         validation_split: a split of the hub dataset instead.
         test: files with test texts.
         test_split: a split of the hub dataset instead.
-        limit: read at most so many rows of each hub split.
+        limit: read at most so many rows of each training file or hub split.
     """
 
     language: str | None = None
@@ -89,6 +92,7 @@ def resolve(sources: Sequence[Source], root: Path) -> list[LanguageTexts]:
         raise UserError("The corpus has no sources: set data.init_args.sources.")
     found: dict[str, LanguageTexts] = {}
     for source in sources:
+        _check(source)
         for one in _one_language_each(source, root):
             assert one.language is not None
             texts = found.setdefault(one.language, LanguageTexts(one.language))
@@ -99,19 +103,39 @@ def resolve(sources: Sequence[Source], root: Path) -> list[LanguageTexts]:
                 )
             texts.weight = one.weight
             if one.files is not None:
-                texts.train += _files(one.files, root, one.column)
+                texts.train += _files(one.files, root, one.column, one.limit)
             else:
-                texts.train.append(_hub(one, one.split))
+                texts.train.append(_hub(one, one.split, root, one.limit))
             texts.validation += _split(one, one.validation, one.validation_split, root)
             texts.test += _split(one, one.test, one.test_split, root)
+    for texts in found.values():  # overlapping patterns name a file once
+        texts.train = list(dict.fromkeys(texts.train))
     return [found[language] for language in sorted(found)]
 
 
-def _one_language_each(source: Source, root: Path) -> list[Source]:
+def _check(source: Source) -> None:
+    shown = _shown(source)
     if (source.files is None) == (source.dataset is None):
-        raise UserError(f"A source needs either files or a dataset; found {_shown(source)}.")
+        raise UserError(f"A source needs either files or a dataset; found {shown}.")
+    if source.files is not None and not _listed(source.files):
+        raise UserError(f"The source {shown} has an empty list of files.")
+    if not (math.isfinite(source.weight) and source.weight >= 0):
+        raise UserError(f"The source {shown} has the weight {source.weight}: use 0 or more.")
+    if source.limit is not None and source.limit < 1:
+        raise UserError(f"The source {shown} has the limit {source.limit}: use 1 or more rows.")
+    for name, files in (("validation", source.validation), ("test", source.test)):
+        if files is not None and getattr(source, f"{name}_split") is not None:
+            raise UserError(f"The source {shown} has both {name} files and a {name} split.")
+
+
+def _one_language_each(source: Source, root: Path) -> list[Source]:
     patterned = LANGUAGE in str((source.files, source.validation, source.test, source.config))
     if not patterned:
+        if source.languages:
+            raise UserError(
+                f"The source {_shown(source)} has several languages: its files or its config need "
+                f"{LANGUAGE} in their names. For one language use `language`."
+            )
         if not source.language:
             raise UserError(f"The source {_shown(source)} does not say its language.")
         return [source]
@@ -120,39 +144,36 @@ def _one_language_each(source: Source, root: Path) -> list[Source]:
             f"The source {_shown(source)} has both language: {source.language} and the pattern "
             f"{LANGUAGE}: list the languages under `languages`, or leave them out."
         )
-    languages = source.languages or _discover(source, root)
-    return [_filled(source, language) for language in languages]
-
-
-def _discover(source: Source, root: Path) -> list[str]:
-    """Every language that the first pattern finds."""
-    if source.files is None:
-        raise UserError(f"The source {_shown(source)} needs `languages`: a hub cannot be searched.")
-    pattern = next(p for p in _listed(source.files) if LANGUAGE in p)
-    parts = [re.escape(part) for part in str(root / pattern).split(LANGUAGE)]
-    wild = [
-        part.replace(r"\*\*", ".*").replace(r"\*", "[^/]*").replace(r"\?", ".") for part in parts
-    ]
-    shape = re.compile(wild[0] + r"([\w-]+)" + r"\1".join(wild[1:]))
-    paths = glob.glob(str(root / pattern).replace(LANGUAGE, "*"), recursive=True)
-    languages = sorted({match.group(1) for match in map(shape.fullmatch, paths) if match})
+    found = {p: languages_of(p, root) for p in _listed(source.files or []) if LANGUAGE in p}
+    for pattern, tags in found.items():
+        if not tags:
+            files_of(pattern, root)  # raises
+    languages = source.languages or sorted(set().union(*found.values()))
     if not languages:
-        raise UserError(f"No file matches {root / pattern}.{_near(root / pattern)}")
-    return languages
+        raise UserError(
+            f"The source {_shown(source)} needs `languages`: only patterns in `files` can find "
+            "them."
+        )
+    return [_filled(source, language, found) for language in languages]
 
 
-def _filled(source: Source, language: str) -> Source:
-    """The source of one language, the pattern replaced."""
+def _filled(source: Source, language: str, found: Mapping[str, set[str]]) -> Source:
+    """The source of one language, the patterns replaced; those that find nothing for it left out.
+
+    Where none finds anything all stay, so that reading them says so.
+    """
 
     def fill(paths: Paths | None) -> Paths | None:
         if paths is None:
             return None
         return [path.replace(LANGUAGE, language) for path in _listed(paths)]
 
+    files = _listed(source.files or [])
+    present = [path for path in files if language in found.get(path, {language})]
     return replace(
         source,
         language=language,
-        files=fill(source.files),
+        files=None if source.files is None else fill(present or files),
         validation=fill(source.validation),
         test=fill(source.test),
         config=source.config.replace(LANGUAGE, language) if source.config else None,
@@ -169,33 +190,28 @@ def _split(source: Source, files: Paths | None, split: str | None, root: Path) -
             f"The source of {source.language!r} has files and the hub split {split!r}: give "
             "`validation` or `test` files instead."
         )
-    return [_hub(source, split)]
+    return [_hub(source, split, root)]
 
 
-def _files(patterns: Paths, root: Path, column: str) -> list[Reader]:
-    readers: list[Reader] = []
-    for pattern in _listed(patterns):
-        path = root / Path(pattern).expanduser()
-        if path.is_file():
-            paths = [str(path)]
-        else:
-            paths = sorted(p for p in glob.glob(str(path), recursive=True) if Path(p).is_file())
-        if not paths:
-            raise UserError(f"No file {path}.{_near(path)}")
-        readers += [FileReader(Path(p), column) for p in paths]
-    return readers
+def _files(patterns: Paths, root: Path, column: str, limit: int | None = None) -> list[Reader]:
+    paths = [path for pattern in _listed(patterns) for path in files_of(pattern, root)]
+    return [FileReader(path, column, limit) for path in paths]
 
 
-def _hub(source: Source, split: str) -> Reader:
-    assert source.dataset is not None
+def _hub(source: Source, split: str, root: Path, limit: int | None = None) -> Reader:
+    name = source.dataset or ""
+    folder = root / Path(name).expanduser()
+    if folder.is_dir():
+        if source.revision is not None:
+            raise UserError(f"{folder} is a local folder and has no revision: remove it.")
+        name = str(folder)
+    elif name.startswith((".", "~")) or not _HUB_NAME.fullmatch(name):
+        raise UserError(
+            f"There is no folder {folder}, and a hub name has the form name or owner/name."
+            f"{nearest(folder)}"
+        )
     return HubReader(
-        source.dataset,
-        source.config,
-        split,
-        source.revision,
-        source.column,
-        source.streaming,
-        source.limit,
+        name, source.config, split, source.revision, source.column, source.streaming, limit
     )
 
 
@@ -203,20 +219,7 @@ def _listed(paths: Paths) -> list[str]:
     return [paths] if isinstance(paths, str) else list(paths)
 
 
-def _near(path: Path) -> str:
-    """What there is instead: a file of a similar name, or where the path stops to exist."""
-    parent = path.parent
-    while not parent.exists() and not set("*?[") & set(parent.name):
-        path, parent = parent, parent.parent
-    if parent.is_dir():
-        names = [entry.name for entry in parent.iterdir()]
-        close = get_close_matches(path.name, names, 1)
-        if close:
-            return f" Did you mean {parent / close[0]}?"
-        return f" {parent} has {', '.join(sorted(names)[:5]) or 'nothing'}."
-    return ""
-
-
 def _shown(source: Source) -> str:
-    given = {name: value for name, value in vars(source).items() if value != getattr(Source, name)}
+    values = {f.name: (getattr(source, f.name), f.default) for f in fields(source)}
+    given = {name: value for name, (value, default) in values.items() if value != default}
     return str(given) if given else "an empty one"

@@ -1,7 +1,7 @@
 """Tokens on the disk, memory-mapped: what a corpus is after it was tokenised once.
 
 A store is a folder with Arrow files (shards) of windows, their languages, and token counts. W
-windows, L languages, V vocabulary.
+windows, M tokens, L languages, V vocabulary.
 """
 
 from __future__ import annotations
@@ -14,12 +14,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-SHARD_TOKENS = 1 << 26  # 256 MiB of int32
+from lit_distill.errors import UserError
+
+SHARD_TOKENS = 1 << 24
+"""Tokens of a shard, about: 64 MiB. The writer holds so many, three times over while it writes."""
+
 SCHEMA = pa.schema([("ids", pa.list_(pa.int32())), ("language", pa.int16())])
 
 
 class TokenStore:
     """One split of a corpus.
+
+    The tokens stay on the disk; lengths, languages and places take 14 bytes of memory per window.
 
     Args:
         folder: where `StoreWriter` wrote it.
@@ -28,40 +34,59 @@ class TokenStore:
         languages: names; `language` indexes them.
         lengths: (W,) int32, tokens of every window, special ones included.
         language: (W,) int16.
-        token_counts: (L, V) int64.
+        token_counts: (L, V) int64, memory-mapped.
+
+    Raises:
+        UserError: a file is missing or damaged.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.languages: list[str] = json.loads((folder / "languages.json").read_text("utf-8"))
-        self.token_counts: NDArray[np.int64] = np.load(folder / "counts.npy", allow_pickle=False)
-        shards = [_open(path) for path in sorted(folder.glob("shard-*.arrow"))]
+        try:
+            self.languages: list[str] = json.loads((folder / "languages.json").read_text("utf-8"))
+            self.token_counts: NDArray[np.int64] = np.load(
+                folder / "counts.npy", mmap_mode="r", allow_pickle=False
+            )
+            shards = [_open(path) for path in sorted(folder.glob("shard-*.arrow"))]
+        except (OSError, EOFError, ValueError) as error:  # Arrow's and JSON's errors are among them
+            raise UserError(
+                f"The tokenised corpus in {folder} is damaged ({error}): delete {folder.parent} "
+                "and start again; it will be made anew."
+            ) from error
         self._ids = [ids for ids, _, _ in shards]
         offsets = [offset for _, offset, _ in shards]
-        nothing = np.empty(0, dtype=np.int64)
-        self._starts = np.concatenate([nothing, *(o[:-1].astype(np.int64) for o in offsets)])
-        self.lengths = np.concatenate([nothing, *map(np.diff, offsets)]).astype(np.int32)
+        nothing = np.empty(0, dtype=np.int32)
+        self._starts = np.concatenate([nothing, *(offset[:-1] for offset in offsets)])
+        self.lengths = np.concatenate([nothing, *map(np.diff, offsets)])
         self.language = np.concatenate([nothing, *(x for _, _, x in shards)]).astype(np.int16)
-        self._borders = np.cumsum([len(o) - 1 for o in offsets], dtype=np.int64)
+        self._borders = np.cumsum([len(offset) - 1 for offset in offsets], dtype=np.int64)
 
     def __reduce__(self) -> tuple[type[TokenStore], tuple[Path]]:
         """A worker process maps the files again instead of receiving their content."""
         return TokenStore, (self.folder,)
 
+    def windows_per_language(self) -> list[int]:
+        """Numbers of windows, in the order of `languages`."""
+        counts: list[int] = np.bincount(self.language, minlength=len(self.languages)).tolist()
+        return counts
+
     def gather(self, windows: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Token ids (M,) of these windows (K,), one after the other."""
+        """Token ids (M,) of these windows (K,), one after the other.
+
+        Every token is copied once, whatever the number of shards that are touched.
+        """
         lengths = self.lengths[windows].astype(np.int64)
-        ends = np.cumsum(lengths)
-        where = np.repeat(self._starts[windows] - (ends - lengths), lengths)
-        where += np.arange(len(where))
+        where = self._starts[windows]
         if len(self._ids) == 1:
-            found: NDArray[np.int32] = self._ids[0][where]
-            return found
-        shard = np.repeat(np.searchsorted(self._borders, windows, side="right"), lengths)
-        result = np.empty(len(where), dtype=np.int32)
-        for number in np.unique(shard):
-            chosen = shard == number
-            result[chosen] = self._ids[number][where[chosen]]
+            return self._ids[0][_ranges(where, lengths)]
+        targets = np.cumsum(lengths) - lengths
+        result = np.empty(lengths.sum(), dtype=np.int32)
+        shard = np.searchsorted(self._borders, windows, side="right")
+        order = np.argsort(shard, kind="stable")
+        touched, begins = np.unique(shard[order], return_index=True)
+        for number, own in zip(touched.tolist(), np.split(order, begins[1:]), strict=True):
+            source = _ranges(where[own], lengths[own])
+            result[_ranges(targets[own], lengths[own])] = self._ids[number][source]
         return result
 
 
@@ -79,15 +104,17 @@ class StoreWriter:
         self._folder, self._languages = folder, languages
         self._counts = np.zeros((len(languages), vocab_size), dtype=np.int64)
         self._ids: list[NDArray[np.int32]] = []
+        self._lengths: list[NDArray[np.int64]] = []
         self._owners: list[int] = []
-        self._pending = self._shards = self.windows = 0
+        self._pending = self._shards = 0
 
-    def add(self, ids: NDArray[np.int32], language: int) -> None:
-        """Adds one window."""
+    def add(self, ids: NDArray[np.int32], lengths: NDArray[np.int64], language: int) -> None:
+        """Adds windows of one language: their tokens (M,) one after the other, and lengths (W,)."""
         self._ids.append(ids)
+        self._lengths.append(lengths)
         self._owners.append(language)
+        self._counts[language] += np.bincount(ids, minlength=self._counts.shape[1])
         self._pending += len(ids)
-        self.windows += 1
         if self._pending >= SHARD_TOKENS:
             self._flush()
 
@@ -101,21 +128,26 @@ class StoreWriter:
     def _flush(self) -> None:
         if not self._ids:
             return
+        lengths = np.concatenate(self._lengths)
+        offsets = np.zeros(len(lengths) + 1, dtype=np.int32)
+        np.cumsum(lengths, out=offsets[1:])
+        owners = np.repeat(np.array(self._owners, np.int16), [len(own) for own in self._lengths])
         flat = np.concatenate(self._ids)
-        offsets = np.zeros(len(self._ids) + 1, dtype=np.int32)
-        np.cumsum([len(ids) for ids in self._ids], out=offsets[1:])
-        owners = np.array(self._owners, dtype=np.int16)
-        for language in np.unique(owners):
-            own = np.repeat(owners == language, np.diff(offsets))
-            counts = np.bincount(flat[own], minlength=self._counts.shape[1])
-            self._counts[language] += counts
+        self._ids, self._lengths, self._owners, self._pending = [], [], [], 0
         lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
         batch = pa.record_batch([lists, pa.array(owners)], schema=SCHEMA)
         path = self._folder / f"shard-{self._shards:05d}.arrow"
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
             writer.write_batch(batch)
-        self._ids, self._owners, self._pending = [], [], 0
         self._shards += 1
+
+
+def _ranges(starts: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """start, start + 1, ..., start + length - 1 of every pair, one after the other."""
+    ends = np.cumsum(lengths)
+    result = np.repeat(starts - (ends - lengths), lengths)
+    result += np.arange(len(result))
+    return result
 
 
 def _open(path: Path) -> tuple[NDArray[np.int32], NDArray[Any], NDArray[Any]]:

@@ -1,25 +1,30 @@
 """From texts to token stores, once: split, deduplicate, tokenise, cut into windows, count.
 
 Nothing is lost without a word: long texts become several windows, broken rows are counted per file
-and stop the run where there are too many.
+and stop the run where there are too many. Memory holds a shard of tokens and, of the language at
+hand, 8 bytes per distinct text.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import Progress
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from tokenizers import Tokenizer
 
+from data_modules.corpus_report import FileReport, check_broken
 from data_modules.readers import Broken, Reader
+from data_modules.seen_texts import SeenTexts, marks_of
 from data_modules.sources import LanguageTexts
 from data_modules.token_store import StoreWriter
 from lit_distill.errors import UserError
@@ -27,38 +32,24 @@ from lit_distill.errors import UserError
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 TEXTS_AT_ONCE = 2000
-FORMAT = 1
+CHARACTERS_AT_ONCE = 1 << 20  # of long texts fewer: the tokenizer takes about 100 bytes for each
+FORMAT = 2
 """Part of every fingerprint: stores written by another format are made anew."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the content of a store beside texts and tokenizer; see `MultilingualCorpus`."""
+    """What decides the content of a store beside texts and tokenizer; see `Corpus`."""
 
     max_length: int
     holdout: int
     deduplicate: bool
-    max_broken: float
-
-
-@dataclass
-class FileReport:
-    """What was read from one file or hub split."""
-
-    name: str
-    language: str
-    rows: int = 0
-    broken: int = 0
-    first: str = ""
-    reasons: dict[str, int] = field(default_factory=dict)
-    repeated: int = 0
-    held_out: int = 0
 
 
 def fingerprint(texts: Sequence[LanguageTexts], tokenizer: Any, settings: Settings) -> str:
     """Names a store: the same for the same files, tokenizer and settings."""
     digest = blake2b(digest_size=16)
-    digest.update(tokenizer.backend_tokenizer.to_str().encode("utf-8"))
+    digest.update(_uncut(tokenizer).to_str().encode("utf-8"))
     digest.update(json.dumps([FORMAT, asdict(settings)]).encode())
     for language in texts:
         for split in SPLITS:
@@ -67,29 +58,41 @@ def fingerprint(texts: Sequence[LanguageTexts], tokenizer: Any, settings: Settin
     return digest.hexdigest()
 
 
+def held_out(text: bytes, one_in: int) -> bool:
+    """Whether a text (UTF-8) belongs to validation: by the text alone, so copies go together."""
+    return crc32(text) % one_in == 0
+
+
 def tokenise(
-    texts: Sequence[LanguageTexts], tokenizer: Any, settings: Settings, folder: Path
+    texts: Sequence[LanguageTexts],
+    tokenizer: Any,
+    settings: Settings,
+    max_broken: float,
+    folder: Path,
 ) -> list[FileReport]:
-    """Writes the stores train, validation and test into a new folder.
+    """Writes the stores train, validation and test, and report.json, into a new folder.
 
     Raises:
-        UserError: too many broken rows, a language without training or validation text.
+        UserError: a file cannot be read or has too many broken rows.
     """
     names = [language.language for language in texts]
+    cutter = Cutter(tokenizer, settings.max_length)
     size = max(tokenizer.get_vocab().values()) + 1
     writers = {split: StoreWriter(folder / split, names, size) for split in SPLITS}
-    cutter = _Cutter(tokenizer, settings.max_length)
     reports: list[FileReport] = []
-    with Progress(transient=True) as progress:
-        task = progress.add_task("Tokenising", total=sum(len(t.train) for t in texts))
+    with _Bar(texts) as bar:
         for number, language in enumerate(texts):
-            progress.update(task, description=f"Tokenising {language.language}")
-            found = _one_language(language, settings, reports)
-            for split, part in _grouped(found):
-                for window in cutter.windows(part):
-                    writers[split].add(window, number)
-            progress.advance(task, len(language.train))
-    check_broken(reports, settings.max_broken)
+            splitter = _Splitter(settings, held_out=not language.validation)
+            for reader, given in _readers(language):
+                report = FileReport(reader.name, language.language)
+                reports.append(report)
+                for part in _parts(reader, report):
+                    for split, own in splitter.split(part, given, report).items():
+                        ids, lengths = cutter.windows(own, report)
+                        writers[split].add(ids, lengths, number)
+                        bar.advance(own, len(ids), language.language)
+                bar.finish(reader)
+                check_broken([report], max_broken)
     for writer in writers.values():
         writer.close()
     (folder / "report.json").write_text(
@@ -98,97 +101,95 @@ def tokenise(
     return reports
 
 
-def check_broken(reports: Sequence[FileReport], share: float) -> None:
-    """Stops where a file has too many broken rows.
+def training_texts(texts: LanguageTexts, settings: Settings, max_broken: float) -> Iterator[str]:
+    """The training texts of one language, split as `tokenise` splits them.
 
     Raises:
-        UserError: the first such file, with its first broken row.
+        UserError: a file cannot be read or has too many broken rows.
     """
-    for report in reports:
-        if report.broken > share * report.rows:
-            raise UserError(
-                f"{report.name}: {report.broken} of {report.rows} rows are broken "
-                f"({report.first}; in all {report.reasons}), more than {share:.1%}. Repair the "
-                "file, or raise data.init_args.max_broken."
-            )
-
-
-def _one_language(
-    texts: LanguageTexts, settings: Settings, reports: list[FileReport]
-) -> Iterator[tuple[Split, str]]:
-    """Every text of a language with its split.
-
-    Given test and validation texts come first, so that training leaves them out wherever they
-    stand again.
-    """
-    seen: set[bytes] = set()
-    for split in ("test", "validation"):
-        for reader in getattr(texts, split):
-            report = FileReport(reader.name, texts.language)
-            reports.append(report)
-            for text in _counted(reader, report):
-                seen.add(_hash(text))
-                yield split, text
-    elsewhere = frozenset(seen)
-    for reader in texts.train:
+    splitter = _Splitter(settings, held_out=not texts.validation)
+    for reader, given in _readers(texts):
         report = FileReport(reader.name, texts.language)
-        reports.append(report)
-        for text in _counted(reader, report):
-            mark = _hash(text)
-            if mark in seen and (settings.deduplicate or mark in elsewhere):
-                report.repeated += 1
-                continue
-            seen.add(mark)
-            if not texts.validation and held_out(text, settings.holdout):
-                report.held_out += 1
-                yield "validation", text
-            else:
-                yield "train", text
+        for part in _parts(reader, report):
+            yield from (text for _, text in splitter.split(part, given, report).get("train", []))
+        check_broken([report], max_broken)
 
 
-def held_out(text: str, one_in: int) -> bool:
-    """Whether a text belongs to validation: decided by the text alone, so copies go together."""
-    return crc32(text.encode("utf-8")) % one_in == 0
+def _readers(texts: LanguageTexts) -> Iterator[tuple[Reader, Split]]:
+    """Given test and validation texts come first, so that training can leave them out."""
+    for reader in texts.test:
+        yield reader, "test"
+    for reader in texts.validation:
+        yield reader, "validation"
+    for reader in texts.train:
+        yield reader, "train"
 
 
-def _counted(reader: Reader, report: FileReport) -> Iterator[str]:
+def _parts(reader: Reader, report: FileReport) -> Iterator[list[tuple[int, str]]]:
+    """Numbered texts of a reader, so many at once; broken rows go into the report."""
+    part: list[tuple[int, str]] = []
+    characters = 0
     for row in reader.rows():
         report.rows += 1
-        if not isinstance(row, Broken):
-            yield row
+        if isinstance(row, Broken):
+            report.note(f"first at {reader.unit} {row.number}", row.reason)
             continue
-        report.broken += 1
-        report.first = report.first or f"first in row {row.row}: {row.reason}"
-        kind = row.reason.partition(" (")[0]
-        report.reasons[kind] = report.reasons.get(kind, 0) + 1
+        part.append((report.rows, row))
+        characters += len(row)
+        if len(part) == TEXTS_AT_ONCE or characters >= CHARACTERS_AT_ONCE:
+            yield part
+            part, characters = [], 0
+    if part:
+        yield part
 
 
-def _hash(text: str) -> bytes:
-    return blake2b(text.encode("utf-8"), digest_size=12).digest()
+class _Splitter:
+    """Decides for the texts of one language where they belong."""
+
+    def __init__(self, settings: Settings, held_out: bool) -> None:
+        self._settings, self._held_out = settings, held_out
+        self._evaluation, self._seen = SeenTexts(), SeenTexts()
+
+    def split(
+        self, part: list[tuple[int, str]], given: Split, report: FileReport
+    ) -> dict[Split, list[tuple[int, str]]]:
+        """The texts of a part by split; those left out go into the report."""
+        encoded = [text.encode("utf-8") for _, text in part]
+        marks = marks_of(encoded)
+        if given != "train":
+            self._evaluation.add(marks)
+            return {given: part}
+        known = self._evaluation.among(marks)
+        report.in_evaluation += int(known.sum())
+        kept = ~known
+        if self._settings.deduplicate:
+            kept[kept] = self._seen.add(marks[kept])
+            report.repeated += int((~kept & ~known).sum())
+        found: dict[Split, list[tuple[int, str]]] = {"train": [], "validation": []}
+        for index in np.flatnonzero(kept).tolist():
+            held = self._held_out and held_out(encoded[index], self._settings.holdout)
+            found["validation" if held else "train"].append(part[index])
+        report.held_out += len(found["validation"])
+        return found
 
 
-def _grouped(texts: Iterable[tuple[Split, str]]) -> Iterator[tuple[Split, list[str]]]:
-    """Texts in batches of one split each."""
-    iterator = iter(texts)
-    while part := list(islice(iterator, TEXTS_AT_ONCE)):
-        for split in SPLITS:
-            own = [text for where, text in part if where == split]
-            if own:
-                yield split, own
+class Cutter:
+    """Tokenises texts and cuts them into windows with the tokenizer's own special tokens around.
 
+    Args:
+        tokenizer: a fast one.
+        max_length: most tokens of a window, special ones included.
 
-class _Cutter:
-    """Tokenises texts and cuts them into windows with the tokenizer's own special tokens around."""
+    Raises:
+        UserError: `max_length` leaves no room for text.
+    """
 
     def __init__(self, tokenizer: Any, max_length: int) -> None:
-        self._backend = tokenizer.backend_tokenizer
-        self._backend.no_truncation()
-        self._backend.no_padding()
-        mask = self._backend.encode("a").special_tokens_mask
-        ids = self._backend.encode("a").ids
+        self._backend = _uncut(tokenizer)
+        probe = self._backend.encode("a")
+        mask, ids = probe.special_tokens_mask, probe.ids
         inner = [index for index, special in enumerate(mask) if not special] or [len(ids)]
-        self._before = np.array(ids[: inner[0]], dtype=np.int32)
-        self._after = np.array(ids[inner[-1] + 1 :], dtype=np.int32)
+        self._before, self._after = ids[: inner[0]], ids[inner[-1] + 1 :]
         self._room = max_length - len(self._before) - len(self._after)
         if self._room < 1:
             raise UserError(
@@ -196,10 +197,87 @@ class _Cutter:
                 f"{len(self._after)} special tokens: raise data.init_args.max_length."
             )
 
-    def windows(self, texts: list[str]) -> Iterator[NDArray[np.int32]]:
-        """Every window of every text; a text without tokens has none."""
-        for encoded in self._backend.encode_batch_fast(texts, add_special_tokens=False):
-            ids = np.array(encoded.ids, dtype=np.int32)
-            for start in range(0, len(ids), self._room):
-                part = ids[start : start + self._room]
-                yield np.concatenate([self._before, part, self._after])
+    def windows(
+        self, texts: list[tuple[int, str]], report: FileReport
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """All windows of these numbered texts, one after the other: tokens (M,) and lengths (W,).
+
+        A text without tokens (of invisible characters, say) has no window and is broken.
+        """
+        encodings = self._backend.encode_batch_fast(
+            [text for _, text in texts], add_special_tokens=False
+        )
+        pieces = [encoding.ids for encoding in encodings]
+        lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
+        for index in np.flatnonzero(lengths == 0).tolist():
+            number, text = texts[index]
+            report.note(f"first at row {number}", f"no tokens ({ascii(text)[:40]})")
+        flat = np.fromiter(chain.from_iterable(pieces), np.int32, int(lengths.sum()))
+        return self._framed(flat, lengths)
+
+    def _framed(
+        self, flat: NDArray[np.int32], lengths: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Cuts texts into windows of even room, the last of each text shorter, and frames them."""
+        counts = -(-lengths // self._room)
+        inside = np.full(counts.sum(), self._room)
+        ends = np.cumsum(counts)[counts > 0]
+        inside[ends - 1] = (lengths - (counts - 1) * self._room)[counts > 0]
+        outside = inside + len(self._before) + len(self._after)
+        stops = np.cumsum(outside)
+        result = np.empty(outside.sum(), dtype=np.int32)
+        text = np.ones(len(result), dtype=bool)
+        for offset, token in enumerate(self._before):
+            result[stops - outside + offset] = token
+            text[stops - outside + offset] = False
+        for offset, token in enumerate(reversed(self._after), 1):
+            result[stops - offset] = token
+            text[stops - offset] = False
+        result[text] = flat
+        return result, outside
+
+
+def _uncut(tokenizer: Any) -> Tokenizer:
+    """The tokenizer's engine, as a copy without the truncation and padding it may be set to."""
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    return backend
+
+
+class _Bar:
+    """Progress by bytes of text where files say their size, else by tokens only."""
+
+    def __init__(self, texts: Sequence[LanguageTexts]) -> None:
+        readers = [reader for language in texts for reader, _ in _readers(language)]
+        total = sum(reader.size for reader in readers)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[tokens]:,} tokens"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._progress.add_task("Tokenising", total=total or None, tokens=0)
+        self._tokens, self._finished = 0, 0
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def advance(self, texts: list[tuple[int, str]], tokens: int, language: str) -> None:
+        """Shows what was just tokenised."""
+        self._tokens += tokens
+        size = sum(len(text.encode("utf-8")) + 1 for _, text in texts)
+        self._progress.update(
+            self._task, advance=size, tokens=self._tokens, description=f"Tokenising {language}"
+        )
+
+    def finish(self, reader: Reader) -> None:
+        """A file is done: what it really had in bytes, whatever its format, counts now."""
+        self._finished += reader.size
+        self._progress.update(self._task, completed=self._finished)

@@ -59,9 +59,9 @@ def _run(command: str, args: list[str]) -> None:
 
         cli.run(command, args)
     elif command in TOOLS:
-        from lit_distill import tools
+        from lit_distill.tools.invocation import invoke
 
-        tools.run(command, args)
+        invoke(command, args)
     else:
         close = get_close_matches(command, COMMANDS, 1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(COMMANDS)}."

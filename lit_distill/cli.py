@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -19,7 +18,6 @@ import data_modules  # noqa: F401 (for its class names)
 import lit_distill.methods  # noqa: F401 (for its class names)
 from callbacks.atomic_files import replacing
 from lit_distill.cli_checkpoints import find_checkpoint, report_differences
-from lit_distill.cli_configs import Config, check_exists, read_config
 from lit_distill.cli_errors import OneLineErrors
 from lit_distill.cli_settings import choose, spread
 from lit_distill.distillation import Distillation
@@ -46,22 +44,8 @@ class DistillParser(OneLineErrors, LightningArgumentParser):
     """Lightning's parser, with errors in one line and no abbreviated options."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_abbrev=False, print_config=None, **kwargs)
-        self.configs: list[Config] = []
+        super().__init__(**kwargs)
         self.sections = {"model": Distillation, "data": LightningDataModule, "trainer": Trainer}
-
-
-class ConfigFile(ActionConfigFile):
-    """`--config FILE`: the file and all that it includes."""
-
-    @staticmethod
-    def apply_config(parser: DistillParser, cfg: Namespace, dest: str, value: str) -> None:
-        """Applies the files one after the other, the included ones first."""
-        check_exists(Path(value), "--config")
-        for config in read_config(Path(value)):
-            parser.configs.append(config)
-            ActionConfigFile.apply_config(parser, cfg, dest, config.text)
-        cfg[dest][-1] = value  # what was typed, beside None for each text
 
 
 class DistillCLI(LightningCLI):
@@ -114,12 +98,8 @@ class DistillCLI(LightningCLI):
         )
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """The parser, with config files that can include others."""
-        parser = DistillParser(**kwargs)
-        parser.add_argument(
-            "-c", "--config", action=ConfigFile, help="YAML file; several are merged in order."
-        )
-        return parser
+        """The parser; it brings `--config` along."""
+        return DistillParser(**kwargs)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, checks, and settles what goes to several places."""

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from inspect import isabstract
-from types import MappingProxyType
+from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
 
-from lit_distill.cli_configs import Config
+from lit_distill.cli_configs import Config, check_exists, read_config
 
 _KEY = re.compile(r'Parser key "([^"]+)":\s*')
 _CLASS = re.compile(r"Problem with given class_path '([^']+)':")
@@ -76,16 +76,35 @@ def complaints(message: str) -> list[Complaint]:
     return found
 
 
+class ConfigFile(ActionConfigFile):
+    """`--config FILE`: the file and all that it includes."""
+
+    @staticmethod
+    def apply_config(parser: OneLineErrors, cfg: Any, dest: str, value: str) -> None:
+        """Applies the files one after the other, the included ones first."""
+        check_exists(Path(value), "--config")
+        for config in read_config(Path(value)):
+            parser.configs.append(config)
+            ActionConfigFile.apply_config(parser, cfg, dest, config.text)
+        cfg[dest][-1] = value  # what was typed, beside None for each text
+
+
 class OneLineErrors(ArgumentParser):
-    """A parser that names file, line, key path and the likely remedy; exit code 2.
+    """A parser with `--config` that names file, line, key path and the likely remedy; exit code 2.
 
     Attributes:
         configs: the files read so far, in order.
         sections: the classes that can stand under top-level keys.
     """
 
-    configs: Sequence[Config] = ()
-    sections: Mapping[str, type] = MappingProxyType({})
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_abbrev=False, print_config=None, **kwargs)
+        self.configs: list[Config] = []
+        self.sections: Mapping[str, type] = {}
+        if self.exit_on_error:  # the outer one
+            self.add_argument(
+                "-c", "--config", action=ConfigFile, help="YAML file; several are merged in order."
+            )
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Writes one line and exits; inner parsers report to the outer one."""

@@ -180,7 +180,9 @@ class Measured(LightningModule):
             loss = mean_over_languages(scores, "loss")
             prefix = stage if len(self.measurements) == 1 else f"{stage}/{name}"
             if loss is not None:
-                self.log(f"{prefix}/loss", loss, prog_bar=True, rank_zero_only=True)
+                # Equal on all ranks: the first flag avoids a warning, the second the reduction.
+                key = f"{prefix}/loss"
+                self.log(key, loss, prog_bar=True, sync_dist=True, rank_zero_only=True)
         self.on_validated(self.measurements)
 
     on_test_epoch_start = on_validation_epoch_start

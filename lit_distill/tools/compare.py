@@ -55,7 +55,7 @@ def compare(
         data: the corpus; take it from a file with `--config configs/data/....yaml`.
         reference: name of the model that agreement and KL are measured against; by default
             "teacher" if there is one.
-        output: a JSON file to write as well.
+        output: a folder; the numbers are written there as well, as compare.json.
 
     Raises:
         UserError: a model cannot be opened or does not fit the corpus.
@@ -88,9 +88,10 @@ def compare(
     }
     _print(rows, reference)
     if output is not None:
-        Path(output).parent.mkdir(parents=True, exist_ok=True)
+        Path(output).mkdir(parents=True, exist_ok=True)
         plain = {name: asdict(row) for name, row in rows.items()}
-        Path(output).write_text(json.dumps(plain, indent=1, ensure_ascii=False), "utf-8")
+        text = json.dumps(plain, indent=1, ensure_ascii=False)
+        (Path(output) / "compare.json").write_text(text, "utf-8")
     return rows
 
 

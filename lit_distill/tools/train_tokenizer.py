@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
@@ -12,10 +11,9 @@ from tokenizers.models import BPE, Unigram, WordPiece
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-import data_modules as data_modules  # makes bare class names of samplers resolve
-from data_modules import Sampler, Source, Temperature
-from data_modules.readers import Broken
-from data_modules.sources import LanguageTexts, resolve
+import data_modules as data_modules  # makes bare class names of data modules resolve
+from data_modules import Corpus, Sampler
+from data_modules.tokenising import training_texts
 from lit_distill.errors import UserError
 
 Kind = Literal["wordpiece", "unigram", "byte-bpe"]
@@ -25,29 +23,28 @@ ROBERTA = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": 
 
 def train_tokenizer(
     output: str,
-    sources: list[Source],
-    data_dir: str = ".",
+    data: Corpus,
     kind: Kind = "wordpiece",
     vocab_size: int = 32000,
-    sampler: Sampler = Temperature(1.43),  # noqa: B008 (frozen)
+    sampler: Sampler | None = None,
     lowercase: bool = False,
     min_frequency: int = 2,
     max_length: int = 512,
 ) -> PreTrainedTokenizerFast:
     """Trains a tokenizer and saves it as a folder that `AutoTokenizer` loads.
 
-    "byte-bpe" gives the same tokenizer every time; the library breaks ties of the other two in the
-    order of a randomised hash, so that a few of their rarest pieces may differ: keep the folder.
+    It reads the training texts only. "byte-bpe" gives the same tokenizer every time; the library
+    breaks ties of the other two in the order of a randomised hash, so that a few of their rarest
+    pieces may differ: keep the folder.
 
     Args:
         output: the folder to write.
-        sources: as in `MultilingualCorpus`.
-        data_dir: where relative paths of the sources start.
+        data: the corpus; take it from a file with `--config configs/data/....yaml`.
         kind: "wordpiece" with BERT's special tokens and template, "unigram" and "byte-bpe" with
             RoBERTa's.
         vocab_size: most tokens, special ones included.
-        sampler: how often each language's text is read, by characters; `Temperature(1.43)` is
-            mBERT's exponent 0.7. The smaller languages are repeated, never the larger ones cut.
+        sampler: how often each language's text is read, by characters; the corpus's own by default.
+            The smaller languages are repeated, the larger ones never cut.
         lowercase: fold case (accents stay).
         min_frequency: rarest piece that is kept (not for "unigram").
         max_length: recorded as the tokenizer's own limit.
@@ -55,11 +52,9 @@ def train_tokenizer(
     Raises:
         UserError: a source cannot be read, or there is no text.
     """
-    texts = resolve(sources, Path(data_dir).expanduser())
     special = BERT if kind == "wordpiece" else ROBERTA
     tokenizer, trainer = _untrained(kind, special, vocab_size, lowercase, min_frequency)
-    repeats = _repeats(texts, sampler)
-    tokenizer.train_from_iterator(_all(texts, repeats), trainer)
+    tokenizer.train_from_iterator(_all(data, _repeats(data, sampler or data.sampler)), trainer)
     cls, sep = special["cls"], special["sep"]
     pair = (
         f"{cls} $A {sep} $B:1 {sep}:1" if kind == "wordpiece" else f"{cls} $A {sep} {sep} $B {sep}"
@@ -118,30 +113,27 @@ def _untrained(
     return tokenizer, trainer
 
 
-def _repeats(texts: list[LanguageTexts], sampler: Sampler) -> list[float]:
+def _repeats(data: Corpus, sampler: Sampler) -> list[float]:
     """How often each language is read: at least once, in the sampler's proportions."""
-    sizes = {t.language: sum(len(text) for text in _texts(t)) for t in texts}
+    texts = data.texts()
+    sizes = {
+        language.language: sum(map(len, training_texts(language, data.settings, data.max_broken)))
+        for language in texts
+    }
     empty = [language for language, size in sizes.items() if not size]
     if empty:
-        raise UserError(f"No text for {', '.join(empty)}.")
-    shares = sampler.shares(sizes, {t.language: t.weight for t in texts})
+        raise UserError(f"No training text for {', '.join(empty)}.")
+    shares = sampler.shares(sizes, {language.language: language.weight for language in texts})
     often = [share / size for share, size in zip(shares, sizes.values(), strict=True)]
     return [value / min(often) for value in often]
 
 
-def _all(texts: list[LanguageTexts], repeats: list[float]) -> Iterator[str]:
+def _all(data: Corpus, repeats: list[float]) -> Iterator[str]:
     """Every text of every language, `repeats` times; a fraction is spread over the texts."""
-    for language, often in zip(texts, repeats, strict=True):
+    for language, often in zip(data.texts(), repeats, strict=True):
         due = 0.0
-        for text in _texts(language):
+        for text in training_texts(language, data.settings, data.max_broken):
             due += often
             for _ in range(int(due)):
                 yield text
             due -= int(due)
-
-
-def _texts(language: LanguageTexts) -> Iterator[str]:
-    for reader in language.train:
-        for row in reader.rows():
-            if not isinstance(row, Broken):
-                yield row

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.multiprocessing import ProcessExitedException
 
 import callbacks.checkpoint_io
-from callbacks import RunCheckpoint
+from callbacks import AtomicCheckpointIO, RunCheckpoint
 from lit_distill.errors import UserError
 
 Fit = Callable[..., tuple[Trainer, Any]]
@@ -247,3 +249,43 @@ def test_signals_are_ours_only_while_training(fit: Fit) -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     fit(RunCheckpoint())
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_signal_to_one_rank_stops_all_at_the_same_update(fit: Fit, tmp_path: Path) -> None:
+    class ToRankOne(SendsSignal):
+        def on_train_batch_start(
+            self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+        ) -> None:
+            if trainer.global_rank == 1:
+                super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+
+    options = {"strategy": "ddp_fork", "devices": 2, "limit_val_batches": 0, "ranks": 2}
+    with pytest.raises(ProcessExitedException, match="exit code 143"):
+        fit(RunCheckpoint(), ToRankOne(signal.SIGTERM, train=2), accumulate=2, **options)
+    assert updates(tmp_path, "last") == 2
+
+
+def test_ranks_agree_on_time_and_on_the_best(fit: Fit, tmp_path: Path) -> None:
+    class OnRankZero(Scripted):
+        def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            pl_module.log("val/scripted", next(self.values), sync_dist=True, rank_zero_only=True)
+
+    options = {"strategy": "ddp_fork", "devices": 2, "ranks": 2, "max_epochs": 1}
+    checkpoint = RunCheckpoint(every_n_minutes=1e-9, monitor="val/scripted")
+    fit(checkpoint, OnRankZero([2.0, 1.0]), val_check_interval=4, **options)
+    assert (updates(tmp_path, "best"), updates(tmp_path, "last")) == (8, 8)
+
+
+def test_a_failed_save_does_not_leave_the_other_ranks_waiting(fit: Fit, tmp_path: Path) -> None:
+    class Full(AtomicCheckpointIO):
+        def save_checkpoint(
+            self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+        ) -> None:
+            if checkpoint.get("global_step", 8) < 8:
+                raise UserError("full")
+            super().save_checkpoint(checkpoint, path)
+
+    warnings.filterwarnings("ignore", "full")
+    options = {"strategy": "ddp_fork", "devices": 2, "ranks": 2, "limit_val_batches": 0}
+    fit(RunCheckpoint(every_n_updates=3), max_epochs=1, plugins=[Full()], **options)
+    assert updates(tmp_path, "last") == 8

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
-import pickle
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from lightning.pytorch import Trainer
 from transformers import AutoTokenizer
 
 from data_modules import MaskedTokens, MultilingualCorpus, Plain, Source, Temperature
-from data_modules.token_store import StoreWriter, TokenStore
-from data_modules.tokenising import held_out
+from data_modules.corpus_report import FileReport
+from data_modules.token_store import TokenStore
+from data_modules.tokenising import held_out, tokenise
 from lit_distill.errors import UserError
 
 Make = Callable[..., MultilingualCorpus]
@@ -65,7 +67,7 @@ def test_every_text_is_in_one_split_whole(make: Make, tiny_bert: Path) -> None:
         expected = sentences(language, 300)
         for store, held in ((corpus.train, False), (corpus._stores["validation"], True)):
             found = texts_of(store, tokenizer, number)
-            assert found == [text for text in expected if held_out(text, 5) == held]
+            assert found == [text for text in expected if held_out(text.encode(), 5) == held]
 
 
 def test_long_texts_become_windows_and_lose_nothing(make: Make, tmp_path: Path) -> None:
@@ -96,7 +98,7 @@ def test_repeats_are_fed_once_and_never_leak_into_validation(make: Make, tmp_pat
     corpus = ready(make([source], max_length=64))
     assert len(corpus.train.lengths) == 40
     assert len(corpus._stores["validation"].lengths) == 10
-    assert sum(report.repeated for report in corpus.report) == 17
+    assert sum(report.in_evaluation for report in corpus.report) == 17
     kept = ready(make([source], max_length=64, deduplicate=False))
     assert len(kept.train.lengths) == 40  # a repeat of a validation text is never kept
 
@@ -115,9 +117,62 @@ def test_a_failed_tokenisation_leaves_nothing_behind(make: Make, tmp_path: Path)
     source = Source(language="en", files=str(tmp_path / "a.txt"))
     with pytest.raises(UserError) as error:
         ready(make([source]))
-    for part in ("a.txt: 1 of 10 rows are broken", "first in row 10: not UTF-8", "max_broken"):
+    for part in ("a.txt: 1 of 10 rows are broken", "first at line 10: not UTF-8", "max_broken"):
         assert part in str(error.value)
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+
+
+def test_one_process_tokenises_and_the_others_wait(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Path] = []
+
+    def slow(*arguments: Any) -> list[FileReport]:
+        calls.append(arguments[-1])
+        time.sleep(0.3)
+        return tokenise(*arguments)
+
+    monkeypatch.setattr("data_modules.corpus.tokenise", slow)
+    corpora = [make() for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(ready, corpora))
+    assert len(calls) == 1
+    assert len({corpus.train.folder for corpus in corpora}) == 1
+
+
+def test_what_a_killed_process_left_is_replaced(make: Make, tmp_path: Path) -> None:
+    folder = ready(make()).train.folder.parent
+    left = folder.rename(folder.with_suffix(".partial"))
+    (left / "train" / "counts.npy").unlink()
+    corpus = ready(make())
+    assert corpus.train.folder.parent == folder
+    assert not left.exists()
+
+
+def test_a_damaged_cache_is_named(make: Make) -> None:
+    folder = ready(make()).train.folder
+    (shard,) = folder.glob("shard-*.arrow")
+    shard.write_bytes(shard.read_bytes()[:-40])
+    with pytest.raises(UserError, match=f"is damaged .*: delete {folder.parent} and start again"):
+        ready(make())
+
+
+def test_a_cache_folder_that_cannot_be_written(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot be written: .*data\.init_args\.cache_dir"):
+        ready(make(cache_dir=str(tmp_path / "file" / "cache")))
+
+
+def test_a_stricter_limit_counts_for_a_cached_corpus_too(make: Make, tmp_path: Path) -> None:
+    lines = [line.encode() for line in sentences("en", 100)]
+    (tmp_path / "a.txt").write_bytes(b"\n".join([*lines, b"\xff", b"\xe2\x80\x8b"]) + b"\n")
+    source = Source(language="en", files=str(tmp_path / "a.txt"))
+    corpus = ready(make([source], max_broken=0.1))
+    (report,) = corpus.report
+    assert report.reasons == {"not UTF-8": 1, "no tokens": 1}
+    assert report.first == "first at line 101: not UTF-8 (byte 0)"
+    with pytest.raises(UserError, match="2 of 102 rows are broken"):
+        ready(make([source]))
 
 
 def test_a_few_broken_rows_are_reported(make: Make, tmp_path: Path, capsys: Any) -> None:
@@ -127,13 +182,13 @@ def test_a_few_broken_rows_are_reported(make: Make, tmp_path: Path, capsys: Any)
     corpus = ready(make([Source(language="en", files=str(tmp_path / "a.jsonl"))]))
     (report,) = corpus.report
     assert (report.rows, report.broken) == (200, 1)
-    assert report.first.startswith("first in row 42: broken JSON")
+    assert report.first.startswith("first at line 42: broken JSON")
     assert "jsonl" in capsys.readouterr().err
 
 
 def test_a_language_without_text_is_an_error_before_training(make: Make, tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("the river runs\n")
-    held = held_out("the river runs", 5)
+    held = held_out(b"the river runs", 5)
     with pytest.raises(UserError, match=r"No (train|validation) text for xx") as error:
         ready(make([Source(language="xx", files=str(tmp_path / "one.txt"))]))
     assert ("validation" in str(error.value)) != held
@@ -154,8 +209,29 @@ def test_batches_per_language_in_validation(make: Make) -> None:
         assert all(
             (a["input_ids"] == b["input_ids"]).all() for a, b in zip(batches, again, strict=True)
         )
+    store = corpus._stores["validation"]
+    chosen = np.concatenate([batch["sample_id"].numpy() for batch in loaders[0]])
+    available = np.flatnonzero(store.language == 0)
+    places = np.sort(np.searchsorted(available, chosen))
+    assert np.diff([*places, len(available)]).min() >= len(available) // 7  # spread evenly
     with pytest.raises(UserError, match="No source has test texts"):
         corpus.test_dataloader()
+
+
+def test_test_texts_are_measured_whole_and_never_trained_on(make: Make, tmp_path: Path) -> None:
+    lines = sentences("en", 60)
+    (tmp_path / "a.txt").write_text("\n".join(lines) + "\n")
+    (tmp_path / "test.txt").write_text("\n".join([*lines[:20], lines[0]]) + "\n")
+    sources = [
+        Source(language="en", files=str(tmp_path / "a.txt"), test=str(tmp_path / "test.txt")),
+        Source(language="de", files="de.txt"),
+    ]
+    corpus = ready(make(sources, max_length=64, validation_windows=3))
+    (loader,) = corpus.test_dataloader()
+    assert sum(batch["counts"]["sequences"] for batch in loader) == 21
+    fed = texts_of(corpus.train, corpus.tokenizer, 1)
+    fed += texts_of(corpus._stores["validation"], corpus.tokenizer, 1)
+    assert sorted(fed) == sorted(lines[20:])
 
 
 def test_the_place_in_the_stream_is_saved_and_restored(make: Make) -> None:
@@ -196,27 +272,15 @@ def test_plain_text_is_still_measured_on_masked_tokens(make: Make) -> None:
 
 def test_needless_settings_are_refused(make: Make) -> None:
     with pytest.raises(UserError, match="no tokenizer"):
-        make(tokenizer=None)
-    with pytest.raises(UserError, match="holdout is 1"):
-        make(holdout=1)
+        ready(make(tokenizer=None))
+    for name, value in (
+        ("holdout", 1),
+        ("validation_windows", 0),
+        ("max_broken", -0.1),
+        ("num_workers", -1),
+        ("batch_tokens", 15),
+    ):
+        with pytest.raises(UserError, match=f"{name} is {value}: use"):
+            make(**{name: value})
     with pytest.raises(UserError, match="leaves no room"):
         ready(make(max_length=2))
-
-
-def test_a_store_of_several_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data_modules.token_store.SHARD_TOKENS", 7)
-    writer = StoreWriter(tmp_path / "store", ["aa", "bb"], 50)
-    windows = [np.arange(n, 2 * n, dtype=np.int32) for n in (3, 5, 2, 9, 1)]
-    for number, window in enumerate(windows):
-        writer.add(window, number % 2)
-    writer.close()
-    store = TokenStore(tmp_path / "store")
-    assert len(list((tmp_path / "store").glob("shard-*"))) > 1
-    assert store.lengths.tolist() == [3, 5, 2, 9, 1]
-    assert store.language.tolist() == [0, 1, 0, 1, 0]
-    order = np.array([4, 1, 3, 0, 1])
-    expected = np.concatenate([windows[i] for i in order])
-    assert store.gather(order).tolist() == expected.tolist()
-    moved = pickle.loads(pickle.dumps(store))
-    assert moved.gather(order).tolist() == expected.tolist()
-    assert store.token_counts.sum(1).tolist() == [6, 14]

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_modules.readers import Broken, FileReader, HubReader
+from data_modules.readers import Broken, FileReader
 from lit_distill.errors import UserError
 
 
@@ -38,15 +38,15 @@ def test_jsonl(tmp_path: Path) -> None:
     assert first == "a"
     reasons = [row.reason for row in broken if isinstance(row, Broken)]
     assert reasons[0].startswith("broken JSON")
-    assert reasons[1:] == ["not a JSON object", "no 'text'", "'text' is no text but int", "empty"]
-    assert [row.row for row in broken if isinstance(row, Broken)] == [2, 3, 4, 5, 6]
+    assert reasons[1:] == ["not a JSON object", "no 'text'", "no text (int)", "empty"]
+    assert [row.number for row in broken if isinstance(row, Broken)] == [2, 3, 4, 5, 6]
 
 
 def test_csv_and_gz(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes('id,body\n1,"two\nlines, quoted"\n2,\n3,\xc3\xa4\n4,\xff\n'.encode("latin-1"))
     assert read(path, "body") == [
-        "two\nlines, quoted", Broken(3, "empty"), "ä", Broken(5, "not UTF-8"),
+        "two\nlines, quoted", Broken(4, "empty"), "ä", Broken(6, "not UTF-8"),
     ]  # fmt: skip
     packed = tmp_path / "b.txt.gz"
     packed.write_bytes(gzip.compress(b"one\ntwo\n"))
@@ -56,8 +56,9 @@ def test_csv_and_gz(tmp_path: Path) -> None:
 def test_parquet(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["a", None, "b"], "n": [1, 2, 3]}), path)
-    assert read(path) == ["a", Broken(2, "no 'text'"), "b"]
-    assert isinstance(read(path, "n")[0], Broken)
+    assert read(path) == ["a", Broken(2, "no text (null)"), "b"]
+    with pytest.raises(UserError, match="holds int64 and no text"):
+        read(path, "n")
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -75,7 +76,7 @@ def test_unknown_suffix_and_unreadable_parquet(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"\.docx"):
         FileReader(tmp_path / "a.docx")
     (tmp_path / "a.parquet").write_bytes(b"no parquet")
-    with pytest.raises(UserError, match="no readable parquet"):
+    with pytest.raises(UserError, match="cannot be read to its end"):
         read(tmp_path / "a.parquet")
 
 
@@ -88,29 +89,67 @@ def test_a_stamp_changes_with_the_file(tmp_path: Path) -> None:
     assert FileReader(path).stamp != before
 
 
-@pytest.mark.parametrize("streaming", [False, True])
-def test_a_folder_in_hub_format(
-    tmp_path: Path, streaming: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "corpus"
-    for config, texts in {"hi": ["एक", "दो", "तीन"], "bn": ["এক"]}.items():
-        (folder / config).mkdir(parents=True)
-        pq.write_table(pa.table({"text": texts}), folder / config / "train-00000.parquet")
-    (folder / "README.md").write_text(
-        "---\nconfigs:\n- config_name: hi\n  data_files: hi/*.parquet\n"
-        "- config_name: bn\n  data_files: bn/*.parquet\n---\n"
+def test_json_halves_of_surrogates_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(
+        b'\xef\xbb\xbf{"text": "\\ud83d"}\n{"text": "\\ud83d\\ude00"}\r\n{"text": null}'
     )
-    reader = HubReader(str(folder), "hi", "train", None, "text", streaming)
-    assert list(reader.rows()) == ["एक", "दो", "तीन"]
-    limited = HubReader(str(folder), "hi", "train", None, "text", streaming, limit=2)
-    assert list(limited.rows()) == ["एक", "दो"]
-    with pytest.raises(UserError, match="has no column 'body'; it has text"):
-        list(HubReader(str(folder), "hi", "train", None, "body", streaming).rows())
-    with pytest.raises(UserError, match="could not be opened"):
-        list(HubReader(str(folder), "ta", "train", None, "text", streaming).rows())
+    assert read(path) == [Broken(1, "not UTF-8"), "\U0001f600", Broken(3, "no text (null)")]
 
 
-def test_a_name_that_cannot_be_reached_fails_with_the_remedy() -> None:
-    with pytest.raises(UserError, match="give local files"):
-        list(HubReader("nobody/nothing", None, "train", None, "text").rows())
+def test_one_bad_value_in_parquet_is_one_broken_row(tmp_path: Path) -> None:
+    bad = pa.Array.from_buffers(
+        pa.string(), 3, pa.array([b"ab", b"\xff", b"cd"], pa.binary()).buffers()
+    )
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": bad}), path)
+    assert read(path) == ["ab", Broken(2, "not UTF-8 (byte 0)"), "cd"]
+    pq.write_table(pa.table({"text": pa.array(["x", "y", "x"]).dictionary_encode()}), path)
+    assert read(path) == ["x", "y", "x"]
+    pq.write_table(pa.table({"text": pa.array(["x", None], pa.string_view())}), path)
+    assert read(path) == ["x", Broken(2, "no text (null)")]
+    pq.write_table(pa.table({"text": pa.nulls(2)}), path)
+    assert read(path) == [Broken(1, "no text (null)"), Broken(2, "no text (null)")]
+
+
+def test_csv_with_odd_rows(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    long = "long " * 40_000  # above the csv module's own limit
+    path.write_text(f"\ufeffid,body\n1\n\n2,{long}\n3,\ufffd kept\n", encoding="utf-8")
+    assert read(path, "body") == [
+        Broken(2, "no 'body'"), Broken(3, "empty"), long, "\ufffd kept",
+    ]  # fmt: skip
+    path.write_text("")
+    assert read(path, "body") == []
+    path.write_text("id,body\n1,x\n")
+    with pytest.raises(UserError, match="Did you mean 'body'"):
+        read(path, "bod")
+
+
+def test_files_that_cannot_be_read_to_their_end(tmp_path: Path) -> None:
+    packed = gzip.compress(b"one\ntwo\n" * 5000)
+    for name, content in (
+        ("cut.txt.gz", packed[:-12]),
+        ("none.txt.gz", b"no gzip"),
+        ("cut.parquet", b"PAR1 cut"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=f"{name} cannot be read to its end"):
+            read(tmp_path / name)
+
+
+def test_utf_16_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("नमस्ते\n", encoding="utf-16")
+    with pytest.raises(UserError, match="is UTF-16: convert it to UTF-8"):
+        read(tmp_path / "a.txt")
+
+
+def test_suffixes_and_limits(tmp_path: Path) -> None:
+    (tmp_path / "A.TXT").write_text("a\nb\n\nc\n")
+    reader = FileReader(tmp_path / "A.TXT", limit=3)
+    assert list(reader.rows()) == ["a", "b", Broken(3, "empty")]
+    assert reader.stamp != FileReader(tmp_path / "A.TXT").stamp
+    assert (reader.unit, FileReader(tmp_path / "a.parquet").unit) == ("line", "row")
+    for name in ("a.parquet.gz", "a.gz", "txt"):
+        with pytest.raises(UserError, match="texts are read from"):
+            FileReader(tmp_path / name)

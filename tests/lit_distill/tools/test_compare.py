@@ -28,7 +28,7 @@ def test_models_side_by_side(
     half = CarvedStudent().build(Teacher(str(tiny_bert)).build(), 0)
     half.model.save_pretrained(tmp_path / "half")
     models = {"teacher": str(tiny_bert), "half": str(tmp_path / "half")}
-    rows = compare(models, corpus, output=str(tmp_path / "out" / "table.json"))
+    rows = compare(models, corpus, output=str(tmp_path / "out"))
     assert rows["half"].parameters < rows["teacher"].parameters
     assert 0 < rows["half"].disk < rows["teacher"].disk
     assert all(row.sentences_per_second > 0 for row in rows.values())
@@ -36,7 +36,7 @@ def test_models_side_by_side(
     assert (same.agreement, same.kl) == (1.0, pytest.approx(0.0, abs=1e-9))
     assert rows["half"].scores["en"].agreement < 1
     assert rows["half"].scores["en"].teacher_loss == pytest.approx(same.loss)
-    written = json.loads((tmp_path / "out" / "table.json").read_text())
+    written = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert written["half"]["scores"]["de"]["rows"] == rows["half"].scores["de"].rows
     shown = capsys.readouterr().out
     for text in ("agreement with teacher", "en: loss", "sentences/s"):

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from data_modules import Proportional, Source, Temperature
+from data_modules import MultilingualCorpus, Proportional, Source, Temperature
 from lit_distill.errors import UserError
 from lit_distill.tools.train_tokenizer import Kind, _all, _repeats, train_tokenizer
 
-SOURCES = [Source(files="{language}.txt")]
+
+def corpus(folder: Path) -> MultilingualCorpus:
+    return MultilingualCorpus([Source(files="{language}.txt")], str(folder), holdout=1000)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +25,7 @@ def test_a_folder_that_any_tokenizer_loader_opens(
 ) -> None:
     size = 300 if kind == "byte-bpe" else 90
     for name in ("one", "two"):
-        train_tokenizer(str(tmp_path / name), SOURCES, str(text_folder), kind, vocab_size=size)
+        train_tokenizer(str(tmp_path / name), corpus(text_folder), kind, vocab_size=size)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "one")
     assert len(tokenizer) <= size
     assert tokenizer.mask_token == mask
@@ -38,28 +40,32 @@ def test_a_folder_that_any_tokenizer_loader_opens(
 
 
 def test_accents_stay_and_case_is_folded_on_request(tmp_path: Path) -> None:
-    (tmp_path / "es.txt").write_text("Mañana Été नमस्ते দেশ\n" * 20, encoding="utf-8")
-    kept = train_tokenizer(str(tmp_path / "a"), SOURCES, str(tmp_path), vocab_size=200)
+    (tmp_path / "es.txt").write_text("".join(f"Mañana Été नमस्ते দেশ {n}\n" for n in range(20)), encoding="utf-8")
+    kept = train_tokenizer(str(tmp_path / "a"), corpus(tmp_path), vocab_size=200)
     assert kept.tokenize("Mañana नमस्ते") == ["Mañana", "नमस्ते"]
-    folded = train_tokenizer(
-        str(tmp_path / "b"), SOURCES, str(tmp_path), vocab_size=200, lowercase=True
-    )
+    folded = train_tokenizer(str(tmp_path / "b"), corpus(tmp_path), vocab_size=200, lowercase=True)
     assert folded.tokenize("MAÑANA") == ["mañana"]
 
 
 def test_languages_are_read_in_the_samplers_proportions(tmp_path: Path) -> None:
-    from data_modules.sources import resolve
-
-    (tmp_path / "aa.txt").write_text("x" * 9 + "\n" + "y" * 9 + "\n")
-    (tmp_path / "bb.txt").write_text(("z" * 9 + "\n") * 32)
-    texts = resolve(SOURCES, tmp_path)
-    assert _repeats(texts, Proportional()) == [1.0, 1.0]
-    often = _repeats(texts, Temperature(2.0))  # sqrt(32 / 2) = 4
+    (tmp_path / "aa.txt").write_text("".join("x" * 8 + f"{n}\n" for n in range(2)))
+    (tmp_path / "bb.txt").write_text("".join("z" * 7 + f"{n:02}\n" for n in range(32)))
+    data = corpus(tmp_path)
+    assert _repeats(data, Proportional()) == [1.0, 1.0]
+    often = _repeats(data, Temperature(2.0))  # sqrt(32 / 2) = 4
     assert often == pytest.approx([4.0, 1.0])
-    assert sum(text[0] in "xy" for text in _all(texts, often)) == 8
+    assert sum(text[0] == "x" for text in _all(data, often)) == 8
+
+
+def test_validation_text_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "xx.txt").write_text("aaaa\nbbbb\n")
+    (tmp_path / "dev.txt").write_text("bbbb\n")
+    source = Source(language="xx", files="xx.txt", validation="dev.txt")
+    data = MultilingualCorpus([source], str(tmp_path))
+    assert list(_all(data, [1.0])) == ["aaaa"]
 
 
 def test_no_text_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "xx.txt").write_text("\n\n")
-    with pytest.raises(UserError, match="No text for xx"):
-        train_tokenizer(str(tmp_path / "t"), SOURCES, str(tmp_path))
+    (tmp_path / "xx.txt").write_text("")
+    with pytest.raises(UserError, match="No training text for xx"):
+        train_tokenizer(str(tmp_path / "t"), corpus(tmp_path))

@@ -1,0 +1,102 @@
+"""What was read and what was not: counts per file, and the table that a user sees once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.table import Table
+
+from data_modules.token_store import TokenStore
+from lit_distill.errors import UserError
+
+SHOWN_FILES = 20
+
+
+@dataclass
+class FileReport:
+    """What was read from one file or hub split.
+
+    Attributes:
+        name: of the file or the dataset.
+        language: whose texts they are.
+        rows: all of them.
+        broken: those that gave no text.
+        first: where the first broken row is, and what is wrong with it.
+        reasons: how often each reason occurred.
+        repeated: texts left out because the language had them already.
+        in_evaluation: training texts left out because they are given validation or test texts.
+        held_out: training texts that became validation.
+    """
+
+    name: str
+    language: str
+    rows: int = 0
+    broken: int = 0
+    first: str = ""
+    reasons: dict[str, int] = field(default_factory=dict)
+    repeated: int = 0
+    in_evaluation: int = 0
+    held_out: int = 0
+
+    def note(self, place: str, reason: str) -> None:
+        """Counts a broken row."""
+        self.broken += 1
+        self.first = self.first or f"{place}: {reason}"
+        kind = reason.partition(" (")[0]
+        self.reasons[kind] = self.reasons.get(kind, 0) + 1
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.reasons.items())
+        return f"{self.name}: {self.broken} of {self.rows} rows are broken ({kinds}; {self.first})"
+
+
+def check_broken(reports: Sequence[FileReport], share: float) -> None:
+    """Stops where a file has too many broken rows.
+
+    Raises:
+        UserError: the first such file, with its first broken row.
+    """
+    for report in reports:
+        if report.broken > share * report.rows:
+            raise UserError(
+                f"{report}, more than the {share:.4g} of them that may be. Repair the file, or "
+                "raise data.init_args.max_broken."
+            )
+
+
+def show(reports: Sequence[FileReport], stores: Mapping[str, TokenStore]) -> None:
+    """Prints what a corpus holds per language, and every file with broken rows."""
+    console = Console(stderr=True)
+    train = stores["train"]
+    columns = {
+        "texts": _sums(reports, train.languages, "rows"),
+        "training windows": train.windows_per_language(),
+        "training tokens": train.token_counts.sum(1).tolist(),
+        "validation windows": stores["validation"].windows_per_language(),
+        "test windows": stores["test"].windows_per_language(),
+        "broken rows": _sums(reports, train.languages, "broken"),
+        "repeats left out": _sums(reports, train.languages, "repeated"),
+        "evaluation texts left out": _sums(reports, train.languages, "in_evaluation"),
+    }
+    shown = {heading: numbers for heading, numbers in columns.items() if any(numbers)}
+    table = Table(title="Tokenised corpus", title_justify="left", show_footer=True)
+    table.add_column("language", "all")
+    for heading, numbers in shown.items():
+        table.add_column(heading, f"{sum(numbers):,}", justify="right")
+    for language, *numbers in zip(train.languages, *shown.values(), strict=True):
+        table.add_row(language, *(f"{number:,}" for number in numbers))
+    console.print(table)
+    broken = [report for report in reports if report.broken]
+    for report in broken[:SHOWN_FILES]:
+        console.print(f"Broken rows left out. {report}", soft_wrap=True, markup=False)
+    if len(broken) > SHOWN_FILES:
+        console.print(f"... and {len(broken) - SHOWN_FILES} more files, see the corpus's `report`.")
+
+
+def _sums(reports: Sequence[FileReport], languages: Sequence[str], name: str) -> list[int]:
+    sums = dict.fromkeys(languages, 0)
+    for report in reports:
+        sums[report.language] += getattr(report, name)
+    return list(sums.values())

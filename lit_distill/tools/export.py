@@ -1,0 +1,80 @@
+"""From a checkpoint to plain Hugging Face folders; no teacher is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from callbacks import Training, newest_readable_checkpoint, write_student
+from callbacks.student_folder import Precision
+from lit_distill.checkpoints import KEY
+from lit_distill.errors import UserError
+
+
+def export(
+    checkpoint: str, output: str | None = None, dtype: Precision = "float32"
+) -> dict[str, Path]:
+    """Writes the students of a checkpoint as folders that `from_pretrained` loads.
+
+    Each holds weights, config, tokenizer, a model card, and the config of the run.
+
+    Args:
+        checkpoint: a .ckpt file, or a run folder: its best checkpoint, or else its last.
+        output: the folder, replaced if it exists; of several students, one folder each inside. By
+            default beside the run's `checkpoints/`, named after the checkpoint.
+        dtype: of the written weights.
+
+    Returns:
+        The folders, by student.
+
+    Raises:
+        UserError: there is no such checkpoint, it is broken, or not one of lit_distill.
+    """
+    path = _file(Path(checkpoint))
+    content = _read(path)
+    description, state = content[KEY], content["state_dict"]
+    folder = Path(output) if output else path.absolute().parent.parent / f"student-{path.stem}"
+    training = Training(updates=content["global_step"])
+    folders = {}
+    for name in description["students"]:
+        prefix = f"students.{name}."
+        weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        folders[name] = folder if len(description["students"]) == 1 else folder / name
+        write_student(folders[name], name, description, weights, training, dtype)
+        print(f"{path}, {training.updates} updates: {name} written to {folders[name]}")
+    return folders
+
+
+def _file(path: Path) -> Path:
+    """The checkpoint meant by a file or a run folder."""
+    folder = path / "checkpoints"
+    if folder.is_dir():
+        best = folder / "best.ckpt"
+        newest = None if best.exists() else newest_readable_checkpoint(folder)[0]
+        path = newest or best
+    if not path.exists():
+        raise UserError(
+            f"There is no checkpoint {path}: give a .ckpt file, or a run folder that has "
+            "checkpoints/."
+        )
+    if path.is_dir():
+        raise UserError(
+            f"{path} is a folder and no run folder. If it is the checkpoint of a sharded run, make "
+            "one file of it: python -m lightning.pytorch.utilities.consolidate_checkpoint "
+            f"{path} --output_file {path.stem}-whole.ckpt"
+        )
+    return path
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # broken files fail in many ways
+        raise UserError(
+            f"{path} is no checkpoint, or not a whole one: give another of the run's checkpoints/."
+        ) from error
+    if not isinstance(content, dict) or KEY not in content:
+        raise UserError(f"{path} was not written by lit_distill (no student description in it).")
+    return content
