@@ -65,11 +65,7 @@ def compare(
     reference = reference or ("teacher" if "teacher" in models else None)
     if reference is not None and reference not in models:
         raise UserError(f"The reference {reference!r} is none of the models {', '.join(models)}.")
-    opened = {name: Teacher(folder).build() for name, folder in models.items()}
-    for name, model in opened.items():
-        check_models(model, None, None, data.tokenizer, data)
-        if model.vocab_size != next(iter(opened.values())).vocab_size:
-            raise UserError(f"{name} has {model.vocab_size} vocabulary rows, others have not.")
+    opened = _open(models, data)
     batches = _batches(data)
     keepers = {name: ScoreKeeper(len(data.languages), reference is not None) for name in opened}
     teacher = opened[reference] if reference else None
@@ -93,6 +89,19 @@ def compare(
         text = json.dumps(plain, indent=1, ensure_ascii=False)
         (Path(output) / "compare.json").write_text(text, "utf-8")
     return rows
+
+
+def _open(models: dict[str, str], data: Corpus) -> dict[str, LanguageModel]:
+    opened = {name: Teacher(folder).build() for name, folder in models.items()}
+    size = next(iter(opened.values())).vocab_size
+    for name, model in opened.items():
+        check_models(model, None, None, data.tokenizer, data)
+        if model.vocab_size != size:
+            raise UserError(
+                f"{name} has {model.vocab_size} vocabulary rows and {next(iter(opened))} {size}: "
+                "only models with one vocabulary can be compared."
+            )
+    return opened
 
 
 def _batches(data: Corpus) -> list[Batch]:

@@ -55,15 +55,7 @@ def train_tokenizer(
     special = BERT if kind == "wordpiece" else ROBERTA
     tokenizer, trainer = _untrained(kind, special, vocab_size, lowercase, min_frequency)
     tokenizer.train_from_iterator(_all(data, _repeats(data, sampler or data.sampler)), trainer)
-    cls, sep = special["cls"], special["sep"]
-    pair = (
-        f"{cls} $A {sep} $B:1 {sep}:1" if kind == "wordpiece" else f"{cls} $A {sep} {sep} $B {sep}"
-    )
-    tokenizer.post_processor = TemplateProcessing(
-        single=f"{cls} $A {sep}",
-        pair=pair,
-        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (cls, sep)],
-    )
+    tokenizer.post_processor = _template(tokenizer, kind, special)
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         model_max_length=max_length,
@@ -111,6 +103,17 @@ def _untrained(
         )
     tokenizer.normalizer = normalizers.Sequence(steps)
     return tokenizer, trainer
+
+
+def _template(tokenizer: Tokenizer, kind: Kind, special: dict[str, str]) -> TemplateProcessing:
+    """Where the special tokens stand around one text and around two."""
+    cls, sep = special["cls"], special["sep"]
+    bert = f"{cls} $A {sep} $B:1 {sep}:1"
+    return TemplateProcessing(
+        single=f"{cls} $A {sep}",
+        pair=bert if kind == "wordpiece" else f"{cls} $A {sep} {sep} $B {sep}",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (cls, sep)],
+    )
 
 
 def _repeats(data: Corpus, sampler: Sampler) -> list[float]:
