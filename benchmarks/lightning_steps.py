@@ -8,16 +8,22 @@ backward, clipping, update, schedule, callbacks, logging.
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import sys
 import tempfile
 import threading
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import torch
+import yaml
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
+from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from transformers import BertForMaskedLM
@@ -95,12 +101,13 @@ class LightningSteps:
     Args:
         module: the method.
         batch: what every step gets.
-        shipped: with everything that `configs/trainer/cpu.yaml` lists; else with no logger, no
-            callback, and nothing logged.
-        log_every: updates between two logs.
+        callbacks: what watches the run.
+        log_every: updates between two logs to TensorBoard; 0: no logger.
     """
 
-    def __init__(self, module: InMemory, batch: Batch, shipped: bool, log_every: int) -> None:
+    def __init__(
+        self, module: InMemory, batch: Batch, callbacks: Sequence[Callback], log_every: int
+    ) -> None:
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
         warnings.filterwarnings("ignore", module="lightning")
         self._folder = tempfile.TemporaryDirectory()
@@ -111,12 +118,12 @@ class LightningSteps:
             max_steps=STEPS,
             gradient_clip_val=5.0,
             limit_val_batches=0,
-            log_every_n_steps=log_every if shipped else STEPS,
+            log_every_n_steps=log_every or STEPS,
             default_root_dir=self._folder.name,
-            logger=TensorBoardLogger(self._folder.name, "", "tensorboard") if shipped else False,
-            callbacks=shipped_callbacks() if shipped else [],
-            enable_checkpointing=shipped,
-            enable_progress_bar=shipped,
+            logger=TensorBoardLogger(self._folder.name, "", "tensorboard") if log_every else False,
+            callbacks=list(callbacks),
+            enable_checkpointing=any(isinstance(c, RunCheckpoint) for c in callbacks),
+            enable_progress_bar=any(isinstance(c, RichProgressBar) for c in callbacks),
             enable_model_summary=False,
         )
         self._module = module
@@ -155,7 +162,7 @@ class LightningSteps:
 
 
 def shipped_callbacks() -> list[Callback]:
-    """Those of configs/trainer/cpu.yaml; the bar is drawn as for a terminal, but not shown."""
+    """Those of configs/trainer/cpu.yaml, but for the progress bar."""
     return [
         PerLanguage(),
         TeacherAgreement(),
@@ -164,5 +171,16 @@ def shipped_callbacks() -> list[Callback]:
         RngState(),
         Throughput(),
         LearningRateMonitor(),
-        RichProgressBar(console_kwargs={"file": io.StringIO(), "force_terminal": True}),
     ]
+
+
+def shipped_optimizer() -> OptimizerCallable:
+    """AdamW as in configs/optimizers/distilbert.yaml."""
+    path = Path(__file__).parent.parent / "configs/optimizers/distilbert.yaml"
+    node = yaml.safe_load(path.read_text("utf-8"))["model"]["init_args"]["optimizer"]
+    return functools.partial(torch.optim.AdamW, **node["init_args"])
+
+
+def unseen_bar() -> Callback:
+    """The progress bar, drawn as for a terminal, but not shown."""
+    return RichProgressBar(console_kwargs={"file": io.StringIO(), "force_terminal": True})

@@ -16,22 +16,24 @@ vocabulary of 30,522 and 4 at 119,547.
 from __future__ import annotations
 
 import argparse
-import functools
 import os
 import random
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not count as CPU time
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-import yaml
-from lightning_steps import InMemory, LightningSteps
+from lightning_steps import (
+    InMemory,
+    LightningSteps,
+    shipped_callbacks,
+    shipped_optimizer,
+    unseen_bar,
+)
 from torch import Tensor
 from torch.nn import functional
 from transformers import BertConfig, BertForMaskedLM
@@ -197,7 +199,8 @@ def plain(work: Workload) -> Step:
 
 def in_lightning(work: Workload) -> Step:
     """The method inside a Trainer, with the shipped optimizer, callbacks and logger."""
-    return LightningSteps(method(work), work.batch, shipped=True, log_every=LOG_EVERY)
+    callbacks = [*shipped_callbacks(), unseen_bar()]
+    return LightningSteps(method(work), work.batch, callbacks, LOG_EVERY)
 
 
 def method(work: Workload) -> InMemory:
@@ -209,15 +212,8 @@ def method(work: Workload) -> InMemory:
         alpha_mlm=ALPHA_MLM,
         alpha_cos=ALPHA_COS,
         restrict_ce_to_mask=not work.all_rows,
-        optimizer=functools.partial(torch.optim.AdamW, **shipped_optimizer()),
+        optimizer=shipped_optimizer(),
     )
-
-
-def shipped_optimizer() -> dict[str, Any]:
-    """Arguments of AdamW in configs/optimizers/distilbert.yaml."""
-    path = Path(__file__).parent.parent / "configs/optimizers/distilbert.yaml"
-    node = yaml.safe_load(path.read_text("utf-8"))["model"]["init_args"]["optimizer"]
-    return {**node["init_args"], "betas": tuple(node["init_args"]["betas"])}
 
 
 CANDIDATES: dict[str, Callable[[Workload], Step]] = {
@@ -249,34 +245,39 @@ def measure(work: Workload, names: list[str], rounds: int) -> None:
         steps["lightning"].close()
 
 
-def milliseconds(step: Step, times: int = 1) -> float:
+def milliseconds(step: Step) -> float:
     """CPU time of one step, of all threads."""
     start = time.process_time()
-    for _ in range(times):
-        step()
-    return 1000 * (time.process_time() - start) / times
+    step()
+    return 1000 * (time.process_time() - start)
 
 
 def measure_logging(rounds: int) -> None:
-    """Prints what logger and callbacks add to a step; a tiny model, or noise would hide it."""
-    work = Workload(1000, all_rows=True, layers=(1, 1), width=32, sequences=2)
-    steps = {
-        shipped: LightningSteps(method(work), work.batch, shipped, LOG_EVERY)
-        for shipped in (True, False)
+    """Prints what watching adds to a step: on a tiny model, or noise would hide it."""
+    work = Workload(200, all_rows=True, layers=(1, 1), width=16, sequences=1)
+    watched = {
+        "nothing": ([], 0),
+        "logger": ([], LOG_EVERY),
+        "logger and callbacks": (shipped_callbacks(), LOG_EVERY),
+        "logger, callbacks, bar": ([*shipped_callbacks(), unseen_bar()], LOG_EVERY),
     }
-    times: dict[bool, list[float]] = {True: [], False: []}
+    steps = {name: LightningSteps(method(work), work.batch, *how) for name, how in watched.items()}
+    times: dict[str, list[float]] = {name: [] for name in steps}
     order = random.Random(0)
-    for step in steps.values():
-        milliseconds(step, times=2 * LOG_EVERY)
-    for _ in range(rounds):
-        for shipped in order.sample([True, False], 2):
-            times[shipped].append(milliseconds(steps[shipped], times=2 * LOG_EVERY))
-    cost = [a - b for a, b in zip(times[True], times[False], strict=True)]
-    low, median, high = statistics.quantiles(cost, n=4, method="inclusive")
-    print(
-        f"logger and callbacks, a log every {LOG_EVERY} updates: {median:.2f} ms a step "
-        f"[{low:.2f}, {high:.2f}]; a tiny step takes {statistics.median(times[False]):.2f} without"
-    )
+    for _ in range(LOG_EVERY * (rounds + 1)):
+        for name in order.sample(list(steps), len(steps)):
+            times[name].append(milliseconds(steps[name]))
+    bare = 0.0
+    for name, all_times in times.items():
+        logging = all_times[2 * LOG_EVERY - 1 :: LOG_EVERY]  # the first one opens files
+        others = [t for i, t in enumerate(all_times[LOG_EVERY:], 1) if i % LOG_EVERY]
+        usual = statistics.median(others)
+        bare = bare or usual
+        extra = (statistics.median(logging) - usual) if name != "nothing" else 0.0
+        print(
+            f"{name:22} {usual - bare + extra / LOG_EVERY:5.2f} ms a step over {bare:.2f}: every "
+            f"step {usual - bare:.2f}, every {LOG_EVERY}th step {extra:.1f} more"
+        )
     for step in steps.values():
         step.close()
 

@@ -1,6 +1,6 @@
 """The small grammar of the phrasebook files: lexemes with their forms, templates with slots.
 
-A file of `phrasebook_text/` holds one topic: `lexemes` by class and `templates`. A lexeme is one
+A file of `phrasebook-text/` holds one topic: `lexemes` by class and `templates`. A lexeme is one
 line, the English key first and then one cell per language, `base | gender | form=text`:
 
     rice: {hi: चावल | m, hi-Latn: chawal, bn: ভাত, bn-Latn: bhat, es: arroz | m, de: Reis | m}
@@ -172,7 +172,7 @@ class Book:
 
 def load_book() -> Book:
     """Read the phrasebook files that are shipped with the package."""
-    files = sorted(Path(__file__).with_name("phrasebook_text").glob("*.yaml"))
+    files = sorted(Path(__file__).with_name("phrasebook-text").glob("*.yaml"))
     texts = [normalize("NFC", file.read_text(encoding="utf-8")) for file in files]
     classes: dict[str, dict[str, Lexeme]] = {}
     templates: list[Template] = []

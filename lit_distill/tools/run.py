@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from lit_distill.errors import UserError
@@ -120,8 +121,9 @@ def _forced(plan: Recipe, from_stage: str | None, only: str | None) -> set[str]:
 def _run_stage(title: str, stage: Stage, journal: Journal, record: Record, resume: bool) -> None:
     more: list[str] = []
     if stage.command == "fit":
-        newest = import_module("callbacks").newest_readable_checkpoint
-        if resume and newest(stage.folder / "checkpoints")[0] is not None:
+        from callbacks import newest_readable_checkpoint
+
+        if resume and newest_readable_checkpoint(stage.folder / "checkpoints")[0] is not None:
             more = ["--ckpt_path=last"]
         else:
             _put_aside(stage.folder)
@@ -164,7 +166,8 @@ def execute(args: list[str]) -> int:
     """
     for name in WARM:
         import_module(name)
-    torch: Any = import_module("torch")
+    import torch
+
     forks = sys.platform == "linux" and not torch.cuda.is_available()
     context: Any = multiprocessing.get_context("fork" if forks else "spawn")
     process = context.Process(target=_command, args=(args,))
@@ -177,9 +180,14 @@ def execute(args: list[str]) -> int:
 @contextmanager
 def _patience(process: Any) -> Iterator[None]:
     """Leaves Ctrl-C to the stage, which saves and stops, and hands SIGTERM on to it."""
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        process.terminate()
+
     before: Mapping[int, Any] = {
-        signal.SIGINT: signal.signal(signal.SIGINT, lambda number, frame: None),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, frame: process.terminate()),
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, hand_on),
     }
     try:
         yield

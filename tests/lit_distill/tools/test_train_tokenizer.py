@@ -40,7 +40,9 @@ def test_a_folder_that_any_tokenizer_loader_opens(
 
 
 def test_accents_stay_and_case_is_folded_on_request(tmp_path: Path) -> None:
-    (tmp_path / "es.txt").write_text("".join(f"Mañana Été नमस्ते দেশ {n}\n" for n in range(20)), encoding="utf-8")
+    (tmp_path / "es.txt").write_text(
+        "".join(f"Mañana Été नमस्ते দেশ {n}\n" for n in range(20)), encoding="utf-8"
+    )
     kept = train_tokenizer(str(tmp_path / "a"), corpus(tmp_path), vocab_size=200)
     assert kept.tokenize("Mañana नमस्ते") == ["Mañana", "नमस्ते"]
     folded = train_tokenizer(str(tmp_path / "b"), corpus(tmp_path), vocab_size=200, lowercase=True)

@@ -1,0 +1,187 @@
+"""Trains the vocabularies of tokenizers, the same in every run.
+
+The trainers of `tokenizers` walk through hash tables whose order changes from process to process.
+What depends on that order is put right here: the ids of WordPiece's continuing characters (and with
+them which of two equally frequent pairs is merged first), and the scores of Unigram's rare ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
+from tokenizers.models import BPE, Unigram, WordPiece
+
+from lit_distill.errors import UserError
+
+Kind = Literal["wordpiece", "unigram", "byte-bpe"]
+Corpus = Callable[[], Iterator[str]]
+BERT = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+ROBERTA = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}
+"""In the order of their ids, which RoBERTa's configs expect."""
+
+CONTINUING = "##"
+ALL = 0x110000  # code points of Unicode
+WORDS = (
+    r"'(?:[sdmt]|ll|ve|re)| ?[\p{L}\p{M}\u200c\u200d]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+"
+    r"|\s+(?!\S)|\s+"
+)
+"""GPT-2's words, with vowel signs and joiners inside: without \\p{M}, Hindi falls apart at each."""
+
+
+def trained(
+    kind: Kind,
+    corpus: Corpus,
+    vocab_size: int,
+    lowercase: bool,
+    min_frequency: int,
+    alphabet: int | None,
+) -> Tokenizer:
+    """A tokenizer without a template of special tokens yet; see `train_tokenizer`.
+
+    Args:
+        kind: of vocabulary.
+        corpus: gives all texts, each time it is called.
+        vocab_size: most tokens.
+        lowercase: fold case.
+        min_frequency: how often a pair must occur to be merged.
+        alphabet: how many characters are kept.
+
+    Raises:
+        UserError: the vocabulary is too small for the characters of the text.
+    """
+    if kind == "wordpiece":
+        tokenizer = _wordpiece(corpus, vocab_size, lowercase, min_frequency, alphabet)
+    elif kind == "unigram":
+        tokenizer = _unigram(corpus, vocab_size, lowercase)
+    else:
+        tokenizer = _byte_bpe(corpus, vocab_size, lowercase, min_frequency)
+    size = tokenizer.get_vocab_size()
+    if size > vocab_size:
+        raise UserError(
+            f"vocab_size {vocab_size:,} is too small: the text's characters alone take {size:,} "
+            "tokens. Raise it, lower `alphabet` (wordpiece), or use kind byte-bpe."
+        )
+    return tokenizer
+
+
+def _special(tokens: dict[str, str]) -> list[AddedToken]:
+    """RoBERTa's mask takes the space before it along, so that it stands for a whole word."""
+    return [AddedToken(text, special=True, lstrip=text == "<mask>") for text in tokens.values()]
+
+
+def _wordpiece(
+    corpus: Corpus, vocab_size: int, lowercase: bool, min_frequency: int, alphabet: int | None
+) -> Tokenizer:
+    """WordPiece as BERT reads it: CJK characters apart, accents kept.
+
+    A first pass only collects the characters; given to the second one in a fixed order, they make
+    its merges the same in every process.
+    """
+
+    def train(size: int, first: list[str], kept: list[str]) -> dict[str, int]:
+        tokenizer = _empty_wordpiece({}, lowercase)
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=size,
+            min_frequency=min_frequency,
+            special_tokens=[*BERT.values(), *first],
+            initial_alphabet=kept,
+            limit_alphabet=len(kept) or alphabet or ALL,
+            continuing_subword_prefix=CONTINUING,
+        )
+        tokenizer.train_from_iterator(corpus(), trainer)
+        return tokenizer.get_vocab(with_added_tokens=False)
+
+    characters = sorted(train(0, [], []).keys() - set(BERT.values()))
+    continuing = [token for token in characters if len(token) > 1]
+    kept = [token for token in characters if len(token) == 1]
+    vocabulary = train(vocab_size, continuing, kept)
+    merged = sorted(vocabulary.keys() - {*BERT.values(), *characters}, key=vocabulary.__getitem__)
+    ordered = [*BERT.values(), *kept, *continuing, *merged]
+    tokenizer = _empty_wordpiece({token: i for i, token in enumerate(ordered)}, lowercase)
+    tokenizer.add_special_tokens(_special(BERT))
+    return tokenizer
+
+
+def _empty_wordpiece(vocabulary: dict[str, int], lowercase: bool) -> Tokenizer:
+    model = WordPiece(vocabulary, unk_token=BERT["unk"], continuing_subword_prefix=CONTINUING)
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.BertNormalizer(strip_accents=False, lowercase=lowercase), normalizers.NFC()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(prefix=CONTINUING)
+    return tokenizer
+
+
+def _unigram(corpus: Corpus, vocab_size: int, lowercase: bool) -> Tokenizer:
+    tokenizer = Tokenizer(Unigram())
+    fold = [normalizers.Lowercase()] if lowercase else []
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), *fold])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocab_size, special_tokens=_special(ROBERTA), unk_token=ROBERTA["unk"]
+    )
+    try:
+        tokenizer.train_from_iterator(corpus(), trainer)
+    except Exception as error:  # tokenizers raises nothing more special
+        raise UserError(
+            f"vocab_size {vocab_size:,} does not work for this text: {error}"
+        ) from error
+    pieces = json.loads(tokenizer.to_str())["model"]["vocab"]
+    number = len(ROBERTA)
+    tokenizer.model = Unigram(
+        [(piece, score) for piece, score in pieces[:number]] + _settled(pieces[number:]),
+        unk_id=list(ROBERTA).index("unk"),
+    )
+    return tokenizer
+
+
+def _settled(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Pieces with their log-probabilities, free of the order in which they were summed.
+
+    Characters that no piece contains come last in the trainer's list, in random order, each 0.0001
+    below the one before. They are put in the order of their code points; all scores are rounded.
+    """
+    tail = len(pieces)
+    while tail > 1 and len(pieces[tail - 1][0]) == 1 and len(pieces[tail - 2][0]) == 1:
+        if abs(pieces[tail - 2][1] - pieces[tail - 1][1] - 1e-4) > 1e-9:
+            break
+        tail -= 1
+    first = tail - 1
+    rare = sorted(piece for piece, _ in pieces[first:])
+    scores = [round(score, 6) for _, score in pieces]
+    names = [piece for piece, _ in pieces[:first]] + rare
+    return sorted(zip(names, scores, strict=True), key=lambda item: (-item[1], item[0]))
+
+
+def _byte_bpe(corpus: Corpus, vocab_size: int, lowercase: bool, min_frequency: int) -> Tokenizer:
+    tokenizer = Tokenizer(BPE())
+    fold = [normalizers.Lowercase()] if lowercase else []
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), *fold])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(WORDS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer: Any = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=_special(ROBERTA),
+    )
+    tokenizer.train_from_iterator(corpus(), trainer)
+    return tokenizer

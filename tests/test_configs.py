@@ -1,0 +1,71 @@
+"""Every shipped YAML is parsed; every experiment runs two updates on tiny models and text."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lit_distill.__main__ import main
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = ROOT / "configs"
+PARTS = {part: sorted((CONFIGS / part).glob("*.yaml")) for part in (
+    "trainer", "methods", "models", "optimizers", "data", "experiments")}  # fmt: skip
+TINY = ROOT / "tests/tiny/bert.yaml"
+
+
+def name(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+def printed(*args: str) -> dict[str, Any]:
+    """The merged configuration of a command."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+        assert main(["fit", *args, "--print_config"]) == 0
+    return yaml.safe_load(output.getvalue())
+
+
+def test_every_folder_of_configs_is_known() -> None:
+    found = {path.name for path in CONFIGS.iterdir() if path.is_dir()}
+    assert found == {*PARTS, "quickstart"}
+    assert all(PARTS.values())
+
+
+@pytest.mark.parametrize(
+    "path", [p for part, paths in PARTS.items() if part != "experiments" for p in paths], ids=name
+)
+def test_every_part_is_parsed(path: Path) -> None:
+    """On top of a complete configuration, so that only the part itself can be wrong."""
+    below = ["-c", f"{CONFIGS}/methods/masked_lm.yaml", "-c", f"{CONFIGS}/data/phrasebook.yaml"]
+    merged = printed(*below, "-c", str(path), "--model.teacher.name=x")
+    assert yaml.safe_load(path.read_text("utf-8")).keys() <= merged.keys()
+
+
+@pytest.mark.parametrize("path", PARTS["experiments"], ids=name)
+def test_an_experiment_names_real_models_and_runs(
+    path: Path, tiny_bert: Path, text_folder: Path, tmp_path: Path
+) -> None:
+    start = ["--model.student.name=x"] if path.stem == "mini_mbert_teacher" else []
+    merged = printed("-c", str(path), *start)
+    spec = merged["model"]["init_args"]
+    assert (spec["teacher"] or spec["student"]["init_args"])["name"]
+    options = [
+        f"--data.data_dir={text_folder}", f"--data.cache_dir={tmp_path / 'cache'}",
+        f"--tokenizer={tiny_bert}", f"--run_dir={tmp_path / 'run'}",
+    ]  # fmt: skip
+    models: dict[str, Any] = {"student": {"init_args": {"name": str(tiny_bert)}}}
+    if spec["teacher"]:
+        models = {
+            "teacher": {"name": str(tiny_bert), "revision": None},
+            "student": {"init_args": {"layers": "every_other"}},
+        }
+    (tmp_path / "models.yaml").write_text(yaml.safe_dump({"model": {"init_args": models}}))
+    options += ["-c", str(tmp_path / "models.yaml")]
+    assert main(["fit", "-c", str(path), "-c", str(TINY), *options]) == 0
+    assert (tmp_path / "run/student/model.safetensors").is_file()
