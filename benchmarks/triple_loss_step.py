@@ -7,10 +7,10 @@ backward on its own cross-entropy; no framework, no optimizer. Ours adds the los
 AdamW, by hand ("ours") or inside Lightning with the shipped optimizer, callbacks and TensorBoard
 logger ("lightning"); "plain" is the formula with whole logits and autograd.
 
-Ratios are of process CPU time (all threads), each candidate against the floor of the same round;
-medians and quartiles of interleaved rounds in random order. Random weights, dropout 0, float32;
-teacher BERT 12 x 256, student 6 x 256, 64 tokens a sequence, 15 % masked; 8 sequences at a
-vocabulary of 30,522 and 4 at 119,547.
+Ratios are of process CPU time (all threads; one by default, for machines with other work), each
+candidate against the floor of the same round; medians and quartiles of interleaved rounds in random
+order. Random weights, dropout 0, float32; teacher BERT 12 x 256, student 6 x 256, 64 tokens a
+sequence, 15 % masked; 8 sequences at a vocabulary of 30,522 and 4 at 119,547.
 """
 
 from __future__ import annotations
@@ -41,9 +41,8 @@ from transformers import BertConfig, BertForMaskedLM
 from lit_distill.batch import Batch, row_targets
 from lit_distill.losses import CrossEntropy, ForwardKL, Head, cosine, linear_losses
 
-LENGTH = 64
+LENGTH, SHARE_MASKED = 64, 0.15
 SEQUENCES = {30_522: 8, 119_547: 4}
-SHARE_MASKED = 0.15
 TEMPERATURE, ALPHA_CE, ALPHA_MLM, ALPHA_COS = 2.0, 5.0, 2.0, 1.0
 LOG_EVERY = 50
 Step = Callable[[], float]
@@ -68,8 +67,7 @@ def bert(vocabulary: int, layers: int, width: int, seed: int) -> BertForMaskedLM
 def random_batch(vocabulary: int, sequences: int) -> Batch:
     """Sequences without padding; targets are random tokens."""
     torch.manual_seed(2)
-    shape = sequences, LENGTH
-    positions = shape[0] * LENGTH
+    shape, positions = (sequences, LENGTH), sequences * LENGTH
     masked = round(SHARE_MASKED * positions)
     return Batch(
         input_ids=torch.randint(vocabulary, shape),
@@ -77,8 +75,8 @@ def random_batch(vocabulary: int, sequences: int) -> Batch:
         tokens=torch.arange(positions),
         rows=torch.randperm(positions)[:masked].sort().values,
         targets=torch.randint(vocabulary, (masked,)),
-        language=torch.zeros(shape[0], dtype=torch.int64),
-        counts={"tokens": positions, "masked": masked, "rows": masked, "sequences": shape[0]},
+        language=torch.zeros(sequences, dtype=torch.int64),
+        counts={"tokens": positions, "masked": masked, "rows": masked, "sequences": sequences},
     )
 
 
@@ -93,8 +91,7 @@ class Workload:
     sequences: int | None = None
 
     def __post_init__(self) -> None:
-        sequences = self.sequences or SEQUENCES[self.vocabulary]
-        self.batch = random_batch(self.vocabulary, sequences)
+        self.batch = random_batch(self.vocabulary, self.sequences or SEQUENCES[self.vocabulary])
         self.rows = self.batch["tokens" if self.all_rows else "rows"]
         self.targets = row_targets(self.batch, self.rows)
 
@@ -151,9 +148,8 @@ def ours(work: Workload) -> Step:
     coefficients = [ALPHA_CE / len(work.rows), ALPHA_MLM / count]
 
     def head(model: BertForMaskedLM, hidden: Tensor) -> Head:
-        predictions = model.cls.predictions
-        decoder = predictions.decoder
-        return Head(predictions.transform(work.selected(hidden)), decoder.weight, decoder.bias)
+        predictions, rows = model.cls.predictions, work.selected(hidden)
+        return Head(predictions.transform(rows), *predictions.decoder.parameters())
 
     def step() -> float:
         with torch.no_grad():
@@ -224,8 +220,9 @@ CANDIDATES: dict[str, Callable[[Workload], Step]] = {
 }
 
 
-def measure(work: Workload, names: list[str], rounds: int) -> None:
-    """Prints one line per candidate."""
+def measure(work: Workload, candidates: list[str], rounds: int) -> None:
+    """Prints one line per candidate, the floor first."""
+    names = ["floor", *(name for name in candidates if name != "floor")]
     steps = {name: CANDIDATES[name](work) for name in names}
     first = {name: step() for name, step in steps.items()}
     times: dict[str, list[float]] = {name: [] for name in names}
@@ -249,36 +246,36 @@ def milliseconds(step: Step) -> float:
     """CPU time of one step, of all threads."""
     start = time.process_time()
     step()
-    return 1000 * (time.process_time() - start)
+    return 1e3 * (time.process_time() - start)
 
 
 def measure_logging(rounds: int) -> None:
-    """Prints what watching adds to a step: on a tiny model, or noise would hide it."""
+    """Prints what watching adds to a tiny step (in a large one noise would hide it), to 0.3 ms."""
     work = Workload(200, all_rows=True, layers=(1, 1), width=16, sequences=1)
     watched = {
         "nothing": ([], 0),
         "logger": ([], LOG_EVERY),
-        "logger and callbacks": (shipped_callbacks(), LOG_EVERY),
         "logger, callbacks, bar": ([*shipped_callbacks(), unseen_bar()], LOG_EVERY),
     }
-    steps = {name: LightningSteps(method(work), work.batch, *how) for name, how in watched.items()}
-    times: dict[str, list[float]] = {name: [] for name in steps}
+    # Each twice, mirrored: where a Trainer's memory lies costs as much as what is measured.
+    names = [*watched, *reversed(watched)]
+    steps = [(name, LightningSteps(method(work), work.batch, *watched[name])) for name in names]
+    usual, logging = ({name: [] for name in watched} for _ in range(2))
     order = random.Random(0)
-    for _ in range(LOG_EVERY * (rounds + 1)):
-        for name in order.sample(list(steps), len(steps)):
-            times[name].append(milliseconds(steps[name]))
-    bare = 0.0
-    for name, all_times in times.items():
-        logging = all_times[2 * LOG_EVERY - 1 :: LOG_EVERY]  # the first one opens files
-        others = [t for i, t in enumerate(all_times[LOG_EVERY:], 1) if i % LOG_EVERY]
-        usual = statistics.median(others)
-        bare = bare or usual
-        extra = (statistics.median(logging) - usual) if name != "nothing" else 0.0
+    for number in range(1, LOG_EVERY * (rounds + 1) + 1):
+        for name, step in order.sample(steps, len(steps)):
+            elapsed = milliseconds(step)
+            if number > LOG_EVERY:  # the first log opens files
+                (usual if number % LOG_EVERY else logging)[name].append(elapsed)
+    bare = statistics.median(usual["nothing"])
+    for name in watched:
+        each = statistics.median(usual[name]) - bare
+        extra = statistics.median(logging[name]) - bare - each if name != "nothing" else 0.0
         print(
-            f"{name:22} {usual - bare + extra / LOG_EVERY:5.2f} ms a step over {bare:.2f}: every "
-            f"step {usual - bare:.2f}, every {LOG_EVERY}th step {extra:.1f} more"
+            f"{name:22} {each + extra / LOG_EVERY:5.2f} ms a step over {bare:.2f}: every step "
+            f"{each:.2f}, every {LOG_EVERY}th step {extra:.1f} more"
         )
-    for step in steps.values():
+    for _, step in steps:
         step.close()
 
 
@@ -295,8 +292,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, {options.threads} thread(s), {options.rounds} rounds")
     for vocabulary in options.vocabulary:
         for all_rows in (False, True):
-            names = ["floor", *(name for name in options.candidates if name != "floor")]
-            measure(Workload(vocabulary, all_rows), names, options.rounds)
+            measure(Workload(vocabulary, all_rows), options.candidates, options.rounds)
     measure_logging(options.rounds)
 
 

@@ -5,7 +5,9 @@ Nothing heavy is imported before a command needs it, so that help and mistakes a
 
 from __future__ import annotations
 
+import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -43,6 +45,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
         print(__version__)
         return 0
+    _leave_out_noise()
     try:
         _run(command, rest)
     except UserError as error:
@@ -66,6 +69,13 @@ def _run(command: str, args: list[str]) -> None:
         close = get_close_matches(command, COMMANDS, 1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(COMMANDS)}."
         raise UserError(f"there is no command {command!r}: {hint}")
+
+
+def _leave_out_noise() -> None:
+    """An advert and a deprecation inside Lightning, which are no news of a run."""
+    warnings.filterwarnings("ignore", r".*LeafSpec")
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    logger.addFilter(lambda record: "litlogger" not in record.getMessage())
 
 
 def _help() -> str:

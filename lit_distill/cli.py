@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import LightningDataModule, Trainer
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning_utilities.core.rank_zero import rank_zero_only
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 import data_modules  # noqa: F401 (for its class names)
 import lit_distill.methods  # noqa: F401 (for its class names)
@@ -48,6 +47,25 @@ class DistillParser(OneLineErrors, LightningArgumentParser):
         self.sections = {"model": Distillation, "data": LightningDataModule, "trainer": Trainer}
 
 
+class SaveConfig(SaveConfigCallback):
+    """Writes `config.yaml` into the run folder when training begins: a refused run changes nothing.
+
+    Its text is what `--print_config` shows.
+    """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Does not write yet."""
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Writes at the first batch, before the first checkpoint."""
+        if trainer.is_global_zero and not self.already_saved:
+            with replacing(Path(trainer.default_root_dir) / "config.yaml") as beside:
+                beside.write_text(cast(Distillation, pl_module).config_text, "utf-8")
+        self.already_saved = True
+
+
 class DistillCLI(LightningCLI):
     """Parses one command and builds model, data and Trainer, all of them still without weights.
 
@@ -63,7 +81,7 @@ class DistillCLI(LightningCLI):
             LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
-            save_config_callback=None,  # `run` writes it, to the run folder
+            save_config_callback=SaveConfig,
             seed_everything_default=1,
             parser_class=DistillParser,
             parser_kwargs={"prog": f"lit_distill {command}", "description": None},
@@ -120,7 +138,9 @@ class DistillCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Builds everything; what a constructor refuses is the user's to read."""
         try:
-            super().instantiate_classes()
+            self.config_init = self.parser.instantiate(self.config)
+            self.model, self.datamodule = self.config_init["model"], self.config_init["data"]
+            self.trainer = self.instantiate_trainer()
         except ValueError as error:
             cause: BaseException = error  # jsonargparse wraps what constructors raise
             while cause.__cause__ is not None and not isinstance(cause, UserError):
@@ -132,19 +152,15 @@ class DistillCLI(LightningCLI):
     def run(self) -> None:
         """Runs the command."""
         self.model.config_text = self.config_text
-        if self.command == "fit" and not self.config["trainer"]["fast_dev_run"]:
-            self._write_config()
-        getattr(self.trainer, self.command)(
-            self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint
-        )
-
-    @rank_zero_only
-    def _write_config(self) -> None:
-        path = Path(self.config["run_dir"]) / "config.yaml"
         try:
-            with replacing(path) as beside:
-                beside.write_text(self.config_text, "utf-8")
+            Path(self.config["run_dir"]).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
-                f"{path} cannot be written: {error.strerror}. Choose another --run_dir."
+                f"The run folder {self.config['run_dir']} cannot be made: {error.strerror}. "
+                "Choose another --run_dir."
             ) from error
+        # what `validate` and `test` return is printed by callbacks: per language, not per loader
+        quiet = {} if self.command == "fit" else {"verbose": False}
+        getattr(self.trainer, self.command)(
+            self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, **quiet
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -45,24 +46,25 @@ class Config:
 
 
 def _lines(node: yaml.Node, keys: list[str], value: str | None) -> Iterator[int]:
-    if isinstance(node, yaml.SequenceNode):
+    if isinstance(node, yaml.SequenceNode) and (keys or value is not None):
         for item in node.value:
             yield from _lines(item, keys, value)
-        if not keys and value is None:
-            yield node.start_mark.line + 1
     elif not keys:
         if value is None or (isinstance(node, yaml.ScalarNode) and node.value == value):
             yield node.start_mark.line + 1
+        elif isinstance(node, yaml.MappingNode):
+            for key, inner in node.value:
+                if key.value == "class_path" and inner.value == value:
+                    yield key.start_mark.line + 1
     elif isinstance(node, yaml.MappingNode):
         for key, inner in node.value:
             if key.value.rstrip("+") == keys[0]:
                 if len(keys) == 1 and value is None:
                     yield key.start_mark.line + 1
-                yield from _lines(inner, keys[1:], value)
+                else:
+                    yield from _lines(inner, keys[1:], value)
             elif key.value == "init_args":
                 yield from _lines(inner, keys, value)
-            elif key.value == "class_path" and value == inner.value and not keys[1:]:
-                yield key.start_mark.line + 1
 
 
 def read_config(path: Path) -> list[Config]:
@@ -85,7 +87,7 @@ def _read(path: Path, chain: tuple[Path, ...]) -> Iterator[Config]:
         if key.value == INCLUDE:
             node.value.remove((key, value))
             for line, name in _included(path, value):
-                inner = path.parent / name
+                inner = Path(os.path.normpath(path.parent / name))
                 check_exists(inner, f"{path}:{line}: {INCLUDE}")
                 yield from _read(inner, (*chain, path))
     yield Config(path, node)

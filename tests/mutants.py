@@ -61,8 +61,8 @@ MUTANTS = (
     Mutant(
         "teacher in training mode",
         "lit_distill/distillation.py",
-        "        self.teachers.eval()\n",
-        "",
+        "            teacher.eval()\n",
+        "            pass\n",
         "tests/lit_distill/test_distillation.py",
     ),
     Mutant(

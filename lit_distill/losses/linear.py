@@ -2,7 +2,8 @@
 
 Logits are made tile by tile in two reused buffers (one per model), all losses read them there, and
 the gradient with respect to the student's logits takes their place; two more products turn it into
-gradients of hidden rows and head weights. Nothing of size (N, V) exists, nothing is recomputed.
+gradients of hidden rows and head weights. Nothing of size (N, V) exists; nothing is recomputed
+where the caller says beforehand what the sums will be multiplied with.
 
 Shapes: N rows, D student width, D' teacher width, V vocabulary, K losses.
 """
@@ -20,7 +21,8 @@ from lit_distill.losses.tiles import Head as Head
 from lit_distill.losses.tiles import RowPass
 
 TILE_BYTES = 96 * 2**20
-"""Memory of the two tiles together."""
+"""Memory of the two tiles together: within 5 % of the fastest at V = 30,522 and V = 119,547, width
+256, on a CPU with 32 MiB of cache; half of it costs 7 % at the larger vocabulary, a sixth 65 %."""
 
 _TOLERANCE = 1e-4
 """Relative difference between announced and incoming coefficients that rounding may explain."""

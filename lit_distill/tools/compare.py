@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ from data_modules import Corpus
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.measurement import ScoreKeeper, Scores, mean_over_languages, score_batch
-from lit_distill.models import LanguageModel, Teacher, check_models
+from lit_distill.models import LanguageModel, Teacher, check_models, load_tokenizer
 
 TIMED_SECONDS = 3.0
 
@@ -92,10 +93,22 @@ def compare(
 
 
 def _open(models: dict[str, str], data: Corpus) -> dict[str, LanguageModel]:
+    try:
+        tokenizer = data.tokenizer
+    except UserError as error:
+        raise UserError(
+            "The corpus has no tokenizer: give --data.tokenizer the folder of one of the models."
+        ) from error
     opened = {name: Teacher(folder).build() for name, folder in models.items()}
     size = next(iter(opened.values())).vocab_size
     for name, model in opened.items():
-        check_models(model, None, None, data.tokenizer, data)
+        check_models(model, None, None, tokenizer, data)
+        own = Path(models[name]) / "tokenizer.json"
+        if own.is_file() and load_tokenizer(models[name]).get_vocab() != tokenizer.get_vocab():
+            raise UserError(
+                f"{name} has another vocabulary than the corpus's tokenizer: losses per token can "
+                "only be compared on the same tokens."
+            )
         if model.vocab_size != size:
             raise UserError(
                 f"{name} has {model.vocab_size} vocabulary rows and {next(iter(opened))} {size}: "
@@ -118,7 +131,11 @@ def _speeds(models: dict[str, LanguageModel], batches: Sequence[Batch]) -> dict[
     """Sentences per second of each model, in turns, so that a slow moment hits all."""
     seconds, sentences = dict.fromkeys(models, 0.0), dict.fromkeys(models, 0)
     end = time.perf_counter() + TIMED_SECONDS * len(models)
-    for batch in batches:
+    mixed = random.Random(0).sample(batches, len(batches))  # not one language's before the others
+    for batch in mixed[:1]:
+        for model in models.values():  # the first call is slower
+            model.project(model.encode(batch).rows(batch["rows"]))
+    for batch in mixed:
         for name, model in models.items():
             start = time.perf_counter()
             model.project(model.encode(batch).rows(batch["rows"]))
@@ -130,22 +147,23 @@ def _speeds(models: dict[str, LanguageModel], batches: Sequence[Batch]) -> dict[
 
 
 def _print(rows: dict[str, Compared], reference: str | None) -> None:
-    table = Table(title="Held-out masked text", title_justify="left")
+    table = Table(title="Held-out masked text; means are over languages", title_justify="left")
     table.add_column("")
     for name in rows:
         table.add_column(name, justify="right")
     table.add_row("parameters", *(f"{row.parameters / 1e6:.2f} M" for row in rows.values()))
     table.add_row("disk", *(f"{row.disk / 1e6:.1f} MB" for row in rows.values()))
     table.add_row("sentences/s", *(f"{row.sentences_per_second:.0f}" for row in rows.values()))
-    table.add_row("loss (mean over languages)", *_means(rows, "loss"))
+    table.add_row("loss, mean", *_means(rows, "loss"))
     table.add_row("accuracy", *_means(rows, "accuracy"))
     if reference is not None:
         table.add_row(f"agreement with {reference}", *_means(rows, "agreement"))
         table.add_row(f"KL from {reference}", *_means(rows, "kl"), end_section=True)
+    table.add_row("loss (perplexity)")
     for language in next(iter(rows.values())).scores:
         scores = [row.scores[language] for row in rows.values()]
         table.add_row(
-            f"{language}: loss (perplexity)",
+            f"  {language}",
             *(f"{score.loss:.3f} ({score.perplexity:.1f})" for score in scores),
         )
     Console().print(table)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -122,7 +123,8 @@ def _stage(
     if command not in COMMANDS:
         raise UserError(f"{where}.command: {command!r} is none{_hint(str(command), COMMANDS)}")
     given = definition.get("config") or []
-    configs = [path.parent / file for file in ([given] if isinstance(given, str) else given)]
+    files = [given] if isinstance(given, str) else given
+    configs = [Path(os.path.normpath(path.parent / str(file))) for file in files]
     for config in configs:
         check_exists(config, f"{where}.config")
     needs: dict[str, None] = {}
@@ -161,7 +163,7 @@ def _check(where: str, given: Mapping[str, Any], types: Mapping[str, Any]) -> No
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
     """Options as (dotted name, text as on the command line)."""
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and (value or not prefix):
         for key, inner in value.items():
             yield from _flat(f"{prefix}.{key}".strip("."), inner)
     else:

@@ -85,7 +85,7 @@ def run(
             record = resumed or Record(digest, secrets.token_hex(8))
             _run_stage(title, stage, journal, record, resumed is not None)
             identities[stage.name] = record.identity
-    print(f"\nAll in {plan.run_dir}")
+    print(f"\nAll in {plan.run_dir}. Curves: tensorboard --logdir {plan.run_dir}")
 
 
 class Journal:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,14 @@ from transformers import PreTrainedTokenizerFast
 
 from callbacks.atomic_files import replacing
 from data_modules import Corpus, MultilingualCorpus, Sampler, Source
-from data_modules.sources import LanguageTexts
 from data_modules.tokenising import training_texts
 from lit_distill.errors import UserError
 from lit_distill.tools.vocabularies import BERT, ROBERTA, Kind, trained
 
 REPORTED_TEXTS = 1000
 """How many texts of each language are cut for the report."""
+KEPT_CHARACTERS = 100_000_000
+"""How much text is held in memory; of more, the rest is read again each time."""
 
 
 def train_tokenizer(
@@ -61,58 +64,91 @@ def train_tokenizer(
     Raises:
         UserError: a source cannot be read, there is no text, or the vocabulary is too small.
     """
-    if (data is None) == (not files):
-        raise UserError(
-            "Give either a corpus (--config configs/data/....yaml) or --files.LANGUAGE."
-        )
-    if data is None:
-        data = MultilingualCorpus(
-            [Source(tag, files=paths) for tag, paths in (files or {}).items()]
-        )
-    repeats = _repeats(data, sampler or data.sampler, max_characters)
-    corpus: Corpus = data
-    tokenizer = trained(
-        kind, lambda: _all(corpus, repeats), vocab_size, lowercase, min_frequency, alphabet
-    )
+    corpus = _corpus(data, files)
+    languages = _read(corpus)
+    repeats = _repeats(languages, sampler or corpus.sampler, max_characters)
+    texts = partial(_all, languages, repeats)
+    tokenizer = trained(kind, texts, vocab_size, lowercase, min_frequency, alphabet)
     wrapped = _wrapped(tokenizer, kind, max_length)
     with replacing(Path(output)) as beside:
         wrapped.save_pretrained(beside)
     less = "" if len(wrapped) == vocab_size else f" of the {vocab_size:,} asked for"
-    Console().print(f"{kind}: {len(wrapped):,} tokens{less}, in {output}", highlight=False)
-    _report(data, repeats, wrapped)
+    print(f"{kind}: {len(wrapped):,} tokens{less}, in {output}")
+    _report(languages, repeats, wrapped)
     return wrapped
 
 
-def _repeats(data: Corpus, sampler: Sampler, most: int = 1_000_000_000) -> list[float]:
+def _corpus(data: Corpus | None, files: dict[str, list[str]] | None) -> Corpus:
+    if (data is None) == (not files):
+        raise UserError(
+            "Give either a corpus (--config configs/data/....yaml) or --files.LANGUAGE."
+        )
+    if data is not None:
+        return data
+    return MultilingualCorpus([Source(tag, files=paths) for tag, paths in (files or {}).items()])
+
+
+@dataclass(frozen=True)
+class Language:
+    """The training texts of one language.
+
+    Attributes:
+        tag: of the language or mix.
+        weight: its factor in the sampler.
+        size: characters.
+        texts: gives all texts, each time it is called.
+    """
+
+    tag: str
+    weight: float
+    size: int
+    texts: Callable[[], Iterator[str]]
+
+
+def _read(data: Corpus) -> list[Language]:
+    """Counts characters; small corpora stay in memory, for they are gone through several times."""
+    languages, room = [], KEPT_CHARACTERS
+    for language in data.texts():
+        texts = partial(training_texts, language, data.settings, data.max_broken)
+        kept, size = [], 0
+        for text in texts():
+            size += len(text)
+            if size <= room:
+                kept.append(text)
+        if size <= room:
+            room -= size
+            texts = partial(iter, kept)
+        if not size:
+            raise UserError(f"No training text for {language.language}.")
+        languages.append(Language(language.language, language.weight, size, texts))
+    return languages
+
+
+def _repeats(
+    languages: Sequence[Language], sampler: Sampler, most: int = 1_000_000_000
+) -> list[float]:
     """How often each language is read, in the sampler's proportions.
 
     The language that is sampled least, compared with its size, is read once; all of them less often
     where that would be more than `most` characters.
     """
-    texts = data.texts()
-    sizes = {language.language: sum(map(len, _texts(data, language))) for language in texts}
-    if empty := [language for language, size in sizes.items() if not size]:
-        raise UserError(f"No training text for {', '.join(empty)}.")
-    shares = sampler.shares(sizes, {language.language: language.weight for language in texts})
+    sizes = {language.tag: language.size for language in languages}
+    shares = sampler.shares(sizes, {language.tag: language.weight for language in languages})
     often = [share / size for share, size in zip(shares.tolist(), sizes.values(), strict=True)]
     once = min(value for value in often if value > 0)  # a weight of 0 leaves a language out
     total = sum(value / once * size for value, size in zip(often, sizes.values(), strict=True))
     return [value / once * min(1.0, most / total) for value in often]
 
 
-def _all(data: Corpus, repeats: list[float]) -> Iterator[str]:
+def _all(languages: Sequence[Language], repeats: Sequence[float]) -> Iterator[str]:
     """Every text of every language, `repeats` times; a fraction is spread over the texts."""
-    for language, often in zip(data.texts(), repeats, strict=True):
+    for language, often in zip(languages, repeats, strict=True):
         due = 0.0
-        for text in _texts(data, language):
+        for text in language.texts():
             due += often
             for _ in range(int(due)):
                 yield text
             due -= int(due)
-
-
-def _texts(data: Corpus, language: LanguageTexts) -> Iterator[str]:
-    return training_texts(language, data.settings, data.max_broken)
 
 
 def _wrapped(tokenizer: Tokenizer, kind: Kind, max_length: int) -> PreTrainedTokenizerFast:
@@ -126,24 +162,29 @@ def _wrapped(tokenizer: Tokenizer, kind: Kind, max_length: int) -> PreTrainedTok
         special_tokens=[(token, tokenizer.token_to_id(token)) for token in (cls, sep)],
     )
     roles: dict[str, Any] = {f"{role}_token": token for role, token in special.items()}
+    names = ["input_ids", "token_type_ids", "attention_mask"]
     if kind != "wordpiece":
         roles |= {"bos_token": cls, "eos_token": sep}
-        roles["model_input_names"] = ["input_ids", "attention_mask"]
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=max_length, **roles)
+        names.remove("token_type_ids")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=max_length, model_input_names=names, **roles
+    )
 
 
-def _report(data: Corpus, repeats: list[float], tokenizer: PreTrainedTokenizerFast) -> None:
+def _report(
+    languages: Sequence[Language], repeats: Sequence[float], tokenizer: PreTrainedTokenizerFast
+) -> None:
     """Prints how finely each language is cut; short pieces make a language costly and hard."""
     table = Table(title="The first training texts of each language", title_justify="left")
     table.add_column("language")
     for heading in ("read", "characters per token", "tokens per word", "unknown"):
         table.add_column(heading, justify="right")
-    for language, often in zip(data.texts(), repeats, strict=True):
-        some = list(islice(_texts(data, language), REPORTED_TEXTS))
+    for language, often in zip(languages, repeats, strict=True):
+        some = list(islice(language.texts(), REPORTED_TEXTS))
         ids = [i for part in tokenizer(some, add_special_tokens=False)["input_ids"] for i in part]
         count = max(len(ids), 1)
         table.add_row(
-            language.language,
+            language.tag,
             f"{often:.2f} x",
             f"{sum(map(len, some)) / count:.2f}",
             f"{count / max(sum(len(text.split()) for text in some), 1):.2f}",

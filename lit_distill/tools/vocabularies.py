@@ -8,6 +8,7 @@ them which of two equally frequent pairs is merged first), and the scores of Uni
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -98,6 +99,7 @@ def _wordpiece(
             initial_alphabet=kept,
             limit_alphabet=len(kept) or alphabet or ALL,
             continuing_subword_prefix=CONTINUING,
+            show_progress=sys.stderr.isatty(),
         )
         tokenizer.train_from_iterator(corpus(), trainer)
         return tokenizer.get_vocab(with_added_tokens=False)
@@ -131,7 +133,10 @@ def _unigram(corpus: Corpus, vocab_size: int, lowercase: bool) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     trainer = trainers.UnigramTrainer(
-        vocab_size=vocab_size, special_tokens=_special(ROBERTA), unk_token=ROBERTA["unk"]
+        vocab_size=vocab_size,
+        special_tokens=_special(ROBERTA),
+        unk_token=ROBERTA["unk"],
+        show_progress=sys.stderr.isatty(),
     )
     try:
         tokenizer.train_from_iterator(corpus(), trainer)
@@ -149,21 +154,19 @@ def _unigram(corpus: Corpus, vocab_size: int, lowercase: bool) -> Tokenizer:
 
 
 def _settled(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Pieces with their log-probabilities, free of the order in which they were summed.
+    """Pieces with their log-probabilities, free of the order in which the trainer met them.
 
-    Characters that no piece contains come last in the trainer's list, in random order, each 0.0001
-    below the one before. They are put in the order of their code points; all scores are rounded.
+    Characters that the trainer had pruned come back with the lowest score and, in random order, 0,
+    1, 2 ... times 0.0001 above it. They are put in the order of their code points. All scores are
+    rounded, for sums in another order differ in their last digits.
     """
-    tail = len(pieces)
-    while tail > 1 and len(pieces[tail - 1][0]) == 1 and len(pieces[tail - 2][0]) == 1:
-        if abs(pieces[tail - 2][1] - pieces[tail - 1][1] - 1e-4) > 1e-9:
-            break
-        tail -= 1
-    first = tail - 1
-    rare = sorted(piece for piece, _ in pieces[first:])
-    scores = [round(score, 6) for _, score in pieces]
-    names = [piece for piece, _ in pieces[:first]] + rare
-    return sorted(zip(names, scores, strict=True), key=lambda item: (-item[1], item[0]))
+    lowest = min(score for _, score in pieces)
+    scores = {piece: round(score, 6) for piece, score in pieces}
+    steps = {piece: (score - lowest) / 1e-4 for piece, score in pieces if len(piece) == 1}
+    returned = sorted(piece for piece, step in steps.items() if abs(step - round(step)) < 1e-4)
+    shuffled = sorted((scores[piece] for piece in returned), reverse=True)
+    scores |= dict(zip(returned, shuffled, strict=True))
+    return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _byte_bpe(corpus: Corpus, vocab_size: int, lowercase: bool, min_frequency: int) -> Tokenizer:
@@ -182,6 +185,7 @@ def _byte_bpe(corpus: Corpus, vocab_size: int, lowercase: bool, min_frequency: i
         min_frequency=min_frequency,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         special_tokens=_special(ROBERTA),
+        show_progress=sys.stderr.isatty(),
     )
     tokenizer.train_from_iterator(corpus(), trainer)
     return tokenizer

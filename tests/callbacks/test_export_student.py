@@ -15,10 +15,19 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM
 
-from callbacks import ExportStudent, RunCheckpoint, write_student
+from callbacks import (
+    ExportStudent,
+    PerLanguage,
+    RngState,
+    RunCheckpoint,
+    TeacherAgreement,
+    Throughput,
+    write_student,
+)
 from callbacks.student_folder import Training, model_card
 from lit_distill import checkpoints
 from lit_distill.measurement import Scores
@@ -246,3 +255,23 @@ def test_the_card_of_a_causal_model_without_teacher() -> None:
     assert "teacher: none" in card
     assert yaml.safe_load(card.split("---")[1])["language"] == ["en"]
     assert "config.yaml" not in card
+
+
+def test_two_ranks_with_all_callbacks_write_each_thing_once(
+    fit: Fit, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    everything = [
+        PerLanguage(),
+        TeacherAgreement(),
+        ExportStudent(),
+        RngState(),
+        Throughput(),
+        RunCheckpoint(),
+    ]
+    options = {"strategy": "ddp_fork", "devices": 2, "ranks": 2, "max_epochs": 1}
+    board = TensorBoardLogger(tmp_path, name="tensorboard", version="")
+    fit(*everything, logger=board, taught=True, **options)
+    assert capfd.readouterr().out.count("val after 8 updates") == 1
+    assert report(tmp_path)["best"]["updates"] == 8
+    assert first_weight(tmp_path / "student").shape
+    assert len(list((tmp_path / "tensorboard").glob("events*"))) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def test_models_side_by_side(
     written = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert written["half"]["scores"]["de"]["rows"] == rows["half"].scores["de"].rows
     shown = capsys.readouterr().out
-    for text in ("agreement with teacher", "en: loss", "sentences/s"):
+    for text in ("agreement with teacher", "loss (perplexity)", "sentences/s"):
         assert text in shown
 
 
@@ -48,3 +49,16 @@ def test_what_cannot_be_compared(corpus: MultilingualCorpus, tiny_bert: Path) ->
         compare({}, corpus)
     with pytest.raises(UserError, match="none of the models"):
         compare({"a": str(tiny_bert)}, corpus, reference="b")
+    without = MultilingualCorpus(corpus.sources, str(corpus.data_dir))
+    with pytest.raises(UserError, match=r"give --data\.tokenizer the folder of one of the models"):
+        compare({"a": str(tiny_bert)}, without)
+
+
+def test_other_tokens_cannot_be_compared(
+    corpus: MultilingualCorpus, tiny_bert: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_bert, tmp_path / "other")
+    text = (tmp_path / "other/tokenizer.json").read_text("utf-8")
+    (tmp_path / "other/tokenizer.json").write_text(text.replace('"the"', '"thee"'), "utf-8")
+    with pytest.raises(UserError, match="other has another vocabulary"):
+        compare({"teacher": str(tiny_bert), "other": str(tmp_path / "other")}, corpus)

@@ -1,0 +1,129 @@
+"""From a checkpoint to a folder that loads without this project; no teacher is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+from lit_distill.__main__ import main
+from lit_distill.checkpoints import KEY
+from lit_distill.errors import UserError
+from lit_distill.models import (
+    CarvedStudent,
+    LanguageModel,
+    Teacher,
+    load_tokenizer,
+    student_state,
+    tokenizer_files,
+)
+from lit_distill.tools.export import export
+
+
+@pytest.fixture
+def student(tiny_bert: Path) -> LanguageModel:
+    return CarvedStudent(distilbert=True).build(Teacher(str(tiny_bert)).build(), 0)
+
+
+@pytest.fixture
+def run(student: LanguageModel, tiny_bert: Path, tmp_path: Path) -> Path:
+    """A run folder with the checkpoint of one student, and `two.ckpt` of two."""
+    folder = tmp_path / "run/checkpoints"
+    folder.mkdir(parents=True)
+    for name, students in (("last", ["student"]), ("two", ["small", "large"])):
+        weights = {
+            f"students.{s}.{k}": v for s in students for k, v in student.state_dict().items()
+        }
+        description = {
+            "version": 1,
+            "method": "TripleLoss",
+            "config": "seed_everything: 1\n",
+            "students": {s: student_state(student) for s in students},
+            "tokenizer": tokenizer_files(load_tokenizer(str(tiny_bert))),
+            "teachers": {"teacher": {"name": "gone", "revision": None, "fingerprint": "0" * 64}},
+        }
+        auxiliary = {"auxiliary.projection.weight": torch.zeros(2, 2)}
+        checkpoint = {"state_dict": weights | auxiliary, "global_step": 7, KEY: description}
+        torch.save(checkpoint, folder / f"{name}.ckpt")
+    return folder.parent
+
+
+def load(folder: Path) -> Any:
+    model, report = AutoModelForMaskedLM.from_pretrained(folder, output_loading_info=True)
+    assert not any(report.values())
+    return model.eval()
+
+
+def test_the_folder_loads_and_gives_the_students_logits(
+    run: Path, student: LanguageModel, tmp_path: Path
+) -> None:
+    assert (
+        main(["export", str(run / "checkpoints/last.ckpt"), "--output", str(tmp_path / "o")]) == 0
+    )
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "o")
+    batch = tokenizer(["the cat sleeps", "der fluss"], padding=True, return_tensors="pt")
+    batch.pop("token_type_ids", None)
+    with torch.no_grad():
+        assert torch.equal(load(tmp_path / "o")(**batch).logits, student.model(**batch).logits)
+    assert "TripleLoss, 7 updates" in (tmp_path / "o/README.md").read_text()
+    assert (tmp_path / "o/config.yaml").read_text() == "seed_everything: 1\n"
+
+
+def test_a_run_folder_stands_for_its_best_checkpoint_or_else_its_last(run: Path) -> None:
+    (run / "checkpoints/two.ckpt").unlink()
+    assert export(str(run)) == {"student": run / "student-last"}
+    (run / "checkpoints/last.ckpt").rename(run / "checkpoints/best.ckpt")
+    assert export(str(run)) == {"student": run / "student-best"}
+
+
+def test_several_students_are_one_folder_each(run: Path, tmp_path: Path) -> None:
+    folders = export(str(run / "checkpoints/two.ckpt"), str(tmp_path / "out"))
+    assert folders == {"small": tmp_path / "out/small", "large": tmp_path / "out/large"}
+    for folder in folders.values():
+        load(folder)
+
+
+def test_other_precision(run: Path, tmp_path: Path) -> None:
+    export(str(run / "checkpoints/last.ckpt"), str(tmp_path / "o"), dtype="bfloat16")
+    assert load(tmp_path / "o").dtype == torch.bfloat16
+
+
+def test_what_is_no_checkpoint(run: Path, tmp_path: Path) -> None:
+    broken = run / "checkpoints/broken.ckpt"
+    broken.write_bytes((run / "checkpoints/last.ckpt").read_bytes()[:1000])
+    torch.save({"state_dict": {}}, run / "checkpoints/other.ckpt")
+    (tmp_path / "folder").mkdir()
+    for path, message in (
+        (run / "none.ckpt", "There is no checkpoint"),
+        (broken, "is no checkpoint, or not a whole one"),
+        (run / "checkpoints/other.ckpt", "not written by lit_distill"),
+        (tmp_path / "folder", "is a folder and no run folder"),
+    ):
+        with pytest.raises(UserError, match=message):
+            export(str(path))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "error: missing checkpoint: add to a file given with --config, or give --checkpoint."),
+        (
+            ["x", "--dtype=float33"],
+            "error: --dtype: expected float32 or bfloat16 or float16, found",
+        ),
+        (
+            ["x", "--outptu=y"],
+            "error: --outptu: there is no option 'outptu'; did you mean 'output'?",
+        ),
+    ],
+)
+def test_options_are_checked(
+    args: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["export", *args])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(message)
