@@ -5,6 +5,7 @@ The only file that knows all packages: importing them is what makes bare class n
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -164,3 +165,5 @@ class DistillCLI(LightningCLI):
         getattr(self.trainer, self.command)(
             self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, **quiet
         )
+        if self.trainer.received_sigterm:  # before training began: later ones are RunCheckpoint's
+            raise SystemExit(128 + signal.SIGTERM)

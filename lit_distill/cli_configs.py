@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -32,6 +32,22 @@ class Config:
     def text(self) -> str:
         """The YAML without `include`; numbers and quotes are spelled as in the file."""
         return str(yaml.serialize(self.node, allow_unicode=True))
+
+    def check_sections(self, names: Iterable[str]) -> None:
+        """Refuses a section that is a single value; an empty one is as none.
+
+        Args:
+            names: top-level keys under which other keys stand.
+
+        Raises:
+            UserError: one of them has a value of its own.
+        """
+        for key, value in list(self.node.value):
+            if key.value in names and not isinstance(value, yaml.MappingNode):
+                if value.tag != "tag:yaml.org,2002:null":
+                    where = f"{self.path}:{key.start_mark.line + 1}: {key.value}"
+                    raise UserError(f"{where}: expected keys with values, found {value.value!r}.")
+                self.node.value.remove((key, value))
 
     def find(self, keys: Sequence[str], value: str | None = None) -> int | None:
         """The line (from 1) of a key path.
@@ -159,6 +175,12 @@ def _check_keys(path: Path, node: yaml.Node, above: list[str]) -> None:
     if not isinstance(node, yaml.MappingNode):
         return
     seen: dict[str, int] = {}
+    for key, _ in node.value:
+        kind = key.tag.rpartition(":")[2]
+        if kind not in ("str", "merge"):
+            place = f"{path}:{key.start_mark.line + 1}"
+            what = f"{key.value} is a {kind}" if isinstance(key, yaml.ScalarNode) else f"a {kind}"
+            raise UserError(f"{place}: a key must be a text, and {what}: put it in quotes.")
     names = [str(key.value) for key, _ in node.value]
     for key, value in node.value:
         name, line = str(key.value), key.start_mark.line + 1

@@ -84,6 +84,7 @@ class ConfigFile(ActionConfigFile):
         """Applies the files one after the other, the included ones first."""
         check_exists(Path(value), "--config")
         for config in read_config(Path(value)):
+            config.check_sections(parser.groups or {})
             parser.configs.append(config)
             ActionConfigFile.apply_config(parser, cfg, dest, config.text)
         cfg[dest][-1] = value  # what was typed, beside None for each text
@@ -124,14 +125,17 @@ class OneLineErrors(ArgumentParser):
             if text := self._usage(leaf):
                 return text
         types = [name for leaf in leaves for name in _expected(leaf.text)]
-        if set(types) - {"null"} and not found.startswith(("{", "[{", "Namespace")):
+        plain = set(types) - {"null", "list", "dict"}  # what a class cannot be mistaken for
+        if plain and not found.startswith(("{", "[{", "Namespace")):
             return self._wrong_type(leaves[0], types, found)
-        for leaf in leaves:
-            if unfit := _NO_CLASS.search(leaf.text):
-                name = unfit[1] or unfit[2] or unfit[3] or ""
-                if unfit[4]:  # the class itself cannot be imported
-                    name, leaf = leaf.owners[-1], Complaint(leaf.keys, leaf.owners[:-1], "")
-                return self._no_class(leaf, name, found)
+        unfit = [(match, leaf) for leaf in leaves if (match := _NO_CLASS.search(leaf.text))]
+        for match, leaf in sorted(unfit, key=lambda pair: pair[0].lastindex == 5):
+            name = match[1] or match[2] or match[3] or ""
+            if match[4]:  # the class itself cannot be imported
+                name, leaf = leaf.owners[-1], Complaint(leaf.keys, leaf.owners[:-1], "")
+            return self._no_class(leaf, name, found)
+        if set(types) - {"null"}:
+            return self._wrong_type(leaves[0], types, found)
         text = " ".join(dict.fromkeys(leaf.text for leaf in leaves if not _expected(leaf.text)))
         return self._where(leaves[0].keys, found) + re.sub(r"Namespace\(.*", "", text or message)
 

@@ -19,7 +19,7 @@ torch.set_num_threads(1)
 
 WORDS = {
     "en": "the a river runs past old houses where cats sleep and children read long books daily",
-    "de": "der ein fluss liegt hinter alten mauern dort schlafen katzen kinder lesen gern lange buch",
+    "de": "der ein fluss liegt hinter alten mauern dort schlafen katzen kinder lesen gern lange",
 }
 
 
