@@ -72,10 +72,10 @@ def _run(command: str, args: list[str]) -> None:
 
 
 def _leave_out_noise() -> None:
-    """An advert and a deprecation inside Lightning, which are no news of a run."""
+    """Adverts and a deprecation inside Lightning, which are no news of a run."""
     warnings.filterwarnings("ignore", r".*LeafSpec")
     logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    logger.addFilter(lambda record: "litlogger" not in record.getMessage())
+    logger.addFilter(lambda record: "Tip: For seamless" not in record.getMessage())
 
 
 def _help() -> str:

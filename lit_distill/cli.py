@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from torch import nn
 
 import data_modules  # noqa: F401 (for its class names)
 import lit_distill.methods  # noqa: F401 (for its class names)
@@ -123,6 +125,7 @@ class DistillCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, checks, and settles what goes to several places."""
         config = parser.parse_args(args)
+        cast(DistillParser, parser).check_nulls(config)
         shown = config.pop("print_config")
         choose(config)
         ckpt_path, config["ckpt_path"] = config["ckpt_path"], None
@@ -141,6 +144,7 @@ class DistillCLI(LightningCLI):
         try:
             self.config_init = self.parser.instantiate(self.config)
             self.model, self.datamodule = self.config_init["model"], self.config_init["data"]
+            self.model.optimizer([nn.Parameter(torch.zeros(1, 1))])  # only to see whether it can be
             self.trainer = self.instantiate_trainer()
         except ValueError as error:
             cause: BaseException = error  # jsonargparse wraps what constructors raise

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import yaml
+from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
 
 from lit_distill.errors import UserError
 
@@ -81,6 +83,21 @@ def _lines(node: yaml.Node, keys: list[str], value: str | None) -> Iterator[int]
                     yield from _lines(inner, keys[1:], value)
             elif key.value == "init_args":
                 yield from _lines(inner, keys, value)
+
+
+class ConfigFile(ActionConfigFile):
+    """`--config FILE`: applies the file and all that it includes, and notes them in `configs`."""
+
+    @staticmethod
+    def apply_config(parser: Any, cfg: Any, dest: str, value: str) -> None:
+        """Applies the files one after the other, the included ones first."""
+        check_exists(Path(value), "--config")
+        options = parser.get_defaults(skip_validation=True).keys()
+        for config in read_config(Path(value)):
+            config.check_sections({key.split(".")[0] for key in options if "." in key})
+            parser.configs.append(config)
+            ActionConfigFile.apply_config(parser, cfg, dest, config.text)
+        cfg[dest][-1] = value  # what was typed, beside None for each text
 
 
 def read_config(path: Path) -> list[Config]:
@@ -179,7 +196,11 @@ def _check_keys(path: Path, node: yaml.Node, above: list[str]) -> None:
         kind = key.tag.rpartition(":")[2]
         if kind not in ("str", "merge"):
             place = f"{path}:{key.start_mark.line + 1}"
-            what = f"{key.value} is a {kind}" if isinstance(key, yaml.ScalarNode) else f"a {kind}"
+            what = (
+                f"{key.value} reads as {kind}"
+                if isinstance(key, yaml.ScalarNode)
+                else f"this is {kind}"
+            )
             raise UserError(f"{place}: a key must be a text, and {what}: put it in quotes.")
     names = [str(key.value) for key, _ in node.value]
     for key, value in node.value:

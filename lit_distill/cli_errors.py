@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from inspect import isabstract
-from pathlib import Path
-from typing import Any, NoReturn, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn
 
-from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
+from jsonargparse import ArgumentParser, Namespace
 
-from lit_distill.cli_configs import Config, check_exists, read_config
+from lit_distill.cli_configs import Config, ConfigFile
+from lit_distill.cli_types import (
+    classes_in,
+    imported,
+    options_of,
+    subclasses_of,
+    takes_null,
+    type_of,
+)
+from lit_distill.errors import UserError
 
 _KEY = re.compile(r'Parser key "([^"]+)":\s*')
 _CLASS = re.compile(r"Problem with given class_path '([^']+)':")
@@ -74,20 +81,6 @@ def complaints(message: str) -> list[Complaint]:
             keys = tuple(key for _, key, _ in stack if key)
             found.append(Complaint(keys, tuple(owners), text.rpartition("callable class: ")[2]))
     return found
-
-
-class ConfigFile(ActionConfigFile):
-    """`--config FILE`: the file and all that it includes."""
-
-    @staticmethod
-    def apply_config(parser: OneLineErrors, cfg: Any, dest: str, value: str) -> None:
-        """Applies the files one after the other, the included ones first."""
-        check_exists(Path(value), "--config")
-        for config in read_config(Path(value)):
-            config.check_sections(parser.groups or {})
-            parser.configs.append(config)
-            ActionConfigFile.apply_config(parser, cfg, dest, config.text)
-        cfg[dest][-1] = value  # what was typed, beside None for each text
 
 
 class OneLineErrors(ArgumentParser):
@@ -157,7 +150,7 @@ class OneLineErrors(ArgumentParser):
 
     def _unknown_option(self, leaf: Complaint, name: Sequence[str]) -> str:
         if leaf.owners:
-            keys, known = (*leaf.keys, name[0]), _options(_import(leaf.owners[-1]))
+            keys, known = (*leaf.keys, name[0]), options_of(imported(leaf.owners[-1]))
             owner = leaf.owners[-1].rpartition(".")[2]
         else:
             path = tuple(part for part in (*leaf.keys, *name) if part != "init_args")
@@ -195,8 +188,8 @@ class OneLineErrors(ArgumentParser):
 
     def _no_class(self, leaf: Complaint, name: str, found: str) -> str:
         """A class that is not there, or not one that fits; `name` is empty if none was named."""
-        roots = _classes_in(self._annotation(leaf))
-        known = sorted({child.__name__ for root in roots for child in _children(root)})
+        roots = classes_in(self._annotation(leaf))
+        known = sorted({child.__name__ for root in roots for child in subclasses_of(root)})
         wanted = " or ".join(root.__name__ for root in roots) or "class"
         where = self._where(leaf.keys, name or found)
         if name:
@@ -206,24 +199,37 @@ class OneLineErrors(ArgumentParser):
             return (
                 f"{where}expected a {wanted}, given by class_path and init_args{_hint('', known)}"
             )
-        fields = ", ".join(option for root in roots for option in _options(root))
+        fields = ", ".join(option for root in roots for option in options_of(root))
         return f"{where}expected a {wanted} ({fields}), found {found}."
 
     def _annotation(self, leaf: Complaint) -> Any:
         """The type of an option, as far as it can be found."""
-        if not leaf.keys:
-            return None
-        owner = _import(leaf.owners[-1]) if leaf.owners else self.sections.get(leaf.keys[0])
-        if not leaf.owners and len(leaf.keys) == 1:
-            return owner
-        for kind in getattr(owner, "__mro__", ()):
-            try:
-                hints = get_type_hints(kind.__init__)
-            except NameError:  # an import for type checkers only
-                continue
-            if leaf.keys[-1] in hints:
-                return hints[leaf.keys[-1]]
-        return None
+        if leaf.owners:
+            return type_of(imported(leaf.owners[-1]), leaf.keys[-1])
+        section = self.sections.get(leaf.keys[0]) if leaf.keys else None
+        return type_of(section, leaf.keys[-1]) if leaf.keys[1:] else section
+
+    def check_nulls(self, value: Any, keys: tuple[str, ...] = ()) -> None:
+        """Refuses `null` for options that take none; jsonargparse takes it for "not given".
+
+        Args:
+            value: a parsed config, or a part of it.
+            keys: the path to that part.
+
+        Raises:
+            UserError: there is one.
+        """
+        if isinstance(value, list):
+            for item in value:
+                self.check_nulls(item, keys)
+        if not isinstance(value, Namespace):
+            return
+        owner = imported(str(value.get("class_path", "")))
+        for key, inner in vars(value.get("init_args") or value).items():
+            if inner is None and not takes_null(type_of(owner, key)):
+                where = self._where((*keys, key))
+                raise UserError(f"{where}null is no value of {owner.__name__}'s option {key!r}.")
+            self.check_nulls(inner, (*keys, key))
 
     def _where(self, keys: Sequence[str], found: str = "") -> str:
         """Where a key stands, for the beginning of a message: `file:line: key.path: `."""
@@ -269,36 +275,3 @@ def _expected(text: str) -> list[str]:
     if match[2].startswith("Literal["):
         return [value.strip("'") for value in match[2][8:-1].split(", ")]
     return [match[2]]
-
-
-def _import(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    return getattr(sys.modules.get(module), name, None)  # jsonargparse has imported it
-
-
-def _options(owner: Any) -> list[str]:
-    if owner is None:
-        return []
-    parser = ArgumentParser()
-    parser.add_class_arguments(owner, fail_untyped=False)
-    defaults = parser.get_defaults(skip_validation=True)
-    return list(dict.fromkeys(key.split(".")[0] for key in defaults.keys()))  # noqa: SIM118
-
-
-def _classes_in(annotation: Any) -> list[type]:
-    """Classes of ours or of a library in a type; of a callable, what it returns."""
-    if isinstance(annotation, type) and get_origin(annotation) is None:
-        return [annotation] if annotation.__module__ != "builtins" else []
-    inner = get_args(annotation)
-    if get_origin(annotation) is Callable:
-        inner = inner[1:]
-    return list(dict.fromkeys(found for part in inner for found in _classes_in(part)))
-
-
-def _children(root: type) -> Iterator[type]:
-    """All subclasses that can be named: neither abstract nor private."""
-    child: type
-    for child in type.__subclasses__(root):
-        if not (child.__name__.startswith("_") or isabstract(child)):
-            yield child
-        yield from _children(child)

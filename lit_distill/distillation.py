@@ -9,6 +9,7 @@ from typing import Any, ClassVar, cast
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
@@ -101,7 +102,13 @@ class Distillation(Measured, ABC):
         return cast(LanguageModel, self.teachers["teacher"])
 
     def setup(self, stage: str) -> None:
-        """Finds the tokenizer: the data module's, else by name."""
+        """Finds the tokenizer: the data module's, else by name; refuses what would train wrong."""
+        if isinstance(self.trainer.strategy, ModelParallelStrategy | FSDPStrategy):
+            raise UserError(
+                "Weights sharded over devices (ModelParallelStrategy, FSDPStrategy) are not "
+                "supported yet: a tied head's gradient would be wrong. "
+                "Use configs/trainer/ddp.yaml."
+            )
         self.tokenizer = getattr(self.data, "tokenizer", None)
         if self.tokenizer is None and self.tokenizer_name:
             self.tokenizer = load_tokenizer(self.tokenizer_name)

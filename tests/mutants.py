@@ -124,8 +124,8 @@ MUTANTS = (
     Mutant(
         "pads count as tokens",
         "data_modules/collation.py",
-        "        tokens = row * width + column\n",
-        "        tokens = np.minimum(row * width + column + 1, count * width - 1)\n",
+        '"tokens": len(tokens),',
+        '"tokens": count * width,',
         "tests/data_modules/test_collation.py",
     ),
     Mutant(

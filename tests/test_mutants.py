@@ -28,6 +28,10 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _is_ours(file: str) -> bool:
+    return file.startswith(f"{ROOT}/") and "site-packages" not in file
+
+
 def run(folder: Path, tests: str) -> int:
     """Runs tests on the copy in a forked child, which saves the import of torch for every bug."""
     child = os.fork()
@@ -36,8 +40,9 @@ def run(folder: Path, tests: str) -> int:
         try:
             os.chdir(folder)
             sys.path[:0] = [str(folder), str(folder / "tests")]
-            for name in list(sys.modules):
-                if name.partition(".")[0] in (*PACKAGES, "batches", "oracles", "conftest"):
+            for name, module in list(sys.modules.items()):
+                file = getattr(module, "__file__", None) or ""
+                if name.partition(".")[0] in (*PACKAGES, "tests") or _is_ours(file):
                     del sys.modules[name]
             sys.dont_write_bytecode = True
             with open(folder / "output.txt", "w") as output:

@@ -29,6 +29,8 @@ def invoke(command: str, args: Sequence[str]) -> None:
         prog=f"lit_distill {command}", description=(function.__doc__ or "").partition("\n")[0]
     )
     parser.add_function_arguments(function, as_group=False, fail_untyped=True)
-    config = parser.instantiate(parser.parse_args(args))
+    parsed = parser.parse_args(args)
+    parser.check_nulls(parsed)
+    config = parser.instantiate(parsed)
     del config["config"]
     function(**config)

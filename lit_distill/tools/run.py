@@ -164,11 +164,11 @@ def execute(args: list[str]) -> int:
     Returns:
         Its exit code; that of a signal is negative.
     """
-    for name in WARM:
-        import_module(name)
     import torch
 
     forks = sys.platform == "linux" and not torch.cuda.is_available()
+    for name in WARM if forks else ():
+        import_module(name)
     context: Any = multiprocessing.get_context("fork" if forks else "spawn")
     process = context.Process(target=_command, args=(args,))
     with _patience(process):

@@ -191,6 +191,10 @@ IN_THE_FILE = {
         ("warmup: 0.1", "warmup: 3"),
         "schedule.warmup is 3.0: ",
     ),
+    "a value the optimizer refuses": (
+        ("lr: 1e-3", "lr: -1"),
+        "Invalid learning rate: -1.0",
+    ),
     "a value the trainer refuses": (
         ("accelerator: cpu", "accelerator: gpuu"),
         "You selected an invalid accelerator name: `accelerator='gpuu'`.",
@@ -254,6 +258,35 @@ def test_the_file_that_a_key_came_from_is_named(
     assert refused(capsys, "fit", "-c", "top.yaml").startswith("part.yaml:2: model.tempereture: ")
     (folder / "part.yaml").write_text("model: {init_args: {temperature: cold}}\n")
     assert refused(capsys, "fit", "-c", "top.yaml").startswith("part.yaml:1: model.temperature: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trainer: 3", "more.yaml:1: trainer: expected keys with values, found '3'."),
+        ("trainer: {callbacks: RngStat}", "more.yaml:1: trainer.callbacks: 'RngStat' is no "
+         "Callback; did you mean 'RngState'?"),
+        ("trainer: {plugins: [AtomicCheckpoint]}", "more.yaml:1: trainer.plugins: "),
+        ("trainer: {logger: TensorBoardLogger}", "more.yaml:1: trainer.logger: TensorBoardLogger "
+         "needs save_dir."),
+        ("data: {init_args: {sources: 5}}", "more.yaml:1: data.sources: expected list, found '5'."),
+        ("data: {init_args: {max_length: null}}", "more.yaml:1: data.max_length: null is no "
+         "value of MultilingualCorpus's option 'max_length'."),
+        ("model: {init_args: {schedule: {init_args: {warmup: null}}}}", "more.yaml:1: "
+         "model.schedule.warmup: null is no value of Linear's option 'warmup'."),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_later_file(
+    text: str, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "more.yaml").write_text(f"{text}\n")
+    assert refused(capsys, "fit", "-c", "exp.yaml", "-c", "more.yaml").startswith(message)
+
+
+def test_an_empty_section_is_as_none(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "more.yaml").write_text("trainer:\n")
+    config = merged(capsys, "-c", "exp.yaml", "-c", "more.yaml")
+    assert config["trainer"]["max_steps"] == 2
 
 
 def test_a_refusal_while_the_run_is_set_up_is_one_line_too(

@@ -62,6 +62,8 @@ def test_lines_of_keys(folder: Path) -> None:
         ("- 1\n", r"a\.yaml: expected keys with values, found a list"),
         ("text\n", r"a\.yaml: expected keys with values, found a single value"),
         ("a: 1\nb: {c: 1, c: 2}\n", r"a\.yaml:2: b\.c: this key stands on line 2 already"),
+        ("a: {1: 2}\n", r"a\.yaml:1: a key must be a text, and 1 reads as int: put it in quotes"),
+        ("no: 2\n", r"a\.yaml:1: a key must be a text, and no reads as bool"),
         ("include: [x.yaml]\n", r"a\.yaml:1: include: there is no file x\.yaml"),
         ("include: aa.yaml\n", r"a\.yaml:1: include: .* did you mean a\.yaml\?"),
         ("include: {x: 1}\n", r"a\.yaml:1: include: expected a file or a list of files"),

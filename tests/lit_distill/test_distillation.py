@@ -10,6 +10,7 @@ import pytest
 import torch
 from batches import Served, collate, samples, window
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import ModelParallelStrategy
 from transformers import BertForMaskedLM
 
 from lit_distill.distillation import Distillation
@@ -167,6 +168,13 @@ def test_a_foreign_checkpoint_is_refused(tiny_bert: Path, checkpoint: Path, tmp_
         trainer(tmp_path).validate(
             module(tiny_bert), datamodule=data(tiny_bert), ckpt_path=tmp_path / "foreign.ckpt"
         )
+
+
+def test_sharding_is_refused_rather_than_wrong(tiny_bert: Path, tmp_path: Path) -> None:
+    method = module(tiny_bert)
+    method.trainer = trainer(tmp_path, strategy=ModelParallelStrategy(), devices=1)
+    with pytest.raises(UserError, match="sharded over devices"):
+        method.setup("fit")
 
 
 def test_wrong_set_ups_are_refused_before_the_first_step(tiny_bert: Path, tmp_path: Path) -> None:
