@@ -6,6 +6,8 @@ Nothing heavy is imported before a command needs it, so that help and mistakes a
 from __future__ import annotations
 
 import logging
+import os
+import os
 import sys
 import warnings
 from collections.abc import Sequence
