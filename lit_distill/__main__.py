@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import os
 import sys
 import warnings
 from collections.abc import Sequence

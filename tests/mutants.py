@@ -133,7 +133,7 @@ MUTANTS = (
         "data_modules/masking.py",
         "Purpose.MASK, texts.passes, texts.windows",
         "Purpose.MASK, texts.passes * 0, texts.windows",
-        "tests/data_modules/test_objectives.py",
+        "tests/data_modules/test_masking.py",
     ),
     Mutant(
         "special tokens are masked",
