@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ import torch
 import yaml
 from batches import Sample, Served, collate, samples, window
 from lightning.pytorch import Callback, LightningModule, Trainer
+from safetensors.torch import load_file
+from transformers import AutoModelForMaskedLM
 
 import lit_distill.methods
+from lit_distill.__main__ import main
 from lit_distill.batch import Batch
 from lit_distill.distillation import Distillation
 from lit_distill.models import CarvedStudent, Teacher
@@ -137,3 +141,42 @@ def test_a_batch_without_targets_has_a_gradient(step: Step, texts: list[Sample])
     bare = [Sample(t.number, t.ids, [], [], t.language) for t in texts[:2]]
     after = step([[collate(bare)]])
     assert torch.isfinite(after).all()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_from_config_to_export(
+    name: str, tiny_bert: Path, text_folder: Path, tmp_path: Path
+) -> None:
+    """It fits, moves the student and not the teacher, resumes, and exports without the teacher."""
+    teacher = tmp_path / "teacher"
+    shutil.copytree(tiny_bert, teacher)
+    before = load_file(teacher / "model.safetensors")
+    run = tmp_path / "run"
+    parts = ["trainer/debug", f"methods/{name}", "models/half", "data/multilingual_folder"]
+    (tmp_path / "text.yaml").write_text(
+        "data: {init_args: {sources: [{files: '{language}.txt'}], max_length: 32, "
+        f"batch_tokens: 128, updates_per_epoch: 4, data_dir: {text_folder}, "
+        f"cache_dir: {tmp_path / 'cache'}}}}}"
+    )
+    fit = ["fit", *(word for part in parts for word in ("-c", f"{ROOT}/configs/{part}.yaml"))]
+    fit += [
+        "-c",
+        str(tmp_path / "text.yaml"),
+        f"--model.teacher.name={teacher}",
+        f"--run_dir={run}",
+    ]
+    assert main(fit) == 0
+    after = load_file(teacher / "model.safetensors")
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+    student = load_file(run / "student-last/model.safetensors")
+    carved = "bert.encoder.layer.0.attention.self.query.weight"
+    assert not torch.equal(student[carved], before[carved])
+    saved = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    assert not [key for key in saved["state_dict"] if "teacher" in key]
+    assert main([*fit, "--trainer.max_steps=4", "--ckpt_path=last"]) == 0
+    assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 4
+    shutil.rmtree(teacher)
+    assert main(["export", str(run), f"--output={tmp_path / 'out'}"]) == 0
+    _, report = AutoModelForMaskedLM.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
