@@ -1,7 +1,6 @@
 # Two commands: `make quickstart` and `make test`. Everything runs in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-export TOKENIZERS_PARALLELISM ?= true
 
 .PHONY: help quickstart test lint format install
 

@@ -7,7 +7,7 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"  # before the first import of a Hugging Face library
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"  # of what Lightning calls
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads would not survive a fork
 
 import random
 from pathlib import Path
