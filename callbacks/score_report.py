@@ -93,7 +93,8 @@ class ScoreReport(Callback):
         reports = [callback for callback in callbacks if isinstance(callback, ScoreReport)]
         if reports[0] is self:
             columns = [column for report in reports for column in report.columns]
-            title = f"{stage} after {trainer.global_step} updates"
+            fitting = trainer.state.fn == "fit"  # otherwise nobody counted them
+            title = f"{stage} after {trainer.global_step} updates" if fitting else stage
             module.print(table(title, scores, columns, self.rows))
 
     def _draw(self, trainer: Trainer, student: str, scores: dict[str, Scores], prefix: str) -> None:

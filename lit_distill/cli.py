@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 
 import data_modules  # noqa: F401 (for its class names)
@@ -166,8 +168,9 @@ class DistillCLI(LightningCLI):
             ) from error
         # what `validate` and `test` return is printed by callbacks: per language, not per loader
         quiet = {} if self.command == "fit" else {"verbose": False}
-        getattr(self.trainer, self.command)(
-            self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, **quiet
-        )
+        with suppress(SIGTERMException):  # a SystemExit that says 0
+            getattr(self.trainer, self.command)(
+                self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, **quiet
+            )
         if self.trainer.received_sigterm:  # before training began: later ones are RunCheckpoint's
             raise SystemExit(128 + signal.SIGTERM)

@@ -50,6 +50,7 @@ class Distillation(Measured, ABC):
         teachers: frozen, in eval mode, in no optimizer and in no checkpoint.
         auxiliary: projections, critics, heads: trained and checkpointed, never exported.
         config_text: the configuration that made this run, as YAML; set by the command line.
+        logged: unweighted means of the terms, and the loss, at the update that was logged last.
     """
 
     needs_teacher: ClassVar[bool] = False
@@ -74,6 +75,7 @@ class Distillation(Measured, ABC):
         self.optimizer, self.schedule = optimizer, schedule
         self.auxiliary = nn.ModuleDict()
         self.config_text = ""
+        self.logged: dict[str, float] = {}
         self.restored: dict[str, Any] = {}
         self.tokenizer: PreTrainedTokenizerBase | None = None
         self._window: Window
@@ -222,12 +224,17 @@ class Distillation(Measured, ABC):
         return cast(Tensor, self.trainer.strategy.reduce(values, reduce_op="sum"))
 
     def _log_means(self) -> None:
-        """Logs `train/<term>` and `train/loss` of the window, in one call."""
+        """Logs `train/<term>` and `train/loss` of the window, with one wait for the device.
+
+        Not by `self.log`, whose bookkeeping costs 0.1 ms in every step, logged or not.
+        """
         values = torch.stack([value.float() for value in self._window.means.values()])
         if self.trainer.world_size > 1:
             values = self._reduce(values)
-        named = zip(self._window.means, values.unbind(), strict=True)
-        self.log_dict({f"train/{name}": value for name, value in named}, prog_bar=True)
+        self.logged = dict(zip(self._window.means, values.tolist(), strict=True))
+        named = {f"train/{name}": value for name, value in self.logged.items()}
+        for logger in self.loggers:
+            logger.log_metrics(named, self.global_step)  # the updates before, as Lightning counts
 
     # -- checkpoints ----------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 from batches import Served, collate, samples, window
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import ModelParallelStrategy
 from transformers import BertForMaskedLM
 
@@ -90,11 +92,16 @@ def test_logged_terms_are_unweighted_means_over_the_window(tiny_bert: Path, tmp_
     parts = [collate(texts[:1]), collate(texts[1:])]
     logged = []
     for batches, accumulate in (([collate(texts)], 1), (window(parts), 2)):
-        loop = trainer(tmp_path, max_steps=1, accumulate_grad_batches=accumulate)
+        logger = CSVLogger(tmp_path / str(accumulate), name="", version="")
+        loop = trainer(tmp_path, max_steps=1, accumulate_grad_batches=accumulate, logger=logger)
         method = module(tiny_bert, alpha_ce=3.0, alpha_mlm=0.5, dropout=0.0)
         loop.fit(method, datamodule=Served([batches]))
-        logged.append({name: float(v) for name, v in loop.callback_metrics.items()})
-    assert logged[0].keys() >= {"train/ce", "train/mlm", "train/cos", "train/loss"}
+        with (tmp_path / str(accumulate) / "metrics.csv").open() as file:
+            (row,) = csv.DictReader(file)
+        assert row.pop("step") == "0"
+        logged.append({name: float(value) for name, value in row.items()})
+        assert {f"train/{name}": value for name, value in method.logged.items()} == logged[-1]
+    assert logged[0].keys() == {"train/ce", "train/mlm", "train/cos", "train/loss"}
     for name, value in logged[0].items():
         assert logged[1][name] == pytest.approx(value, rel=1e-5)
     weighted = 3.0 * logged[0]["train/ce"] + 0.5 * logged[0]["train/mlm"] + logged[0]["train/cos"]

@@ -309,3 +309,19 @@ def test_a_run_told_to_stop_saves_and_the_printed_command_goes_on(
     assert (python, dash, module) == ("python", "-m", "lit_distill")
     assert run.work(args) == 0, run.output
     assert same(run.bits(), uninterrupted)
+
+
+def test_a_run_told_to_stop_before_its_first_update_says_so_by_its_exit_code(
+    runs: Callable[..., Run],
+) -> None:
+    def sanity(config: dict[str, Any]) -> None:
+        config["trainer"]["num_sanity_val_steps"] = 1
+
+    def terminate(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    run = runs(sanity)
+    trap = sabotage(Distillation, "validation_step", 0, terminate)
+    assert run.work(run.fit(), trap) == 143, run.output
+    assert run.updates == 0
+    assert "Traceback" not in run.output
