@@ -11,11 +11,16 @@ import pytest
 import yaml
 
 from lit_distill.__main__ import main
+from lit_distill.tools.recipe import read_recipe
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
 PARTS = {part: sorted((CONFIGS / part).glob("*.yaml")) for part in (
     "trainer", "methods", "models", "optimizers", "data", "experiments")}  # fmt: skip
+OWN_MODELS = {"mini_mbert_teacher": ["student"], "mini_mbert_triple_loss": ["teacher"],
+              "mini_mbert_control": ["teacher"]}  # fmt: skip
+"""Models that an experiment leaves to its user."""
+RECIPES = [CONFIGS / "quickstart/recipe.yaml", *sorted((CONFIGS / "recipes").glob("*.yaml"))]
 TINY = ROOT / "tests/tiny/bert.yaml"
 
 
@@ -33,7 +38,7 @@ def printed(*args: str) -> dict[str, Any]:
 
 def test_every_folder_of_configs_is_known() -> None:
     found = {path.name for path in CONFIGS.iterdir() if path.is_dir()}
-    assert found == {*PARTS, "quickstart"}
+    assert found == {*PARTS, "quickstart", "recipes"}
     assert all(PARTS.values())
 
 
@@ -47,11 +52,19 @@ def test_every_part_is_parsed(path: Path) -> None:
     assert yaml.safe_load(path.read_text("utf-8")).keys() <= merged.keys()
 
 
+@pytest.mark.parametrize("path", RECIPES, ids=name)
+def test_every_stage_of_a_recipe_is_parsed(path: Path) -> None:
+    stages = read_recipe(path, {}).stages
+    for stage in stages:
+        if stage.command == "fit":
+            assert printed(*stage.args)["run_dir"] == str(stage.folder)
+
+
 @pytest.mark.parametrize("path", PARTS["experiments"], ids=name)
 def test_an_experiment_names_real_models_and_runs(
     path: Path, tiny_bert: Path, text_folder: Path, tmp_path: Path
 ) -> None:
-    start = ["--model.student.name=x"] if path.stem == "mini_mbert_teacher" else []
+    start = [f"--model.{role}.name=x" for role in OWN_MODELS.get(path.stem, ())]
     merged = printed("-c", str(path), *start)
     spec = merged["model"]["init_args"]
     assert (spec["teacher"] or spec["student"]["init_args"])["name"]
