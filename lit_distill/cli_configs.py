@@ -51,6 +51,10 @@ class Config:
                     raise UserError(f"{where}: expected keys with values, found {value.value!r}.")
                 self.node.value.remove((key, value))
 
+    def lists(self) -> list[str]:
+        """The dotted paths of all lists."""
+        return list(_lists(self.node, []))
+
     def find(self, keys: Sequence[str], value: str | None = None) -> int | None:
         """The line (from 1) of a key path.
 
@@ -61,6 +65,14 @@ class Config:
             value: the scalar that must stand there, if that is known.
         """
         return next(_lines(self.node, list(keys), value), None)
+
+
+def _lists(node: yaml.Node, above: list[str]) -> Iterator[str]:
+    if isinstance(node, yaml.SequenceNode):
+        yield ".".join(above)
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _lists(value, [*above, key.value])
 
 
 def _lines(node: yaml.Node, keys: list[str], value: str | None) -> Iterator[int]:
@@ -96,6 +108,9 @@ class ConfigFile(ActionConfigFile):
         for config in read_config(Path(value)):
             config.check_sections({key.split(".")[0] for key in options if "." in key})
             parser.configs.append(config)
+            for key in config.lists():
+                if isinstance(cfg.get(key), list):
+                    cfg[key] = []  # or a list of the same length would be merged item by item
             ActionConfigFile.apply_config(parser, cfg, dest, config.text)
         cfg[dest][-1] = value  # what was typed, beside None for each text
 

@@ -181,7 +181,11 @@ def _report(
         table.add_column(heading, justify="right")
     for language, often in zip(languages, repeats, strict=True):
         some = list(islice(language.texts(), REPORTED_TEXTS))
-        ids = [i for part in tokenizer(some, add_special_tokens=False)["input_ids"] for i in part]
+        ids = [
+            i
+            for part in tokenizer(some, add_special_tokens=False, verbose=False)["input_ids"]
+            for i in part
+        ]
         count = max(len(ids), 1)
         table.add_row(
             language.tag,

@@ -1,302 +1,16 @@
-"""fit, validate, test: what reaches the run, what is written, and how mistakes are answered."""
+"""fit, validate, test: what reaches the run, and what is written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import yaml
+from command_line import merged
 
-import lit_distill.cli  # noqa: F401 (Lightning's logger keeps the stream of its first import)
 from lit_distill.__main__ import main
 from lit_distill.checkpoints import KEY
-
-BASE = """
-model:
-  class_path: TripleLoss
-  init_args:
-    temperature: 2.0
-    teacher: {name: TEACHER}
-    student: {class_path: CarvedStudent, init_args: {num_layers: 2}}
-    optimizer: {class_path: AdamW, init_args: {lr: 1e-3}}
-    schedule: {class_path: Linear, init_args: {warmup: 0.1}}
-data:
-  class_path: MultilingualCorpus
-  init_args:
-    sources:
-    - {language: de, files: [FOLDER/de.txt]}
-    - {language: en, files: [FOLDER/en.txt]}
-    max_length: 16
-    batch_tokens: 128
-    updates_per_epoch: 3
-    validation_windows: 5
-    cache_dir: "{run_dir}/cache"
-trainer:
-  accelerator: cpu
-  max_steps: 2
-  max_epochs: -1
-  num_sanity_val_steps: 0
-  log_every_n_steps: 1
-  enable_progress_bar: false
-  enable_model_summary: false
-  plugins: [AtomicCheckpointIO]
-  logger: false
-  callbacks:
-  - class_path: RngState
-  - class_path: RunCheckpoint
-    init_args: {every_n_updates: 1}
-"""
-Run = Callable[..., int]
-
-
-@pytest.fixture
-def folder(
-    tmp_path: Path, tiny_bert: Path, text_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    """The working directory, with a whole experiment in `exp.yaml`."""
-    monkeypatch.chdir(tmp_path)
-    text = BASE.replace("TEACHER", str(tiny_bert)).replace("FOLDER", str(text_folder))
-    (tmp_path / "exp.yaml").write_text(text)
-    return tmp_path
-
-
-def change(folder: Path, old: str, new: str) -> None:
-    text = (folder / "exp.yaml").read_text()
-    assert old in text
-    (folder / "exp.yaml").write_text(text.replace(old, new, 1))
-
-
-def merged(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, Any]:
-    """What --print_config shows."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main(["fit", *args, "--print_config"])
-    assert not stop.value.code
-    config: dict[str, Any] = yaml.safe_load(capsys.readouterr().out)
-    return config
-
-
-def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
-    """The one line with which a command line is refused."""
-    capsys.readouterr()
-    try:
-        code: Any = main(list(args))
-    except SystemExit as stop:
-        code = stop.code
-    lines = [line for line in capsys.readouterr().err.splitlines() if line != "Seed set to 1"]
-    assert (code, len(lines)) == (2, 1), lines
-    assert lines[0].startswith("error: ")
-    return lines[0].removeprefix("error: ")
-
-
-# -- mistakes ------------------------------------------------------------------------------------
-
-IN_THE_FILE = {
-    "unknown option of a method": (
-        ("temperature", "temprature"),
-        "exp.yaml:5: model.temprature: TripleLoss has no option 'temprature'; "
-        "did you mean 'temperature'?",
-    ),
-    "unknown section": (
-        ("model:", "modle:"),
-        "exp.yaml:2: modle: there is no option 'modle'; did you mean 'model'?",
-    ),
-    "unknown option of the trainer": (
-        ("max_steps", "max_step"),
-        "exp.yaml:23: trainer.max_step: trainer has no option 'max_step'; "
-        "did you mean 'max_steps'?",
-    ),
-    "unknown option of a dataclass": (
-        ("{name: ", "{nam: "),
-        "exp.yaml:6: model.teacher.nam: Teacher has no option 'nam'; did you mean 'name'?",
-    ),
-    "unknown option in a list": (
-        ("language: en", "langage: en"),
-        "exp.yaml:15: data.sources.langage: Source has no option 'langage'; "
-        "did you mean 'language'?",
-    ),
-    "unknown option of a callback": (
-        ("every_n_updates", "every_n_update"),
-        "exp.yaml:34: trainer.callbacks.every_n_update: RunCheckpoint has no option "
-        "'every_n_update'; did you mean 'every_n_updates'?",
-    ),
-    "unknown option of an optimizer": (
-        ("lr: 1e-3", "lrr: 1e-3"),
-        "exp.yaml:8: model.optimizer.lrr: AdamW has no option 'lrr'; did you mean 'lr'?",
-    ),
-    "init_args misspelt": (
-        ("init_args:", "init_arg:"),
-        "exp.yaml:4: model.init_arg: beside class_path there can only be init_args; "
-        "did you mean 'init_args'?",
-    ),
-    "wrong type": (
-        ("num_layers: 2", "num_layers: six"),
-        "exp.yaml:7: model.student.num_layers: expected int or null, found 'six'.",
-    ),
-    "wrong type of the trainer": (
-        ("max_steps: 2", "max_steps: two"),
-        "exp.yaml:23: trainer.max_steps: expected int, found 'two'.",
-    ),
-    "wrong type of an optimizer": (
-        ("lr: 1e-3", "lr: big"),
-        "exp.yaml:8: model.optimizer.lr: expected float, found 'big'.",
-    ),
-    "wrong choice": (
-        ("num_layers: 2", "layers: frist"),
-        "exp.yaml:7: model.student.layers: expected every_other or first or last or distilbert or "
-        "list, found 'frist'; did you mean 'first'?",
-    ),
-    "a number for a class": (
-        ("{class_path: CarvedStudent, init_args: {num_layers: 2}}", "5"),
-        "exp.yaml:7: model.student: expected a Student, given by class_path and init_args; "
-        "there is CarvedStudent, FreshStudent, PretrainedStudent.",
-    ),
-    "unknown method": (
-        ("TripleLoss", "TripelLoss"),
-        "exp.yaml:3: model: 'TripelLoss' is no Distillation; did you mean 'TripleLoss'?",
-    ),
-    "unknown callback": (
-        ("RngState", "RngStat"),
-        "exp.yaml:32: trainer.callbacks: 'RngStat' is no Callback; did you mean 'RngState'?",
-    ),
-    "unknown optimizer": (
-        ("AdamW", "AdamV"),
-        "exp.yaml:8: model.optimizer: 'AdamV' is no Optimizer; did you mean 'Adam'?",
-    ),
-    "unknown name in a module": (
-        ("TripleLoss", "lit_distill.methods.TripelLoss"),
-        "exp.yaml:3: model: 'lit_distill.methods.TripelLoss' is no Distillation; "
-        "did you mean 'TripleLoss'?",
-    ),
-    "class of another kind": (
-        ("TripleLoss", "lit_distill.models.CarvedStudent"),
-        "exp.yaml:3: model: 'lit_distill.models.CarvedStudent' is no Distillation; ",
-    ),
-    "missing option of the class": (
-        ("teacher: {name: ", "teacher: {revision: "),
-        "exp.yaml:6: model.teacher: Teacher needs name.",
-    ),
-    "broken YAML": (
-        ("data:", "data: ["),
-        "exp.yaml:12:12: YAML syntax: ",
-    ),
-    "a key twice": (
-        ("temperature: 2.0", "temperature: 2.0\n    temperature: 3.0"),
-        "exp.yaml:6: model.init_args.temperature: this key stands on line 5 already.",
-    ),
-    "a value the class refuses": (
-        ("warmup: 0.1", "warmup: 3"),
-        "schedule.warmup is 3.0: ",
-    ),
-    "a value the optimizer refuses": (
-        ("lr: 1e-3", "lr: -1"),
-        "Invalid learning rate: -1.0",
-    ),
-    "a value the trainer refuses": (
-        ("accelerator: cpu", "accelerator: gpuu"),
-        "You selected an invalid accelerator name: `accelerator='gpuu'`.",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", IN_THE_FILE)
-def test_a_mistake_in_a_file_is_one_line_with_its_place(
-    case: str, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (old, new), message = IN_THE_FILE[case]
-    change(folder, old, new)
-    assert refused(capsys, "fit", "-c", "exp.yaml").startswith(message)
-
-
-ON_THE_COMMAND_LINE = {
-    ("--model.temprature", "3"): "--model.temprature: TripleLoss has no option 'temprature'; did",
-    ("--modle.temperature=3",): "--modle.temperature: there is no option 'modle'; did you mean "
-    "'model'?",
-    ("--model.temperature", "hot"): "--model.temperature: expected float, found 'hot'.",
-    ("--model.temperature",): "--model.temperature: expected one argument, found nothing.",
-    ("--trainer.max_step", "3"): "--trainer.max_step: trainer has no option 'max_step'; did you",
-    ("--trainer.callbacks+=Nope",): "--trainer.callbacks: 'Nope' is no Callback.",
-    ("--model", "Nope"): "--model: 'Nope' is no Distillation; there is MaskedLM, TripleLoss.",
-    ("--seed_everything", "x"): "--seed_everything: expected bool or int, found 'x'.",
-    ("stray",): "'stray' is not understood: options are written --name value.",
-    ("--config", "no.yaml"): "--config: there is no file no.yaml; did you mean exp.yaml?",
-    ("--config", "."): "--config: . is a folder, not a file.",
-    ("--ckpt_path", "last"): "--ckpt_path last: there is no checkpoint to go on from. "
-    "runs/exp/checkpoints holds none.",
-    ("--ckpt_path", "no.ckpt"): "--ckpt_path: there is no checkpoint no.ckpt; ",
-    ("--ckpt_path", "exp.yaml"): "--ckpt_path: exp.yaml is no checkpoint, or not a whole one.",
-    ("--run_dir", "exp.yaml"): "The run folder exp.yaml cannot be made: File exists.",
-    ("--run_dir=a", "--trainer.default_root_dir=b"): "run_dir is 'a', trainer.default_root_dir is "
-    "'b': give it in one place, --run_dir, ",
-    ("--tokenizer=a", "--data.tokenizer=b"): "tokenizer is 'a', data.init_args.tokenizer is 'b': "
-    "give it in one place, --tokenizer, ",
-    ("--tokenizer=./none",): "There is no folder ./none ",
-}
-
-
-@pytest.mark.parametrize("args", ON_THE_COMMAND_LINE)
-def test_a_mistake_on_the_command_line_is_one_line(
-    args: tuple[str, ...], folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert refused(capsys, "fit", "-c", "exp.yaml", *args).startswith(ON_THE_COMMAND_LINE[args])
-
-
-def test_what_is_required(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert refused(capsys, "fit").startswith("missing data, model: add to a file given with")
-    (folder / "empty.yaml").write_text("")
-    assert refused(capsys, "fit", "-c", "empty.yaml").startswith("empty.yaml: missing data, model:")
-
-
-def test_the_file_that_a_key_came_from_is_named(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (folder / "part.yaml").write_text("# about the model\nmodel: {init_args: {tempereture: 3}}\n")
-    (folder / "top.yaml").write_text("include: [exp.yaml, part.yaml]\ntrainer: {max_steps: 4}\n")
-    assert refused(capsys, "fit", "-c", "top.yaml").startswith("part.yaml:2: model.tempereture: ")
-    (folder / "part.yaml").write_text("model: {init_args: {temperature: cold}}\n")
-    assert refused(capsys, "fit", "-c", "top.yaml").startswith("part.yaml:1: model.temperature: ")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("trainer: 3", "more.yaml:1: trainer: expected keys with values, found '3'."),
-        ("trainer: {callbacks: RngStat}", "more.yaml:1: trainer.callbacks: 'RngStat' is no "
-         "Callback; did you mean 'RngState'?"),
-        ("trainer: {plugins: [AtomicCheckpoint]}", "more.yaml:1: trainer.plugins: "),
-        ("trainer: {logger: TensorBoardLogger}", "more.yaml:1: trainer.logger: TensorBoardLogger "
-         "needs save_dir."),
-        ("data: {init_args: {sources: 5}}", "more.yaml:1: data.sources: expected list, found '5'."),
-        ("data: {init_args: {max_length: null}}", "more.yaml:1: data.max_length: null is no "
-         "value of MultilingualCorpus's option 'max_length'."),
-        ("model: {init_args: {schedule: {init_args: {warmup: null}}}}", "more.yaml:1: "
-         "model.schedule.warmup: null is no value of Linear's option 'warmup'."),
-    ],
-)  # fmt: skip
-def test_a_mistake_in_a_later_file(
-    text: str, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (folder / "more.yaml").write_text(f"{text}\n")
-    assert refused(capsys, "fit", "-c", "exp.yaml", "-c", "more.yaml").startswith(message)
-
-
-def test_an_empty_section_is_as_none(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "more.yaml").write_text("trainer:\n")
-    config = merged(capsys, "-c", "exp.yaml", "-c", "more.yaml")
-    assert config["trainer"]["max_steps"] == 2
-
-
-def test_a_refusal_while_the_run_is_set_up_is_one_line_too(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    change(folder, "max_length: 16", "max_length: 64")
-    assert main(["fit", "-c", "exp.yaml"]) == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("error: The data's windows hold up to 64 tokens and the student's ")
-
 
 # -- settings ------------------------------------------------------------------------------------
 
@@ -314,6 +28,24 @@ def test_includes_apply_in_order_and_own_keys_last(
     assert config["trainer"]["max_steps"] == 3
     assert config["seed_everything"] == 1
     assert config["run_dir"] == "runs/top"
+
+
+def test_a_list_in_a_later_file_replaces_the_earlier_one(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """jsonargparse alone merges lists of the same length, item by item."""
+    source = "data: {init_args: {sources: [{language: LANGUAGE, files: FILE}]}}\n"
+    first = source.replace("FILE}", "a.jsonl, column: body}").replace("LANGUAGE", "en")
+    (folder / "first.yaml").write_text(first)
+    (folder / "second.yaml").write_text(
+        source.replace("FILE", "b.txt").replace("LANGUAGE", "de")
+        + "trainer: {callbacks: [PerLanguage, RunCheckpoint]}\n"
+    )
+    config = merged(capsys, "-c", "exp.yaml", "-c", "first.yaml", "-c", "second.yaml")
+    (source,) = config["data"]["init_args"]["sources"]
+    assert (source["language"], source["files"], source["column"]) == ("de", "b.txt", "text")
+    _, checkpoints = config["trainer"]["callbacks"]
+    assert checkpoints["init_args"]["every_n_updates"] != 1
 
 
 def test_the_tokenizer_is_the_pretrained_students_or_else_the_teachers(
