@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,14 @@ VALIDATION_SEED = 20260101
 
 
 class Objective(ABC):
-    """Decides which positions have targets, and what the model reads there."""
+    """Decides which positions have targets, and what the model reads there.
+
+    Attributes:
+        masked: whether targets are hidden from the model, which may then look at both sides; False:
+            they come after it; None: there are none.
+    """
+
+    masked: ClassVar[bool | None]
 
     @abstractmethod
     def bind(self, tokenizer: Any, counts: NDArray[np.float64], seed: int) -> Selector:
@@ -69,6 +76,8 @@ class MaskedTokens(Objective):
     Source: Devlin et al., 2019, section 3.1; Sanh et al., 2019, and its code (distiller.py,
     transformers-research-projects@fccd0cd); smoothing after Conneau and Lample, 2019.
     """
+
+    masked: ClassVar[bool | None] = True
 
     probability: float = 0.15
     mask_share: float = 0.8
@@ -125,6 +134,8 @@ class MaskedTokens(Objective):
 class NextToken(Objective):
     """Causal language modelling: every token predicts the next one of its own text."""
 
+    masked: ClassVar[bool | None] = False
+
     def bind(self, tokenizer: Any, counts: NDArray[np.float64], seed: int) -> Selector:
         """See `Objective.bind`."""
         return _next_tokens
@@ -137,6 +148,8 @@ class NextToken(Objective):
 @dataclass(frozen=True)
 class Plain(Objective):
     """Text as it is, without targets: for losses on hidden states and attention relations."""
+
+    masked: ClassVar[bool | None] = None
 
     def bind(self, tokenizer: Any, counts: NDArray[np.float64], seed: int) -> Selector:
         """See `Objective.bind`."""

@@ -39,8 +39,18 @@ def samples(count: int, vocab_size: int, longest: int = 12, seed: int = 0) -> li
     return made
 
 
-def collate(texts: list[Sample], extra: int = 0) -> Batch:
+def next_tokens(text: Sample) -> Sample:
+    """The same text unmasked, every token to be predicted by the one before."""
+    ids = list(text.ids)
+    for position, target in zip(text.masked, text.targets, strict=True):
+        ids[position] = target
+    return Sample(text.number, ids, list(range(len(ids) - 1)), ids[1:], text.language)
+
+
+def collate(texts: list[Sample], extra: int = 0, causal: bool = False) -> Batch:
     """Pads to the longest text plus `extra` columns."""
+    if causal:
+        texts = [next_tokens(text) if text.masked else text for text in texts]
     width = max(len(text.ids) for text in texts) + extra
     rows, tokens, targets = [], [], []
     for index, text in enumerate(texts):
@@ -59,7 +69,7 @@ def collate(texts: list[Sample], extra: int = 0) -> Batch:
             "tokens": len(tokens),
             "sequences": len(texts),
             "rows": len(rows),
-            "masked": len(rows),
+            "masked": 0 if causal else len(rows),
         },
     )
 

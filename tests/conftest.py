@@ -70,3 +70,30 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
             parameter.add_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random 4-layer GPT-2 of width 16 and the tokenizer of `tiny_bert`."""
+    from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+
+    folder = tmp_path_factory.mktemp("tiny_gpt2")
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    ends = dict.fromkeys(("bos_token_id", "eos_token_id"), tokenizer.sep_token_id)
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_positions=32, n_embd=16, n_layer=4, n_head=2, **ends
+    )
+    model = GPT2LMHeadModel(config)
+    with torch.no_grad():  # far enough from uniform that a wrong loss shows
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tiny_bert: Path, tiny_gpt2: Path) -> dict[str, Path]:
+    """By family."""
+    return {"bert": tiny_bert, "gpt2": tiny_gpt2}

@@ -24,6 +24,7 @@ def draw(
     vocabulary: int = VOCABULARY,
     dtype: torch.dtype = torch.float64,
     bias: bool = True,
+    caps: tuple[float | None, float | None] = (None, None),
 ) -> tuple[Head, Head, Tensor]:
     """A student head that wants gradients, a teacher head of another width, and targets."""
     generator = torch.Generator().manual_seed(0)
@@ -39,6 +40,9 @@ def draw(
         student = Head(student.rows, student.weight)
     else:
         teacher = Head(teacher.rows, teacher.weight, normal(vocabulary))
+    student, teacher = (
+        Head(h.rows, h.weight, h.bias, cap) for h, cap in zip((student, teacher), caps, strict=True)
+    )
     for tensor in parts(student):
         tensor.requires_grad_()
     return student, teacher, targets
@@ -65,6 +69,9 @@ def run(
 def dense(student: Head, teacher: Head, targets: Tensor) -> tuple[Tensor, list[Tensor]]:
     """The same with all logits and autograd."""
     logits = [torch.nn.functional.linear(h.rows, h.weight, h.bias) for h in (student, teacher)]
+    for number, head in enumerate((student, teacher)):
+        if head.cap is not None:
+            logits[number] = head.cap * torch.tanh(logits[number] / head.cap)
     sums = [loss(*logits, targets).sum() for loss in LOSSES]
     return torch.stack(sums).detach(), list(torch.autograd.grad(total(sums), parts(student)))
 

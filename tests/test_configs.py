@@ -21,7 +21,7 @@ OWN_MODELS = {"mini_mbert_teacher": ["student"], "mini_mbert_triple_loss": ["tea
               "mini_mbert_control": ["teacher"]}  # fmt: skip
 """Models that an experiment leaves to its user."""
 RECIPES = [CONFIGS / "quickstart/recipe.yaml", *sorted((CONFIGS / "recipes").glob("*.yaml"))]
-TINY = ROOT / "tests/tiny/bert.yaml"
+FAMILIES = {"distilgpt2": "gpt2"}
 
 
 def name(path: Path) -> str:
@@ -62,23 +62,28 @@ def test_every_stage_of_a_recipe_is_parsed(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PARTS["experiments"], ids=name)
 def test_an_experiment_names_real_models_and_runs(
-    path: Path, tiny_bert: Path, text_folder: Path, tmp_path: Path
+    path: Path, tiny_models: dict[str, Path], text_folder: Path, tmp_path: Path
 ) -> None:
+    family = FAMILIES.get(path.stem, "bert")
+    model = str(tiny_models[family])
     start = [f"--model.{role}.name=x" for role in OWN_MODELS.get(path.stem, ())]
     merged = printed("-c", str(path), *start)
     spec = merged["model"]["init_args"]
-    assert (spec["teacher"] or spec["student"]["init_args"])["name"]
+    own = spec["student"]["init_args"]
+    assert spec["teacher"] or own.get("name") or own["model_type"]
     options = [
         f"--data.data_dir={text_folder}", f"--data.cache_dir={tmp_path / 'cache'}",
-        f"--tokenizer={tiny_bert}", f"--run_dir={tmp_path / 'run'}",
+        f"--tokenizer={model}", f"--run_dir={tmp_path / 'run'}",
     ]  # fmt: skip
-    models: dict[str, Any] = {"student": {"init_args": {"name": str(tiny_bert)}}}
+    models: dict[str, Any] = {}
     if spec["teacher"]:
         models = {
-            "teacher": {"name": str(tiny_bert), "revision": None},
+            "teacher": {"name": model, "revision": None},
             "student": {"init_args": {"layers": "every_other"}},
         }
+    elif "name" in own:
+        models = {"student": {"init_args": {"name": model}}}
     (tmp_path / "models.yaml").write_text(yaml.safe_dump({"model": {"init_args": models}}))
     options += ["-c", str(tmp_path / "models.yaml")]
-    assert main(["fit", "-c", str(path), "-c", str(TINY), *options]) == 0
+    assert main(["fit", "-c", str(path), "-c", f"{ROOT}/tests/tiny/{family}.yaml", *options]) == 0
     assert (tmp_path / "run/student/model.safetensors").is_file()

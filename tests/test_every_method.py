@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 from batches import Sample, Served, collate, samples, window
 from lightning.pytorch import Callback, LightningModule, Trainer
 from safetensors.torch import load_file
-from transformers import AutoModelForMaskedLM
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 import lit_distill.methods
 from lit_distill.__main__ import main
@@ -24,19 +25,29 @@ from lit_distill.schedules import Constant
 
 ROOT = Path(__file__).parent.parent
 METHODS = sorted(path.stem for path in (ROOT / "configs/methods").glob("*.yaml"))
+FAMILIES = {"masked_lm": ["bert"], "causal_lm": ["gpt2"]}
+CASES = [(name, family) for name in METHODS for family in FAMILIES.get(name, ["bert", "gpt2"])]
+EVERY_CASE = pytest.mark.parametrize(("name", "family"), CASES, ids=[f"{n}-{f}" for n, f in CASES])
 VOCABULARY = 100
 Step = Callable[..., torch.Tensor]
 
 
-@pytest.fixture(params=METHODS)
-def method(request: pytest.FixtureRequest, tiny_bert: Path) -> Callable[[], Distillation]:
+@pytest.fixture(params=CASES, ids=[f"{name}-{family}" for name, family in CASES])
+def case(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """A method and a family of models."""
+    return request.param
+
+
+@pytest.fixture
+def method(case: tuple[str, str], tiny_models: dict[str, Path]) -> Callable[[], Distillation]:
     """Builds the method of one shipped config on a tiny teacher, with plain SGD of rate 1."""
-    node = yaml.safe_load((ROOT / f"configs/methods/{request.param}.yaml").read_text())["model"]
+    name, family = case
+    node = yaml.safe_load((ROOT / f"configs/methods/{name}.yaml").read_text())["model"]
 
     def build() -> Distillation:
         return getattr(lit_distill.methods, node["class_path"])(
             **node.get("init_args", {}),
-            teacher=Teacher(str(tiny_bert)),
+            teacher=Teacher(str(tiny_models[family])),
             student=CarvedStudent(),
             optimizer=lambda groups: torch.optim.SGD(groups, lr=1.0),
             schedule=Constant(warmup=0.0),
@@ -44,6 +55,12 @@ def method(request: pytest.FixtureRequest, tiny_bert: Path) -> Callable[[], Dist
         )
 
     return build
+
+
+@pytest.fixture
+def batch_of(case: tuple[str, str]) -> Callable[..., Batch]:
+    """Makes a batch of texts as the models of this family read them."""
+    return functools.partial(collate, causal=case[1] == "gpt2")
 
 
 def quiet_trainer(**options: Any) -> Trainer:
@@ -113,14 +130,14 @@ def before(method: Callable[[], Distillation]) -> torch.Tensor:
 
 
 def test_gradient_depends_on_no_padding_split_or_order(
-    step: Step, before: torch.Tensor, texts: list[Sample]
+    step: Step, before: torch.Tensor, texts: list[Sample], batch_of: Callable[..., Batch]
 ) -> None:
-    whole = step([[collate(texts)]]) - before
+    whole = step([[batch_of(texts)]]) - before
     assert whole.norm() > 1e-6
-    uneven = [collate(texts[:1]), collate(texts[1:3]), collate(texts[3:4]), collate(texts[4:])]
+    uneven = [batch_of(texts[:1]), batch_of(texts[1:3]), batch_of(texts[3:4]), batch_of(texts[4:])]
     same = {
-        "padding": [[collate(texts, extra=5)]],
-        "order": [[collate(texts[::-1])]],
+        "padding": [[batch_of(texts, extra=5)]],
+        "order": [[batch_of(texts[::-1])]],
         "accumulation": [uneven],
     }
     for name, batches in same.items():
@@ -128,28 +145,33 @@ def test_gradient_depends_on_no_padding_split_or_order(
 
 
 def test_gradient_depends_on_no_number_of_ranks(
-    step: Step, before: torch.Tensor, texts: list[Sample]
+    step: Step, before: torch.Tensor, texts: list[Sample], batch_of: Callable[..., Batch]
 ) -> None:
-    whole = step([[collate(texts)]]) - before
-    ranks = [[collate(texts[:1]), collate(texts[1:3])], [collate(texts[3:4]), collate(texts[4:])]]
+    whole = step([[batch_of(texts)]]) - before
+    ranks = [
+        [batch_of(texts[:1]), batch_of(texts[1:3])],
+        [batch_of(texts[3:4]), batch_of(texts[4:])],
+    ]
     split = step(ranks, strategy="ddp_fork", devices=2) - before
     assert difference(whole, split) < 1e-12
 
 
-def test_a_batch_without_targets_has_a_gradient(step: Step, texts: list[Sample]) -> None:
+def test_a_batch_without_targets_has_a_gradient(
+    step: Step, texts: list[Sample], batch_of: Callable[..., Batch]
+) -> None:
     """All zero where nothing else counts: a missing gradient would stop distributed training."""
     bare = [Sample(t.number, t.ids, [], [], t.language) for t in texts[:2]]
-    after = step([[collate(bare)]])
+    after = step([[batch_of(bare)]])
     assert torch.isfinite(after).all()
 
 
-@pytest.mark.parametrize("name", METHODS)
+@EVERY_CASE
 def test_from_config_to_export(
-    name: str, tiny_bert: Path, text_folder: Path, tmp_path: Path
+    name: str, family: str, tiny_models: dict[str, Path], text_folder: Path, tmp_path: Path
 ) -> None:
     """It fits, moves the student and not the teacher, resumes, and exports without the teacher."""
     teacher = tmp_path / "teacher"
-    shutil.copytree(tiny_bert, teacher)
+    shutil.copytree(tiny_models[family], teacher)
     before = load_file(teacher / "model.safetensors")
     run = tmp_path / "run"
     parts = ["trainer/debug", f"methods/{name}", "models/half", "data/multilingual_folder"]
@@ -165,11 +187,16 @@ def test_from_config_to_export(
         f"--model.teacher.name={teacher}",
         f"--run_dir={run}",
     ]
+    if family == "gpt2":
+        fit += ["--data.objective=NextToken"]
     assert main(fit) == 0
     after = load_file(teacher / "model.safetensors")
     assert all(torch.equal(after[key], value) for key, value in before.items())
     student = load_file(run / "student-last/model.safetensors")
-    carved = "bert.encoder.layer.0.attention.self.query.weight"
+    carved = {
+        "bert": "bert.encoder.layer.0.attention.self.query.weight",
+        "gpt2": "transformer.h.0.attn.c_attn.weight",
+    }[family]
     assert not torch.equal(student[carved], before[carved])
     saved = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
     assert not [key for key in saved["state_dict"] if "teacher" in key]
@@ -177,6 +204,7 @@ def test_from_config_to_export(
     assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 4
     shutil.rmtree(teacher)
     assert main(["export", str(run), f"--output={tmp_path / 'out'}"]) == 0
-    _, report = AutoModelForMaskedLM.from_pretrained(tmp_path / "out", output_loading_info=True)
+    auto = AutoModelForCausalLM if family == "gpt2" else AutoModelForMaskedLM
+    _, report = auto.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]

@@ -74,24 +74,25 @@ def linear_losses(
         if not wanted:
             return row_pass.run(student, None, (False, False, False))[0].unbind()
         announced = None if coefficients is None else _announce(coefficients, row_pass, student)
-        sums: Tensor = _LinearLosses.apply(row_pass, announced, *tensors)  # type: ignore[no-untyped-call]
+        sums: Tensor = _LinearLosses.apply(row_pass, announced, student.cap, *tensors)  # type: ignore[no-untyped-call]
         return sums.unbind()
 
 
 class _LinearLosses(torch.autograd.Function):
-    """(rows, weight, bias) -> sums (K,)."""
+    """(rows, weight, bias) -> sums (K,); the rest of the head and of the pass are constants."""
 
     @staticmethod
     def forward(
         ctx: Any,
         row_pass: RowPass,
         announced: Tensor | None,
+        cap: float | None,
         rows: Tensor,
         weight: Tensor,
         bias: Tensor | None,
     ) -> Tensor:
-        student, wanted = Head(rows, weight, bias), ctx.needs_input_grad[2:]
-        ctx.announced = announced
+        student, wanted = Head(rows, weight, bias, cap), ctx.needs_input_grad[3:]
+        ctx.announced, ctx.cap = announced, cap
         if announced is None:
             ctx.row_pass = row_pass
             ctx.save_for_backward(rows, weight, bias)
@@ -104,9 +105,10 @@ class _LinearLosses(torch.autograd.Function):
         if torch.is_grad_enabled():
             raise RuntimeError("linear_losses is differentiable once: create_graph cannot work.")
         if ctx.announced is None:
-            student = Head(*ctx.saved_tensors)
+            rows, weight, bias = ctx.saved_tensors
+            student, wanted = Head(rows, weight, bias, ctx.cap), ctx.needs_input_grad[3:]
             with torch.autocast(incoming.device.type, enabled=False):
-                return None, None, *ctx.row_pass.run(student, incoming, ctx.needs_input_grad[2:])[1]
+                return None, None, None, *ctx.row_pass.run(student, incoming, wanted)[1]
         if ctx.gradients is None:
             raise RuntimeError(
                 "linear_losses with coefficients hands out its gradients once, and backward ran "
@@ -118,7 +120,7 @@ class _LinearLosses(torch.autograd.Function):
             for gradient in gradients:
                 if gradient is not None:
                     gradient.mul_(factor)  # in place: the weight's gradient may be a large one
-        return None, None, *gradients
+        return None, None, None, *gradients
 
 
 def _announce(coefficients: Sequence[float | Tensor], row_pass: RowPass, student: Head) -> Tensor:

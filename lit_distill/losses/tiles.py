@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,39 +30,46 @@ Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 @dataclass(frozen=True)
 class Head:
-    """What makes logits: rows @ weight.T + bias.
+    """What makes logits: z = rows @ weight.T + bias, or c tanh(z / c) where there is a cap c.
 
     Attributes:
         rows: (N, D) hidden rows, after any head transform.
         weight: (V, D), whole (not sharded); may be tied to the embedding.
         bias: (V,) or None.
+        cap: the limit of the logits (Gemma's soft-capping), or None.
     """
 
     rows: Tensor
     weight: Tensor
     bias: Tensor | None = None
+    cap: float | None = None
 
     def detach(self) -> Head:
         """The same values, outside any graph."""
         bias = None if self.bias is None else self.bias.detach()
-        return Head(self.rows.detach(), self.weight.detach(), bias)
+        return replace(self, rows=self.rows.detach(), weight=self.weight.detach(), bias=bias)
 
     def take(self, order: Tensor | None) -> Head:
         """The same head on the rows `order` (N,), or on all as they are."""
         if order is None:
             return self
-        return Head(self.rows.index_select(0, order), self.weight, self.bias)
+        return replace(self, rows=self.rows.index_select(0, order))
 
     def lowered(self, dtype: torch.dtype | None) -> Head:
         """In autocast's dtype, if any; as in autocast, float64 stays what it is."""
         if dtype is None or self.weight.dtype == torch.float64:
             return self
         bias = None if self.bias is None else self.bias.to(dtype)
-        return Head(self.rows.to(dtype), self.weight.to(dtype), bias)
+        return replace(self, rows=self.rows.to(dtype), weight=self.weight.to(dtype), bias=bias)
 
     def project(self, part: slice, tile: Tensor) -> Tensor:
         """Logits of the rows in `part`, written into the first rows of `tile` (R, V)."""
-        rows = self.rows[part]
+        logits = self._linear(self.rows[part], tile)
+        if self.cap is not None:
+            logits.div_(self.cap).tanh_().mul_(self.cap)
+        return logits
+
+    def _linear(self, rows: Tensor, tile: Tensor) -> Tensor:
         logits = tile[: len(rows)]
         columns = _COLUMNS if tile.device.type == "cpu" else max(len(self.weight), 1)
         pieces = zip(
@@ -134,6 +141,7 @@ class RowPass:
                 labelled - start,
                 factors,
                 values[:, part],
+                heads[0].cap,
             )
             if scales is not None:
                 gradients.add(part, logits[0])
@@ -154,6 +162,7 @@ class RowPass:
         labelled: int,
         scales: Sequence[Scale] | None,
         values: Tensor,
+        cap: float | None,
     ) -> None:
         """Fills in the values (K, R); the scaled gradient takes the place of student logits."""
         for at in _blocks(logits[0]):
@@ -170,8 +179,11 @@ class RowPass:
                 values[k, at], part = loss.on_block(block, None if scales is None else scales[k])
                 if part is not None:
                     total = part if total is None else total.add_(part)
-            if scales is not None:
-                logits[0][at] = 0.0 if total is None else total
+            if scales is None:
+                continue
+            if total is not None and cap is not None:  # the derivative of c tanh(z / c)
+                total.mul_(1 - (models[0].values / cap).square())
+            logits[0][at] = 0.0 if total is None else total
 
 
 class _HeadGradients:

@@ -1,4 +1,5 @@
 """Methods, one class a file; this line-per-method list is what makes bare names resolve."""
 
+from lit_distill.methods.causal_lm import CausalLM as CausalLM
 from lit_distill.methods.masked_lm import MaskedLM as MaskedLM
 from lit_distill.methods.triple_loss import TripleLoss as TripleLoss

@@ -22,5 +22,5 @@ class MaskedLM(Distillation):
     def losses(self, batch: Batch) -> dict[str, Term]:
         """The single term mlm."""
         student = self.student.encode(batch)
-        terms = {"mlm": LogitTerm(CrossEntropy(), "masked")}
+        terms = {"mlm": LogitTerm(CrossEntropy(), "rows")}
         return self.logit_terms(terms, batch["rows"], batch["targets"], student)

@@ -15,23 +15,24 @@ class TripleLoss(Distillation):
     """Soft targets, masked-LM and cosine of the last hidden states, on the same masked input.
 
         L = alpha_ce  T^2 KL(p_T || q_T)          mean over all real (or only masked) tokens
-          + alpha_mlm CE(q_1, target)             mean over masked tokens
+          + alpha_mlm CE(q_1, target)             mean over masked tokens (decoders: over all that
+                                                  have a next one; DistilGPT2's alpha_clm)
           + alpha_cos [1 - cos(h_student, h_teacher)]   mean over all real tokens
           + alpha_mse ||z_student - z_teacher||^2       mean over the rows of the first term
 
     Needs: a teacher with the student's vocabulary, and its hidden size where alpha_cos > 0.
-    Data: any masked objective (`MaskedTokens`).
+    Data: `MaskedTokens` for encoders, `NextToken` for decoders.
     Relations: alpha_mlm = alpha_cos = 0 is plain logit distillation; alpha_ce = alpha_cos = 0 is
-    `MaskedLM`.
+    `MaskedLM` or `CausalLM`.
 
     Args:
         temperature: T of the first term, > 0 (paper: 2).
         alpha_ce: weight of the soft targets (authors' script: 5.0).
-        alpha_mlm: weight of the masked-LM term (2.0).
+        alpha_mlm: weight of the masked-LM or next-token term (2.0).
         alpha_cos: weight of the cosine term (1.0).
         alpha_mse: weight of the squared error of logits (0.0).
-        restrict_ce_to_mask: soft targets on masked tokens only: 6.7 times fewer rows to project
-            (authors' script: off).
+        restrict_ce_to_mask: soft targets only where the second term has its own: 6.7 times fewer
+            rows of an encoder to project (authors' script: off).
         base: see `Distillation`.
 
     Source: https://arxiv.org/abs/1910.01108, section 3; authors' code: huggingface
@@ -56,17 +57,22 @@ class TripleLoss(Distillation):
         self.alpha_cos, self.alpha_mse = alpha_cos, alpha_mse
         self.restrict_ce_to_mask = restrict_ce_to_mask
 
+    @property
+    def hard(self) -> str:
+        """The name of the term with hard targets."""
+        return "clm" if self.student.anatomy.causal else "mlm"
+
     def losses(self, batch: Batch) -> dict[str, Term]:
-        """The terms ce, mlm, cos and, where it has a weight, mse."""
+        """The terms ce, mlm (clm for decoders), cos and, where it has a weight, mse."""
         student = self.student.encode(batch)
         with torch.no_grad():
             teacher = self.teacher.encode(batch)
         rows, per = batch["tokens"], "tokens"
         if self.restrict_ce_to_mask:
-            rows, per = batch["rows"], "masked"
+            rows, per = batch["rows"], "rows"
         logit_terms = {
             "ce": LogitTerm(self.soft, per, self.alpha_ce),
-            "mlm": LogitTerm(CrossEntropy(), "masked", self.alpha_mlm),
+            self.hard: LogitTerm(CrossEntropy(), "rows", self.alpha_mlm),
             "mse": LogitTerm(LogitMSE(), per, self.alpha_mse),
         }
         if self.alpha_mse == 0:

@@ -28,6 +28,21 @@ def _no_offset(config: PretrainedConfig) -> int:
     return 0
 
 
+def _uncapped(config: PretrainedConfig) -> float | None:
+    del config
+    return None
+
+
+def _soft_cap(config: Any) -> float | None:
+    """Gemma: logits are cap * tanh(logits / cap)."""
+    return cast(float | None, config.final_logit_softcapping)
+
+
+def _as_it_is(model: Any, rows_ND: Tensor) -> Tensor:
+    del model
+    return rows_ND
+
+
 def _after_padding(config: PretrainedConfig) -> int:
     """RoBERTa counts positions from the padding index + 1 (fairseq's `make_positions`)."""
     return int(config.pad_token_id) + 1
@@ -43,11 +58,14 @@ class Anatomy:
         inputs: batch keys that the body takes.
         layers_path: the list of layers.
         embeddings_path: the module from ids to the first layer's input.
-        projection_paths: inside a layer, the modules whose outputs (B, T, D) are q, k and v, before
-            any rotation and with all heads side by side.
-        transform: (model, last hidden states (N, D)) -> what the decoder reads (N, D).
+        projection_paths: inside a layer, the modules whose outputs (B, T, width) are q, k and v,
+            before any rotation and with all heads side by side; one and the same module where it
+            makes all three, side by side in this order and of equal width.
         decoder_path: the linear map to the vocabulary; weight (V, D), bias (V,) or None.
         head_prefixes: how the names of head weights begin.
+        transform: (model, last hidden states (N, D)) -> what the decoder reads (N, D).
+        causal: a position sees only those before it, and predicts the next token.
+        cap: the config's limit c of logits, c tanh(logits / c); None where there is none.
         intermediate_size: the config's name for the width of the feed-forward block.
         position_offset: the table index of the first token's position.
     """
@@ -58,9 +76,11 @@ class Anatomy:
     embeddings_path: str
     layers_path: str
     projection_paths: dict[Projection, str]
-    transform: Callable[[Any, Tensor], Tensor]
     decoder_path: str
     head_prefixes: tuple[str, ...]
+    transform: Callable[[Any, Tensor], Tensor] = _as_it_is
+    causal: bool = False
+    cap: Callable[[PretrainedConfig], float | None] = _uncapped
     intermediate_size: str = "intermediate_size"
     position_offset: Callable[[PretrainedConfig], int] = _no_offset
 
@@ -77,8 +97,14 @@ class Anatomy:
         return cast(nn.ModuleList, model.get_submodule(self.layers_path))
 
     def projection(self, model: PreTrainedModel, layer: int, kind: Projection) -> nn.Module:
-        """The module whose output (B, T, D) is q, k or v of one layer."""
+        """The module whose output (B, T, width), or a third of it, is q, k or v of one layer."""
         return self.layers(model)[layer].get_submodule(self.projection_paths[kind])
+
+    def projected(self, output: Tensor, kind: Projection) -> Tensor:
+        """q, k or v (B, T, width) in the output of `projection`."""
+        if len(set(self.projection_paths.values())) == 3:
+            return output
+        return output.chunk(3, dim=-1)[list(self.projection_paths).index(kind)]
 
     def decoder(self, model: PreTrainedModel) -> nn.Linear:
         """The map to the vocabulary, after `transform`."""
@@ -102,6 +128,10 @@ def _roberta_transform(model: Any, rows_ND: Tensor) -> Tensor:
     return cast(Tensor, model.lm_head.layer_norm(gelu(model.lm_head.dense(rows_ND))))
 
 
+def _modernbert_transform(model: Any, rows_ND: Tensor) -> Tensor:
+    return cast(Tensor, model.head(rows_ND))
+
+
 _SELF_ATTENTION: dict[Projection, str] = {
     "query": "attention.self.query",
     "key": "attention.self.key",
@@ -121,6 +151,33 @@ def _roberta(architecture: str, model_type: str) -> Anatomy:
         decoder_path="lm_head.decoder",
         head_prefixes=("lm_head.",),
         position_offset=_after_padding,
+    )
+
+
+_PROJECTIONS: dict[Projection, str] = {
+    "query": "self_attn.q_proj",
+    "key": "self_attn.k_proj",
+    "value": "self_attn.v_proj",
+}
+
+
+def _llama(
+    architecture: str,
+    model_type: str,
+    cap: Callable[[PretrainedConfig], float | None] = _uncapped,
+) -> Anatomy:
+    """Llama and those who kept its names."""
+    return Anatomy(
+        architecture=architecture,
+        model_type=model_type,
+        inputs=("input_ids", "attention_mask", "position_ids"),
+        embeddings_path="model.embed_tokens",
+        layers_path="model.layers",
+        projection_paths=_PROJECTIONS,
+        decoder_path="lm_head",
+        head_prefixes=("lm_head.",),
+        causal=True,
+        cap=cap,
     )
 
 
@@ -154,6 +211,36 @@ ANATOMIES: tuple[Anatomy, ...] = (
     ),
     _roberta("RobertaForMaskedLM", "roberta"),
     _roberta("XLMRobertaForMaskedLM", "xlm-roberta"),
+    Anatomy(
+        architecture="ModernBertForMaskedLM",
+        model_type="modernbert",
+        inputs=("input_ids", "attention_mask", "position_ids"),
+        embeddings_path="model.embeddings",
+        layers_path="model.layers",
+        projection_paths=dict.fromkeys(("query", "key", "value"), "attn.Wqkv"),
+        transform=_modernbert_transform,
+        decoder_path="decoder",
+        head_prefixes=("head.", "decoder."),
+    ),
+    Anatomy(
+        architecture="GPT2LMHeadModel",
+        model_type="gpt2",
+        inputs=("input_ids", "attention_mask", "position_ids"),
+        embeddings_path="transformer.wte",
+        layers_path="transformer.h",
+        projection_paths=dict.fromkeys(("query", "key", "value"), "attn.c_attn"),
+        decoder_path="lm_head",
+        head_prefixes=("lm_head.",),
+        causal=True,
+        intermediate_size="n_inner",
+    ),
+    _llama("LlamaForCausalLM", "llama"),
+    _llama("MistralForCausalLM", "mistral"),
+    _llama("Qwen2ForCausalLM", "qwen2"),
+    _llama("Qwen3ForCausalLM", "qwen3"),
+    _llama("GemmaForCausalLM", "gemma"),
+    _llama("Gemma2ForCausalLM", "gemma2", _soft_cap),
+    _llama("Gemma3ForCausalLM", "gemma3_text", _soft_cap),
 )
 
 

@@ -8,11 +8,12 @@ of being dropped (dropping it shifts every embedding by a constant vector).
 
 from __future__ import annotations
 
+import copy
 import re
 
 import torch
 from torch import Tensor
-from transformers import DistilBertConfig
+from transformers import DistilBertConfig, PretrainedConfig
 
 from lit_distill.errors import UserError
 from lit_distill.models.language_model import LanguageModel
@@ -91,6 +92,30 @@ def _explicit(choice: list[int], keep: int | None, count: int) -> list[int]:
             "num_layers out."
         )
     return list(choice)
+
+
+def carve_config(teacher: LanguageModel, picked: list[int]) -> PretrainedConfig:
+    """The teacher's config with only the picked layers; each keeps its kind of attention.
+
+    Raises:
+        UserError: one of them computes something else at another place.
+    """
+    config = copy.deepcopy(teacher.config)
+    values = config.to_dict()
+    if values["model_type"] == "modernbert" and picked[0] != 0:
+        raise UserError(
+            f"layers={picked}: ModernBERT's layer 0 alone has no norm before its attention, so it "
+            "must come first in the student as well: choose a list that starts with 0."
+        )
+    if values.get("scale_attn_by_inverse_layer_idx") and picked != list(range(len(picked))):
+        raise UserError(
+            f"layers={picked}: this model divides attention by the number of the layer "
+            "(scale_attn_by_inverse_layer_idx), so only layers='first' keeps what layers compute."
+        )
+    values["num_hidden_layers"] = len(picked)
+    if values.get("layer_types"):
+        values["layer_types"] = [values["layer_types"][number] for number in picked]
+    return type(config).from_dict(values)
 
 
 def carve_layers(teacher: LanguageModel, picked: list[int]) -> dict[str, Tensor]:

@@ -145,12 +145,15 @@ class LanguageModel(nn.Module):
             rows: last hidden states (N, D).
         """
         decoder = self.anatomy.decoder(self.model)
-        return fn(Head(self.anatomy.transform(self.model, rows), decoder.weight, decoder.bias))
+        rows = self.anatomy.transform(self.model, rows)
+        return fn(Head(rows, decoder.weight, decoder.bias, self.anatomy.cap(self.config)))
 
     def project(self, rows: Tensor) -> Tensor:
         """Logits (N, V) of last hidden states (N, D), as the model itself computes them."""
         rows = self.anatomy.transform(self.model, rows)
-        return cast(Tensor, self.anatomy.decoder(self.model)(rows))
+        logits = cast(Tensor, self.anatomy.decoder(self.model)(rows))
+        cap = self.anatomy.cap(self.config)
+        return logits if cap is None else torch.tanh(logits / cap) * cap
 
     def set_dropout(self, probability: float) -> None:
         """Sets every dropout of the model; its config, and so an export, keeps its own values."""
@@ -166,17 +169,34 @@ class LanguageModel(nn.Module):
                 self.config
             )
         if f"{view}segments" in keys:
-            inputs["attention_mask"] = self._block_mask(keys[f"{view}segments"])
+            inputs["attention_mask"] = self._block_masks(keys[f"{view}segments"])
+        if self.anatomy.causal:
+            inputs["use_cache"] = False  # no keys and values to generate with
         return inputs
 
-    def _block_mask(self, segments: Tensor) -> Tensor:
-        """(B, 1, T, T) bool, True within a text; padding sees padding, so no row is empty."""
+    def _block_masks(self, segments: Tensor) -> Tensor | dict[str, Tensor]:
+        """(B, 1, T, T) bool, True where a position may look; by type of layer if there are types.
+
+        Padding sees padding, so that no row is empty. Sliding windows are counted as transformers
+        counts them: both ends for encoders, the later one not for decoders.
+        """
         if self.config._attn_implementation != "sdpa":
             raise UserError(
                 "Packed rows (segments) need attn_implementation='sdpa'; this model runs "
                 f"{self.config._attn_implementation!r}, which would ignore their borders."
             )
-        return (segments.unsqueeze(2) == segments.unsqueeze(1)).unsqueeze(1)
+        places = torch.arange(segments.shape[1], device=segments.device)
+        back = places.unsqueeze(1) - places
+        seen: Tensor = segments.unsqueeze(2) == segments.unsqueeze(1)
+        if self.anatomy.causal:
+            seen = seen & (back >= 0)
+        window = getattr(self.config, "sliding_window", None)  # only configs that know of windows
+        if window is None:
+            return seen.unsqueeze(1)
+        near: Tensor = seen & ((back < window) if self.anatomy.causal else (back.abs() <= window))
+        if getattr(self.config, "layer_types", None) is None:
+            return near.unsqueeze(1)
+        return {"full_attention": seen.unsqueeze(1), "sliding_attention": near.unsqueeze(1)}
 
     def _module(self, site: Site) -> nn.Module:
         if site.kind == "hidden":
@@ -186,7 +206,8 @@ class LanguageModel(nn.Module):
     def _watch(self, site: Site, captured: dict[Site, Tensor]) -> torch.utils.hooks.RemovableHandle:
         def keep(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
             del module, args
-            captured[site] = output
+            kind = site.kind
+            captured[site] = output if kind == "hidden" else self.anatomy.projected(output, kind)
 
         return self._module(site).register_forward_hook(keep)
 

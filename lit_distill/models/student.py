@@ -6,7 +6,6 @@ exist only after `build`.
 
 from __future__ import annotations
 
-import copy
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from transformers import PretrainedConfig
 from lit_distill.errors import UserError
 from lit_distill.models.anatomy import Anatomy, anatomy_of, anatomy_of_type
 from lit_distill.models.carving import (
+    carve_config,
     carve_layers,
     distilbert_config,
     distilbert_weights,
@@ -103,8 +103,7 @@ class CarvedStudent(Student):
             config = distilbert_config(teacher, len(picked))
             weights = distilbert_weights(weights)
         else:
-            anatomy, config = teacher.anatomy, copy.deepcopy(teacher.config)
-            config.num_hidden_layers = len(picked)
+            anatomy, config = teacher.anatomy, carve_config(teacher, picked)
         student = _fresh_model(anatomy, config)
         student.model.load_state_dict(weights, strict=True)  # copies, and widens to float32
         return student
@@ -118,8 +117,8 @@ class FreshStudent(Student):
     (BERT: 768 x 3072 -> 384 x 1536).
 
     Attributes:
-        model_type: "bert", "distilbert", "roberta" or "xlm-roberta", whose default config is then
-            the start; None starts from the teacher's config.
+        model_type: "bert", "modernbert", "gpt2", "llama", ... (a config.model_type), whose default
+            config is then the start; None starts from the teacher's config.
         config: what to change in it, by Hugging Face's keys, such as num_hidden_layers.
     """
 
@@ -177,16 +176,35 @@ def override_config(
             hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}."
             raise UserError(f"A {config.model_type} config has no key {key!r}: {hint}")
     changed = {aliases.get(key, key): value for key, value in changes.items()}
+    values |= _followers(values, {**values, **changed}) | changed
     try:
-        new = type(config).from_dict({**values, **changed})
+        new = type(config).from_dict(values)
     except Exception as error:  # Hugging Face validates the types of fields
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"FreshStudent's config cannot be used: {reason}") from error
     for key in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"):
         if getattr(new, key) < 1:
             raise UserError(f"FreshStudent's {key} is {getattr(new, key)}: it must be at least 1.")
+    if (new.pad_token_id or 0) >= new.vocab_size:
+        raise UserError(
+            f"FreshStudent's pad_token_id {new.pad_token_id} is outside its vocabulary of "
+            f"{new.vocab_size}: give the tokenizer's pad_token_id in its config."
+        )
     _fit_widths(new, config, anatomy.intermediate_size in changed, anatomy.intermediate_size)
     return new
+
+
+def _followers(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Keys that configs fill in from others and that must follow them."""
+    followers: dict[str, Any] = {}
+    kinds = old.get("layer_types")
+    if kinds and new["num_hidden_layers"] != len(kinds):
+        count = new["num_hidden_layers"]
+        followers["layer_types"] = kinds[:count] if count <= len(kinds) else None
+    shape = ("hidden_size", "num_attention_heads")
+    if old.get("head_dim") and old["head_dim"] * old[shape[1]] == old[shape[0]]:
+        followers["head_dim"] = new[shape[0]] // max(new[shape[1]], 1)
+    return followers
 
 
 def _fit_widths(
@@ -194,7 +212,7 @@ def _fit_widths(
 ) -> None:
     """Scales the feed-forward width along unless it was given; checks the heads."""
     width, heads = new.hidden_size, new.num_attention_heads
-    if not given:
+    if not given and getattr(old, feed_forward) is not None:  # None (GPT-2) follows by itself
         scaled, rest = divmod(getattr(old, feed_forward) * width, old.hidden_size)
         if rest:
             raise UserError(
@@ -203,12 +221,21 @@ def _fit_widths(
             )
         setattr(new, feed_forward, scaled)
     if width % heads:
-        divisors = [n for n in range(1, width + 1) if width % n == 0]
-        nearest = min(divisors, key=lambda n: abs(n - heads))
         raise UserError(
             f"hidden_size {width} is not divisible by num_attention_heads {heads}: "
-            f"{nearest} heads would do."
+            f"{_nearest_divisor(width, heads)} heads would do."
         )
+    groups = getattr(new, "num_key_value_heads", None)  # only configs that know of groups
+    if groups and heads % groups:
+        raise UserError(
+            f"num_attention_heads {heads} is not divisible by num_key_value_heads {groups}: give "
+            f"num_key_value_heads as well; {_nearest_divisor(heads, groups)} would do."
+        )
+
+
+def _nearest_divisor(number: int, wanted: int) -> int:
+    divisors = [n for n in range(1, number + 1) if number % n == 0]
+    return min(divisors, key=lambda n: abs(n - wanted))
 
 
 def _fresh_model(anatomy: Anatomy, config: PretrainedConfig) -> LanguageModel:

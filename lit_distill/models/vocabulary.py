@@ -145,6 +145,8 @@ def check_model_vocabulary(
             f"The {name} has {model.vocab_size} vocabulary rows and the tokenizer's largest id is "
             f"{largest}: use the tokenizer that the {name} was trained with (--tokenizer)."
         )
+    if model.anatomy.causal:
+        return  # padding is on the right, where no real position looks: any id will do
     pads = model.config.pad_token_id
     if tokenizer.pad_token_id is None or pads != tokenizer.pad_token_id:
         raise UserError(
@@ -163,6 +165,31 @@ def check_length(max_length: int, model: LanguageModel, name: str = "model") -> 
         raise UserError(
             f"The data's windows hold up to {max_length} tokens and the {name}'s position table "
             f"holds {model.max_length}: lower data.init_args.max_length to {model.max_length}."
+        )
+
+
+def check_objective(objective: Any, model: LanguageModel, name: str) -> None:
+    """Checks that a model can learn what the data asks of it.
+
+    Args:
+        objective: the data's; its `masked` says whether inputs are hidden, None if it asks nothing.
+        model: student or teacher.
+        name: "student" or "teacher", for the message.
+
+    Raises:
+        UserError: masks for a model that only looks back, or next tokens for one that sees them.
+    """
+    masked = getattr(objective, "masked", None)
+    kind = type(model.model).__name__
+    if masked and model.anatomy.causal:
+        raise UserError(
+            f"The {name} is a {kind}, which predicts the next token, and the data's objective is "
+            f"{type(objective).__name__}: set data.init_args.objective to NextToken."
+        )
+    if masked is False and not model.anatomy.causal:
+        raise UserError(
+            f"The {name} is a {kind}, which sees the next token, and the data's objective is "
+            f"{type(objective).__name__}: set data.init_args.objective to MaskedTokens."
         )
 
 
@@ -194,6 +221,7 @@ def check_models(
             check_model_vocabulary(model, tokenizer, name)
         if max_length is not None:
             check_length(cast(int, max_length), model, name)
+        check_objective(getattr(data, "objective", None), model, name)
     if teacher is None:
         return
     if student.vocab_size != teacher.vocab_size:

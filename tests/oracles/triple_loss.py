@@ -77,14 +77,16 @@ def cosine_distance(student: Vector, teacher: Vector) -> complex:
     return 1 - dot / (cmath.sqrt(a_square) * cmath.sqrt(b_square))
 
 
-def project(row: Vector, weight: Sequence[Vector], bias: Vector | None = None) -> list[complex]:
-    """Logits of one hidden row: z_v = sum_d w_vd h_d + b_v."""
+def project(
+    row: Vector, weight: Sequence[Vector], bias: Vector | None = None, cap: float | None = None
+) -> list[complex]:
+    """Logits of one hidden row: z_v = sum_d w_vd h_d + b_v, or c tanh(z_v / c) under a cap c."""
     logits = []
     for v in range(len(weight)):
         z = 0j if bias is None else complex(bias[v])
         for w, h in zip(weight[v], row, strict=True):
             z += w * h
-        logits.append(z)
+        logits.append(z if cap is None else cap * cmath.tanh(z / cap))
     return logits
 
 

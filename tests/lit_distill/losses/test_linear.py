@@ -27,18 +27,20 @@ from lit_distill.losses import CrossEntropy, ForwardKL, Head, linear_losses, til
 
 @PROMISED
 @pytest.mark.parametrize("bias", [True, False])
-def test_values_and_gradients_are_the_oracles(promised, bias):
-    student, teacher, targets = draw(bias=bias)
+@pytest.mark.parametrize("caps", [(None, None), (1.5, 3.0), (2.0, None)])
+def test_values_and_gradients_are_the_oracles(promised, bias, caps):
+    student, teacher, targets = draw(bias=bias, caps=caps)
     values, gradients = run(student, teacher, targets, promised)
     teacher_bias = None if teacher.bias is None else teacher.bias.tolist()
     teacher_rows = [
-        oracle.project(row, teacher.weight.tolist(), teacher_bias) for row in teacher.rows.tolist()
+        oracle.project(row, teacher.weight.tolist(), teacher_bias, teacher.cap)
+        for row in teacher.rows.tolist()
     ]
 
     def sums(rows, weight, bias):
         found = [0j] * 4
         for n, target in enumerate(targets.tolist()):
-            z, other = oracle.project(rows[n], weight, bias), teacher_rows[n]
+            z, other = oracle.project(rows[n], weight, bias, student.cap), teacher_rows[n]
             found[0] += oracle.forward_kl(z, other, 2.0)
             found[1] += 0j if target == IGNORED else oracle.cross_entropy(z, target)
             found[2] += oracle.squared_distance(z, other)
@@ -73,10 +75,11 @@ def test_values_and_gradients_are_the_oracles(promised, bias):
 @pytest.mark.parametrize(("dtype", "limit"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("rows_per_block", [1, 3])
 @pytest.mark.parametrize("rows_per_tile", [1, 2, 5, 100])
+@pytest.mark.parametrize("caps", [(None, None), (1.5, 3.0)])
 def test_tiles_and_blocks_change_nothing(
-    monkeypatch, rows_per_tile, rows_per_block, dtype, limit, promised
+    monkeypatch, rows_per_tile, rows_per_block, dtype, limit, promised, caps
 ):
-    student, teacher, targets = draw(dtype=dtype)
+    student, teacher, targets = draw(dtype=dtype, caps=caps)
     row = VOCABULARY * student.weight.element_size()
     monkeypatch.setattr(tiles, "_BLOCK_BYTES", rows_per_block * row)
     monkeypatch.setattr(tiles, "_COLUMNS", 4)

@@ -146,7 +146,7 @@ def test_counts_and_weights_are_those_of_the_paper(teacher_folder: Path) -> None
     batch = collate(TEXTS)
     terms = built(teacher_folder, batch).losses(batch)
     found = {name: (term.per, term.weight) for name, term in terms.items()}
-    assert found == {"ce": ("tokens", 5.0), "mlm": ("masked", 2.0), "cos": ("tokens", 1.0)}
+    assert found == {"ce": ("tokens", 5.0), "mlm": ("rows", 2.0), "cos": ("tokens", 1.0)}
 
 
 def test_other_than_masked_positions_predict_nothing() -> None:

@@ -8,20 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import (
-    BertConfig,
-    BertForMaskedLM,
-    DistilBertConfig,
-    DistilBertForMaskedLM,
-    PreTrainedModel,
-    RobertaConfig,
-    RobertaForMaskedLM,
-    XLMRobertaConfig,
-    XLMRobertaForMaskedLM,
-)
+from transformers import PreTrainedModel
 
 from lit_distill.batch import Batch
 from lit_distill.models import LanguageModel
+from lit_distill.models.anatomy import anatomy_of_type
 
 SHAPE = {
     "vocab_size": 40,
@@ -31,29 +22,50 @@ SHAPE = {
     "intermediate_size": 24,
     "max_position_embeddings": 20,
 }
-DISTIL_SHAPE = {
-    "vocab_size": 40,
-    "dim": 16,
-    "n_layers": 4,
-    "n_heads": 4,
-    "hidden_dim": 24,
-    "max_position_embeddings": 20,
+GROUPED = {**SHAPE, "num_key_value_heads": 2}
+WINDOWS = {"sliding_window": 3}
+SHAPES: dict[str, dict[str, Any]] = {
+    "bert": SHAPE,
+    "distilbert": {
+        "vocab_size": 40,
+        "dim": 16,
+        "n_layers": 4,
+        "n_heads": 4,
+        "hidden_dim": 24,
+        "max_position_embeddings": 20,
+    },
+    "roberta": SHAPE,
+    "xlm-roberta": SHAPE,
+    "modernbert": {
+        **SHAPE,
+        "local_attention": 4,
+        **dict.fromkeys(("pad_token_id", "bos_token_id", "cls_token_id"), 0),
+        **dict.fromkeys(("eos_token_id", "sep_token_id"), 2),
+    },
+    "gpt2": {
+        "vocab_size": 40,
+        "n_embd": 16,
+        "n_layer": 4,
+        "n_head": 4,
+        "n_positions": 20,
+        **dict.fromkeys(("bos_token_id", "eos_token_id"), 2),
+    },
+    "llama": GROUPED,
+    "mistral": {**GROUPED, **WINDOWS},
+    "qwen2": {**GROUPED, **WINDOWS, "use_sliding_window": True, "max_window_layers": 2},
+    "qwen3": {**GROUPED, "head_dim": 6},
+    "gemma": {**GROUPED, "head_dim": 8},
+    "gemma2": {**GROUPED, **WINDOWS, "head_dim": 8, "final_logit_softcapping": 3.0},
+    "gemma3_text": {**GROUPED, **WINDOWS, "head_dim": 8, "final_logit_softcapping": 3.0},
 }
-FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta")
+FAMILIES = tuple(SHAPES)
 
 
 def random_model(family: str, **changes: Any) -> PreTrainedModel:
     """A random model in eval mode: zero biases and unit norms would hide mistakes."""
     torch.manual_seed(0)
-    model: PreTrainedModel
-    if family == "bert":
-        model = BertForMaskedLM(BertConfig(**{**SHAPE, **changes}))
-    elif family == "distilbert":
-        model = DistilBertForMaskedLM(DistilBertConfig(**{**DISTIL_SHAPE, **changes}))
-    elif family == "roberta":
-        model = RobertaForMaskedLM(RobertaConfig(**{**SHAPE, **changes}))
-    else:
-        model = XLMRobertaForMaskedLM(XLMRobertaConfig(**{**SHAPE, **changes}))
+    architecture = anatomy_of_type(family).model_class()
+    model = architecture(architecture.config_class(**{**SHAPES[family], **changes}))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
@@ -65,7 +77,7 @@ def padded_batch(
 ) -> Batch:
     """Right-padded ids; the same ids for the same lengths whatever the width."""
     generator = torch.Generator().manual_seed(1)
-    ids = torch.full((len(lengths), width), model.config.pad_token_id)
+    ids = torch.full((len(lengths), width), model.config.pad_token_id or 0)
     mask = torch.zeros_like(ids)
     for row, length in enumerate(lengths):
         ids[row, :length] = torch.randint(5, 40, (length,), generator=generator)
@@ -76,6 +88,11 @@ def padded_batch(
 
 @pytest.fixture(params=FAMILIES)
 def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=[name for name in FAMILIES if anatomy_of_type(name).causal])
+def causal_family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
+from transformers.pytorch_utils import Conv1D
 
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
@@ -17,15 +18,16 @@ def test_organs_are_the_models_own(model: LanguageModel, family: str):
     assert anatomy.model_class() is type(hf)
     assert len(anatomy.layers(hf)) == 4
     assert anatomy.decoder(hf) is hf.get_output_embeddings()
-    assert hf.get_input_embeddings() in list(anatomy.embeddings(hf).children())
+    assert hf.get_input_embeddings() in list(anatomy.embeddings(hf).modules())
     projections = [anatomy.projection(hf, 2, kind) for kind in ("query", "key", "value")]
-    assert len({id(module) for module in projections}) == 3
-    assert all(isinstance(m, nn.Linear) and m.out_features == 16 for m in projections)
+    fused = family in ("modernbert", "gpt2")
+    assert len({id(module) for module in projections}) == (1 if fused else 3)
+    assert all(isinstance(module, nn.Linear | Conv1D) for module in projections)
     assert all(any(m is part for part in model.layers[2].modules()) for m in projections)
 
 
 def test_head_prefixes_cover_all_but_the_body(model: LanguageModel):
-    names = [name for name, _ in model.model.named_parameters()]
+    names = list(model.model.state_dict())  # tied weights under both names
     head = [name for name in names if name.startswith(model.anatomy.head_prefixes)]
     body = [name for name in names if name.startswith(model.model.base_model_prefix + ".")]
     assert head
@@ -43,8 +45,9 @@ def test_max_length_is_the_longest_that_the_model_runs(model: LanguageModel, fam
         "input_ids": torch.full((1, model.max_length + 1), 7),
         "attention_mask": torch.ones(1, model.max_length + 1, dtype=torch.long),
     }
-    with pytest.raises((IndexError, RuntimeError)):
-        model.encode(longer)
+    if family in ("bert", "distilbert", "roberta", "xlm-roberta", "gpt2"):  # a table of positions
+        with pytest.raises((IndexError, RuntimeError)):
+            model.encode(longer)
 
 
 def test_unsupported_architectures_name_the_supported_ones():

@@ -60,16 +60,23 @@ def test_impossible_choices_say_why(choice: Any, keep: int | None, count: int, m
         pick_layers(choice, keep, count)
 
 
-def test_carved_layers_are_the_teachers(model: LanguageModel):
+def test_carved_layers_are_the_teachers(model: LanguageModel, family: str):
     before = copy.deepcopy(model.model.state_dict())
     config = copy.deepcopy(model.config.to_dict())
-    student = CarvedStudent([3, 1]).build(model, 0)
+    attention = model.config._attn_implementation
+    picked = [0, 3] if family == "modernbert" else [3, 1]
+    student = CarvedStudent(picked).build(model, 0)
     assert type(student.model) is type(model.model)
     assert len(student.layers) == student.config.num_hidden_layers == 2
+    if config.get("layer_types"):
+        assert student.config.layer_types == [config["layer_types"][number] for number in picked]
     prefix = model.anatomy.layers_path + "."
     teacher, state = model.model.state_dict(), student.model.state_dict()
     for name, value in state.items():
-        source = name.replace(f"{prefix}0.", f"{prefix}3.") if f"{prefix}0." in name else name
+        source = name
+        for new, old in enumerate(picked):
+            if name.startswith(f"{prefix}{new}."):
+                source = name.replace(f"{prefix}{new}.", f"{prefix}{old}.")
         assert torch.equal(value, teacher[source]), name
         assert value.data_ptr() != teacher[source].data_ptr()
     assert not student.training
@@ -79,7 +86,7 @@ def test_carved_layers_are_the_teachers(model: LanguageModel):
     assert all(torch.equal(value, before[name]) for name, value in teacher.items())
     student.model.set_attn_implementation("eager")
     student.config.hidden_dropout_prob = 0.7
-    assert model.config._attn_implementation == "sdpa"
+    assert model.config._attn_implementation == attention
     assert model.config.to_dict() == config
 
 
@@ -91,14 +98,38 @@ def test_a_student_with_all_layers_is_the_teacher(model: LanguageModel, batch: A
 
 
 def test_ties_survive_carving(model: LanguageModel, make_model: Callable[..., Any], family: str):
-    student = CarvedStudent().build(model, 0)
-    embedding = student.model.get_input_embeddings().weight
-    assert student.anatomy.decoder(student.model).weight is embedding
+    if model.config.tie_word_embeddings:
+        student = CarvedStudent().build(model, 0)
+        embedding = student.model.get_input_embeddings().weight
+        assert student.anatomy.decoder(student.model).weight is embedding
     untied = LanguageModel(make_model(family, tie_word_embeddings=False))
     student = CarvedStudent().build(untied, 0)
     decoder = student.anatomy.decoder(student.model).weight
     assert decoder is not student.model.get_input_embeddings().weight
     assert torch.equal(decoder, untied.anatomy.decoder(untied.model).weight)
+
+
+def test_a_carved_decoder_generates_with_its_cache_as_without(
+    make_model: Callable[..., Any], causal_family: str
+):
+    """Layers find their place in the cache, and their kind of attention, by their new numbers."""
+    teacher = LanguageModel(make_model(causal_family))
+    student = CarvedStudent([0, 3]).build(teacher, 0).model
+    prompt = torch.tensor([[7, 9, 11, 8, 30]])
+    options = {"max_new_tokens": 9, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    cached = student.generate(prompt, use_cache=True, **options)
+    assert cached.shape == (1, 14)
+    assert torch.equal(cached, student.generate(prompt, use_cache=False, **options))
+
+
+def test_layers_that_would_compute_something_else_are_refused(make_model: Callable[..., Any]):
+    modern = LanguageModel(make_model("modernbert"))
+    with pytest.raises(UserError, match=r"layer 0 alone has no norm .* a list that starts with 0"):
+        CarvedStudent("last").build(modern, 0)
+    scaled = LanguageModel(make_model("gpt2", scale_attn_by_inverse_layer_idx=True))
+    with pytest.raises(UserError, match=r"divides attention by the number of the layer"):
+        CarvedStudent().build(scaled, 0)
+    assert len(CarvedStudent("first").build(scaled, 0).layers) == 2
 
 
 def test_a_bfloat16_teacher_gives_a_float32_student(model: LanguageModel):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from jsonargparse import ArgumentParser
-from transformers import AutoModelForMaskedLM
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from lit_distill.errors import UserError
 from lit_distill.models import (
@@ -44,7 +44,10 @@ def test_a_fresh_student_starts_from_the_teachers_config(model: LanguageModel):
     assert type(student.model) is type(model.model)
     assert student.config.hidden_size == 8
     assert len(student.layers) == 3
-    assert getattr(student.config, feed_forward) == 12  # 24 * 8 / 16
+    expected = None if feed_forward == "n_inner" else 12  # 24 * 8 / 16; GPT-2's follows by itself
+    assert getattr(student.config, feed_forward) == expected
+    kinds = config.get("layer_types")
+    assert getattr(student.config, "layer_types", None) == (kinds and kinds[:3])
     assert student.vocab_size == 40
     assert student.config.pad_token_id == model.config.pad_token_id
     assert not student.training
@@ -56,6 +59,14 @@ def test_a_fresh_student_starts_from_the_teachers_config(model: LanguageModel):
     assert not torch.equal(
         same.model.get_input_embeddings().weight, model.model.get_input_embeddings().weight
     )
+
+
+def test_a_narrower_llama_keeps_its_shape(make_model: Callable[..., Any]):
+    llama = LanguageModel(make_model("llama"))
+    assert llama.config.head_dim == 4
+    assert FreshStudent(config={"hidden_size": 8}).build(llama, 0).config.head_dim == 2
+    gemma = LanguageModel(make_model("gemma"))  # whose heads are as wide as it says
+    assert FreshStudent(config={"hidden_size": 8}).build(gemma, 0).config.head_dim == 8
 
 
 def test_a_fresh_student_starts_from_a_types_defaults(bert: LanguageModel):
@@ -102,6 +113,14 @@ def test_a_fresh_student_is_float32_under_any_default_dtype(bert: LanguageModel)
             r"hidden_size 384 is not divisible by num_attention_heads 7: [68] heads would do",
         ),
         (
+            FreshStudent("mistral", {"vocab_size": 9, "hidden_size": 64, "num_attention_heads": 4}),
+            r"heads 4 is not divisible by num_key_value_heads 8: give .* as well; 4 would do",
+        ),
+        (
+            FreshStudent("modernbert", {"vocab_size": 9}),
+            r"pad_token_id 50283 is outside its vocabulary of 9: give the tokenizer's",
+        ),
+        (
             FreshStudent("bert", {"vocab_size": 9, "num_hidden_layers": 0}),
             r"num_hidden_layers is 0: it must be at least 1",
         ),
@@ -144,13 +163,12 @@ def test_a_state_round_trip_builds_the_same_student(model: LanguageModel, tmp_pa
     assert type(restored.model) is type(student.model)
     assert fingerprint(restored) == fingerprint(student)
     assert student_state(restored) == state
-    assert restored.anatomy.decoder(restored.model).weight is (
-        restored.model.get_input_embeddings().weight
-    )
+    embedding = restored.model.get_input_embeddings().weight
+    tied = restored.anatomy.decoder(restored.model).weight is embedding
+    assert tied == model.config.tie_word_embeddings
     restored.model.save_pretrained(tmp_path / "export")
-    loaded, report = AutoModelForMaskedLM.from_pretrained(
-        tmp_path / "export", output_loading_info=True
-    )
+    auto = AutoModelForCausalLM if student.anatomy.causal else AutoModelForMaskedLM
+    loaded, report = auto.from_pretrained(tmp_path / "export", output_loading_info=True)
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]
     assert type(loaded) is type(student.model)
