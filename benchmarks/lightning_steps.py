@@ -22,19 +22,23 @@ from typing import Any
 import torch
 import yaml
 from lightning.pytorch import Callback, LightningDataModule, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
 from torch import Tensor
 from transformers import BertForMaskedLM
 
 from callbacks import (
     ExportStudent,
+    MaskedSamples,
     PerLanguage,
     RngState,
     RunCheckpoint,
+    RunProgress,
     TeacherAgreement,
     Throughput,
+    run_progress,
 )
 from lit_distill.batch import Batch
 from lit_distill.methods import TripleLoss
@@ -123,7 +127,7 @@ class LightningSteps:
             logger=TensorBoardLogger(self._folder.name, "", "tensorboard") if log_every else False,
             callbacks=list(callbacks),
             enable_checkpointing=any(isinstance(c, RunCheckpoint) for c in callbacks),
-            enable_progress_bar=any(isinstance(c, RichProgressBar) for c in callbacks),
+            enable_progress_bar=any(isinstance(c, RunProgress) for c in callbacks),
             enable_model_summary=False,
         )
         self._module = module
@@ -166,6 +170,7 @@ def shipped_callbacks() -> list[Callback]:
     return [
         PerLanguage(),
         TeacherAgreement(),
+        MaskedSamples(),
         ExportStudent(),
         RunCheckpoint(),
         RngState(),
@@ -183,4 +188,6 @@ def shipped_optimizer() -> OptimizerCallable:
 
 def unseen_bar() -> Callback:
     """The progress bar, drawn as for a terminal, but not shown."""
-    return RichProgressBar(console_kwargs={"file": io.StringIO(), "force_terminal": True})
+    terminal = functools.partial(Console, file=io.StringIO(), force_terminal=True)
+    run_progress.Console = terminal  # type: ignore[misc,assignment]
+    return RunProgress()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -166,6 +167,39 @@ class ExportStudent(Callback):
             self._untrained = dict.fromkeys(state_dict["untrained"])
         if (state_dict["monitor"], state_dict["mode"]) == (self.monitor, self.mode):
             self.best = state_dict["best"]
+
+
+def training_of(checkpoint: Mapping[str, Any], name: str) -> Training:
+    """What is known of a student's training from a checkpoint alone.
+
+    Args:
+        checkpoint: its content; scores are those that `ExportStudent` noted last, if it was there.
+        name: of the student.
+    """
+    state = checkpoint.get("callbacks", {}).get(ExportStudent.__qualname__, {})
+    latest = state.get("report", {}).get("last", {})
+    languages = latest.get("students", {}).get(name, {}).get("languages", {})
+    prefix = f"students.{name}."
+    return Training(
+        updates=checkpoint["global_step"],
+        languages=list(languages),
+        scores={language: _scores(values) for language, values in languages.items()},
+        measured_at=latest.get("updates"),
+        untrained=[
+            parameter.removeprefix(prefix)
+            for parameter in state.get("untrained") or ()
+            if parameter.startswith(prefix)
+        ],
+    )
+
+
+def _scores(values: Mapping[str, Any]) -> Scores:
+    """The inverse of `_plain`."""
+    given: dict[str, Any] = {field.name: values[field.name] for field in dataclasses.fields(Scores)}
+    for name in ("loss", "accuracy"):
+        if given[name] is None:
+            given[name] = math.nan  # what was not finite was written as null
+    return Scores(**given)
 
 
 def _exports(trainer: Trainer) -> bool:

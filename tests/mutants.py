@@ -142,4 +142,18 @@ MUTANTS = (
         "",
         "tests/data_modules/test_objectives.py",
     ),
+    Mutant(
+        "the derivative of the soft cap is left out",
+        "lit_distill/losses/tiles.py",
+        "total.mul_(1 - (models[0].values / cap).square())",
+        "pass",
+        "tests/lit_distill/losses/test_linear.py",
+    ),
+    Mutant(
+        "carved layers take the kind of attention of their new place",
+        "lit_distill/models/carving.py",
+        'values["layer_types"] = [values["layer_types"][number] for number in picked]',
+        'values["layer_types"] = values["layer_types"][: len(picked)]',
+        "tests/lit_distill/models/test_carving.py",
+    ),
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from callbacks import Training, newest_readable_checkpoint, write_student
+from callbacks import newest_readable_checkpoint, training_of, write_student
 from callbacks.student_folder import Precision
 from lit_distill.checkpoints import KEY
 from lit_distill.errors import UserError
@@ -36,12 +36,12 @@ def export(
     content = _read(path)
     description, state = content[KEY], content["state_dict"]
     folder = Path(output) if output else path.absolute().parent.parent / f"student-{path.stem}"
-    training = Training(updates=content["global_step"])
     folders = {}
     for name in description["students"]:
         prefix = f"students.{name}."
         weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         folders[name] = folder if len(description["students"]) == 1 else folder / name
+        training = training_of(content, name)
         write_student(folders[name], name, description, weights, training, dtype)
         print(f"{path}, {training.updates} updates: {name} written to {folders[name]}")
     return folders

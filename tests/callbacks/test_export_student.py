@@ -31,6 +31,7 @@ from callbacks import (
 from callbacks.student_folder import Training, model_card
 from lit_distill import checkpoints
 from lit_distill.measurement import Scores
+from lit_distill.tools.export import export
 
 Fit = Callable[..., tuple[Trainer, Any]]
 
@@ -110,6 +111,15 @@ def test_the_best_is_remembered_over_a_resume(fit: Fit, tmp_path: Path) -> None:
     fit(Scripted([2.0]), exporter, RunCheckpoint(), max_epochs=2, ckpt_path=last)
     assert torch.equal(first_weight(tmp_path / "student"), before)
     assert report(tmp_path)["best"]["updates"] == 8
+
+
+def test_the_card_of_a_later_export_tells_the_same(fit: Fit, tmp_path: Path) -> None:
+    """The measurement travels in the checkpoint."""
+    fit(ExportStudent(), RunCheckpoint(), taught=True)
+    export(str(tmp_path / "checkpoints/last.ckpt"), str(tmp_path / "later"))
+    card = (tmp_path / "later" / "README.md").read_text()
+    assert card == (tmp_path / "student-last" / "README.md").read_text()
+    assert "| yy |" in card
 
 
 def test_without_validation_the_best_is_the_last(fit: Fit, tmp_path: Path) -> None:
