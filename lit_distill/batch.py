@@ -23,6 +23,11 @@ class Batch(TypedDict, total=False):
     """(B, T) int64, padded on the right."""
     attention_mask: Tensor
     """(B, T) int64, 1 at real positions (special tokens included)."""
+    decoder_input_ids: Tensor
+    """(B, T) int64; only for encoder-decoders, which read a source and a target. Flat indices then
+    point into the target."""
+    decoder_attention_mask: Tensor
+    """(B, T) int64, as `attention_mask`, of the target."""
     position_ids: Tensor
     """(B, T) int64; only where positions are not simply 0..T-1."""
     segments: Tensor

@@ -1,7 +1,7 @@
 """Language models: where their organs are, how a student starts, what a teacher is."""
 
-from lit_distill.models.anatomy import ANATOMIES as ANATOMIES
 from lit_distill.models.anatomy import Anatomy as Anatomy
+from lit_distill.models.architectures import ANATOMIES as ANATOMIES
 from lit_distill.models.language_model import Encoded as Encoded
 from lit_distill.models.language_model import LanguageModel as LanguageModel
 from lit_distill.models.language_model import Site as Site

@@ -94,13 +94,20 @@ def _explicit(choice: list[int], keep: int | None, count: int) -> list[int]:
     return list(choice)
 
 
-def carve_config(teacher: LanguageModel, picked: list[int]) -> PretrainedConfig:
+def carve_config(
+    teacher: LanguageModel, picked: list[int], encoder: list[int] | None = None
+) -> PretrainedConfig:
     """The teacher's config with only the picked layers; each keeps its kind of attention.
+
+    Args:
+        teacher: whose.
+        picked: its layers; of an encoder-decoder, the decoder's.
+        encoder: the encoder's, of an encoder-decoder.
 
     Raises:
         UserError: one of them computes something else at another place.
     """
-    config = copy.deepcopy(teacher.config)
+    config, anatomy = copy.deepcopy(teacher.config), teacher.anatomy
     values = config.to_dict()
     if values["model_type"] == "modernbert" and picked[0] != 0:
         raise UserError(
@@ -112,25 +119,38 @@ def carve_config(teacher: LanguageModel, picked: list[int]) -> PretrainedConfig:
             f"layers={picked}: this model divides attention by the number of the layer "
             "(scale_attn_by_inverse_layer_idx), so only layers='first' keeps what layers compute."
         )
-    values["num_hidden_layers"] = len(picked)
+    values[anatomy.layer_count] = len(picked)
+    if anatomy.encoder_layer_count is not None and encoder is not None:
+        values[anatomy.encoder_layer_count] = len(encoder)
     if values.get("layer_types"):
         values["layer_types"] = [values["layer_types"][number] for number in picked]
     return type(config).from_dict(values)
 
 
-def carve_layers(teacher: LanguageModel, picked: list[int]) -> dict[str, Tensor]:
+def carve_layers(
+    teacher: LanguageModel, picked: list[int], encoder: list[int] | None = None
+) -> dict[str, Tensor]:
     """The teacher's weights (not copies) with only the picked layers, numbered anew."""
-    prefix = teacher.anatomy.layers_path + "."
-    renumbered = {old: new for new, old in enumerate(picked)}
+    stacks = {teacher.anatomy.layers_path: picked}
+    if teacher.anatomy.encoder_layers_path is not None and encoder is not None:
+        stacks[teacher.anatomy.encoder_layers_path] = encoder
     weights = {}
     for name, tensor in teacher.model.state_dict().items():
-        if name.startswith(prefix):
-            number, _, rest = name.removeprefix(prefix).partition(".")
-            if int(number) not in renumbered:
-                continue
-            name = f"{prefix}{renumbered[int(number)]}.{rest}"
-        weights[name] = tensor.detach()
+        for path, kept in stacks.items():
+            if name.startswith(f"{path}."):
+                name = _renumbered(name, path, kept)
+                break
+        if name:
+            weights[name] = tensor.detach()
     return weights
+
+
+def _renumbered(name: str, path: str, kept: list[int]) -> str:
+    """The student's name of a layer's weight; empty if the layer is not kept."""
+    number, _, rest = name.removeprefix(f"{path}.").partition(".")
+    if rest.endswith("relative_attention_bias.weight"):  # T5's first layer holds it for all
+        return f"{path}.0.{rest}"
+    return f"{path}.{kept.index(int(number))}.{rest}" if int(number) in kept else ""
 
 
 def distilbert_config(teacher: LanguageModel, num_layers: int) -> DistilBertConfig:

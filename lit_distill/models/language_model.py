@@ -19,9 +19,13 @@ from transformers import PretrainedConfig, PreTrainedModel
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.losses.linear import Head
-from lit_distill.models.anatomy import Anatomy, anatomy_of
+from lit_distill.models.anatomy import Anatomy
+from lit_distill.models.architectures import anatomy_of
 
 Result = TypeVar("Result")
+
+
+_DROPOUTS = ("dropout", "attention_dropout", "activation_dropout")
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,12 @@ class Site:
         kind: "hidden" is a layer's output; the others are its attention's projections, biases
             included, before any rotation, heads side by side.
         layer: number of the layer from 0.
+        encoder: of an encoder-decoder's encoder; its other layers are the decoder's.
     """
 
     kind: Literal["hidden", "query", "key", "value"]
     layer: int
+    encoder: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,8 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.anatomy: Anatomy = anatomy_of(type(model).__name__)
         self.model = model
+        for path in self.anatomy.computed:  # trainable after `from_pretrained`
+            model.get_submodule(path).requires_grad_(False)
 
     @property
     def config(self) -> PretrainedConfig:
@@ -89,8 +97,13 @@ class LanguageModel(nn.Module):
 
     @property
     def layers(self) -> nn.ModuleList:
-        """The layers, first to last."""
+        """The layers, first to last; of an encoder-decoder, the decoder's."""
         return self.anatomy.layers(self.model)
+
+    @property
+    def reads_pairs(self) -> bool:
+        """Whether it is an encoder-decoder, which reads a source and a target."""
+        return self.anatomy.encoder_layers_path is not None
 
     @property
     def max_length(self) -> int:
@@ -127,14 +140,13 @@ class LanguageModel(nn.Module):
                 stack.callback(self._watch(site, captured).remove)
             if last < len(self.layers) - 1:
                 stack.enter_context(self._only(last + 1))
-            output = self.model.base_model(
-                **inputs, output_hidden_states=False, output_attentions=False
-            )
+            hidden = self.anatomy.run(self.model, inputs)
         for site in wanted:
             self._check_gradient(site, captured[site])
-        # After an early stop a body's final norm, where there is one, does not belong.
-        hidden = output.last_hidden_state if until is None else captured[end]
-        mask = cast(Mapping[str, Tensor], batch)[f"{view}attention_mask"]
+        if until is not None:  # a body's final norm, where there is one, does not belong
+            hidden = captured[end]
+        side = "decoder_" if self.reads_pairs else ""
+        mask = cast(Mapping[str, Tensor], batch)[f"{view}{side}attention_mask"]
         return Encoded(hidden, mask, {site: captured[site] for site in capture})
 
     def with_head(self, fn: Callable[[Head], Result], rows: Tensor) -> Result:
@@ -146,12 +158,16 @@ class LanguageModel(nn.Module):
         """
         decoder = self.anatomy.decoder(self.model)
         rows = self.anatomy.transform(self.model, rows)
-        return fn(Head(rows, decoder.weight, decoder.bias, self.anatomy.cap(self.config)))
+        bias = self.anatomy.logit_bias(self.model)
+        bias = decoder.bias if bias is None else bias
+        return fn(Head(rows, decoder.weight, bias, self.anatomy.cap(self.config)))
 
     def project(self, rows: Tensor) -> Tensor:
         """Logits (N, V) of last hidden states (N, D), as the model itself computes them."""
         rows = self.anatomy.transform(self.model, rows)
         logits = cast(Tensor, self.anatomy.decoder(self.model)(rows))
+        bias = self.anatomy.logit_bias(self.model)
+        logits = logits if bias is None else logits + bias
         cap = self.anatomy.cap(self.config)
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
@@ -160,10 +176,15 @@ class LanguageModel(nn.Module):
         for module in self.model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = probability
+            for name in _DROPOUTS:  # probabilities that attention and feed-forward code applies
+                if isinstance(vars(module).get(name), float):
+                    setattr(module, name, probability)
 
     def _inputs(self, batch: Batch, view: str) -> dict[str, Tensor]:
         keys = cast(Mapping[str, Any], batch)
         inputs = {n: keys[view + n] for n in self.anatomy.inputs if view + n in keys}
+        if self.reads_pairs and f"{view}segments" in keys:
+            raise UserError("Packed rows (segments) are not supported for encoder-decoders.")
         if "position_ids" in inputs:
             inputs["position_ids"] = inputs["position_ids"] + self.anatomy.position_offset(
                 self.config
@@ -200,14 +221,18 @@ class LanguageModel(nn.Module):
 
     def _module(self, site: Site) -> nn.Module:
         if site.kind == "hidden":
-            return self.layers[site.layer]
-        return self.anatomy.projection(self.model, site.layer, site.kind)
+            return self._stack(site)[site.layer]
+        return self._stack(site)[site.layer].get_submodule(self.anatomy.projection_paths[site.kind])
+
+    def _stack(self, site: Site) -> nn.ModuleList:
+        return self.anatomy.encoder_layers(self.model) if site.encoder else self.layers
 
     def _watch(self, site: Site, captured: dict[Site, Tensor]) -> torch.utils.hooks.RemovableHandle:
-        def keep(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        def keep(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             del module, args
             kind = site.kind
-            captured[site] = output if kind == "hidden" else self.anatomy.projected(output, kind)
+            tensor = output[0] if isinstance(output, tuple) else output  # T5's layers give several
+            captured[site] = tensor if kind == "hidden" else self.anatomy.projected(tensor, kind)
 
         return self._module(site).register_forward_hook(keep)
 
@@ -234,10 +259,12 @@ class LanguageModel(nn.Module):
                 f"numbered 0 to {count - 1}."
             )
         for site in capture:
-            if not 0 <= site.layer <= last:
+            of = len(self._stack(site))
+            end = of - 1 if site.encoder else last
+            if not 0 <= site.layer <= end:
                 raise UserError(
                     f"{site.kind} of layer {site.layer} cannot be captured: "
-                    f"{type(self.model).__name__} runs layers 0 to {last} of {count} here."
+                    f"{type(self.model).__name__} runs layers 0 to {end} of {of} here."
                 )
 
     def _check_gradient(self, site: Site, value: Tensor) -> None:

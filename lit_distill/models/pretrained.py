@@ -20,7 +20,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from lit_distill.errors import UserError
-from lit_distill.models.anatomy import Anatomy, anatomy_of_type
+from lit_distill.models.anatomy import Anatomy
+from lit_distill.models.architectures import anatomy_of_type
 
 HUB_TIMEOUT = 10.0
 """Seconds to wait for the hub's first answer."""

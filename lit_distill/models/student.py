@@ -16,7 +16,8 @@ import torch
 from transformers import PretrainedConfig
 
 from lit_distill.errors import UserError
-from lit_distill.models.anatomy import Anatomy, anatomy_of, anatomy_of_type
+from lit_distill.models.anatomy import Anatomy
+from lit_distill.models.architectures import anatomy_of, anatomy_of_type
 from lit_distill.models.carving import (
     carve_config,
     carve_layers,
@@ -80,6 +81,8 @@ class CarvedStudent(Student):
     Attributes:
         layers: the choice.
         num_layers: k; by default floor(n / 2), at least 1.
+        encoder_layers: the same choice for the encoder of an encoder-decoder (`layers` are its
+            decoder's); None keeps it whole (shrink and fine-tune).
         distilbert: turn a BERT teacher into a DistilBERT: no pooler, and no token types (type 0 is
             folded into the positions, so that the embeddings' output stays the teacher's).
     """
@@ -87,6 +90,7 @@ class CarvedStudent(Student):
     layers: Literal["every_other", "first", "last", "distilbert"] | list[int] = "every_other"
     num_layers: int | None = None
     distilbert: bool = False
+    encoder_layers: Literal["every_other", "first", "last"] | list[int] | None = None
 
     def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
         """See `Student.build`."""
@@ -97,16 +101,28 @@ class CarvedStudent(Student):
                 "model.init_args.teacher.name, or use PretrainedStudent or FreshStudent."
             )
         picked = pick_layers(self.layers, self.num_layers, len(teacher.layers))
-        weights = carve_layers(teacher, picked)
+        encoder = self._encoder_layers(teacher)
+        weights = carve_layers(teacher, picked, encoder)
         if self.distilbert:
             anatomy = anatomy_of_type("distilbert")
             config = distilbert_config(teacher, len(picked))
             weights = distilbert_weights(weights)
         else:
-            anatomy, config = teacher.anatomy, carve_config(teacher, picked)
+            anatomy, config = teacher.anatomy, carve_config(teacher, picked, encoder)
         student = _fresh_model(anatomy, config)
         student.model.load_state_dict(weights, strict=True)  # copies, and widens to float32
         return student
+
+    def _encoder_layers(self, teacher: LanguageModel) -> list[int]:
+        count = len(teacher.anatomy.encoder_layers(teacher.model))
+        if self.encoder_layers is None:
+            return list(range(count))
+        if not count:
+            raise UserError(
+                f"encoder_layers is for encoder-decoders, and the teacher is a "
+                f"{type(teacher.model).__name__}: leave it out."
+            )
+        return pick_layers(self.encoder_layers, None, count)
 
 
 @dataclass(frozen=True)
@@ -190,7 +206,9 @@ def override_config(
             f"FreshStudent's pad_token_id {new.pad_token_id} is outside its vocabulary of "
             f"{new.vocab_size}: give the tokenizer's pad_token_id in its config."
         )
-    _fit_widths(new, config, anatomy.intermediate_size in changed, anatomy.intermediate_size)
+    for name in anatomy.intermediate_sizes:
+        _fit_width(new, config, name in changed, name)
+    _check_heads(new)
     return new
 
 
@@ -207,25 +225,28 @@ def _followers(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return followers
 
 
-def _fit_widths(
-    new: PretrainedConfig, old: PretrainedConfig, given: bool, feed_forward: str
-) -> None:
-    """Scales the feed-forward width along unless it was given; checks the heads."""
-    width, heads = new.hidden_size, new.num_attention_heads
-    if not given and getattr(old, feed_forward) is not None:  # None (GPT-2) follows by itself
-        scaled, rest = divmod(getattr(old, feed_forward) * width, old.hidden_size)
-        if rest:
-            raise UserError(
-                f"{feed_forward} {getattr(old, feed_forward)} does not scale with hidden_size "
-                f"{old.hidden_size} -> {width} to a whole number: give {feed_forward} as well."
-            )
-        setattr(new, feed_forward, scaled)
+def _fit_width(new: PretrainedConfig, old: PretrainedConfig, given: bool, name: str) -> None:
+    """Scales a feed-forward width along with the hidden size, unless it was given."""
+    if given or getattr(old, name) is None:  # None (GPT-2) follows by itself
+        return
+    scaled, rest = divmod(getattr(old, name) * new.hidden_size, old.hidden_size)
+    if rest:
+        raise UserError(
+            f"{name} {getattr(old, name)} does not scale with hidden_size "
+            f"{old.hidden_size} -> {new.hidden_size} to a whole number: give {name} as well."
+        )
+    setattr(new, name, scaled)
+
+
+def _check_heads(config: PretrainedConfig) -> None:
+    """Refuses heads that do not divide what they share."""
+    width, heads = config.hidden_size, config.num_attention_heads
     if width % heads:
         raise UserError(
             f"hidden_size {width} is not divisible by num_attention_heads {heads}: "
             f"{_nearest_divisor(width, heads)} heads would do."
         )
-    groups = getattr(new, "num_key_value_heads", None)  # only configs that know of groups
+    groups = getattr(config, "num_key_value_heads", None)  # only configs that know of groups
     if groups and heads % groups:
         raise UserError(
             f"num_attention_heads {heads} is not divisible by num_key_value_heads {groups}: give "

@@ -181,6 +181,11 @@ def check_objective(objective: Any, model: LanguageModel, name: str) -> None:
     """
     masked = getattr(objective, "masked", None)
     kind = type(model.model).__name__
+    if masked is not None and model.reads_pairs:
+        raise UserError(
+            f"The {name} is a {kind}, which reads a source and a target, and the data has single "
+            "texts: use a data module of pairs, or another model."
+        )
     if masked and model.anatomy.causal:
         raise UserError(
             f"The {name} is a {kind}, which predicts the next token, and the data's objective is "

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from lit_distill.batch import Batch
 from lit_distill.models import LanguageModel
-from lit_distill.models.anatomy import anatomy_of_type
+from lit_distill.models.architectures import anatomy_of_type
 
 SHAPE = {
     "vocab_size": 40,
@@ -58,6 +58,33 @@ SHAPES: dict[str, dict[str, Any]] = {
     "gemma2": {**GROUPED, **WINDOWS, "head_dim": 8, "final_logit_softcapping": 3.0},
     "gemma3_text": {**GROUPED, **WINDOWS, "head_dim": 8, "final_logit_softcapping": 3.0},
 }
+T5 = {
+    "vocab_size": 40,
+    "d_model": 16,
+    "d_kv": 4,
+    "d_ff": 24,
+    "num_layers": 3,
+    "num_decoder_layers": 4,
+    "num_heads": 4,
+    "decoder_start_token_id": 0,
+}
+BART = {
+    "vocab_size": 40,
+    "d_model": 16,
+    "max_position_embeddings": 20,
+    "encoder_layers": 3,
+    "decoder_layers": 4,
+    **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
+    **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 24),
+    **dict.fromkeys(("pad_token_id", "decoder_start_token_id"), 1),
+    **dict.fromkeys(("bos_token_id", "eos_token_id", "forced_eos_token_id"), 2),
+}
+SHAPES |= {
+    "t5": T5,
+    "mt5": T5,
+    "bart": BART,
+    "marian": {**BART, "decoder_vocab_size": 40},
+}
 FAMILIES = tuple(SHAPES)
 
 
@@ -68,7 +95,8 @@ def random_model(family: str, **changes: Any) -> PreTrainedModel:
     model = architecture(architecture.config_class(**{**SHAPES[family], **changes}))
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.2)
+            if parameter.requires_grad:  # Marian's positions are fixed
+                parameter.add_(torch.randn_like(parameter) * 0.2)
     return model.eval()
 
 
@@ -83,6 +111,15 @@ def padded_batch(
         ids[row, :length] = torch.randint(5, 40, (length,), generator=generator)
         mask[row, :length] = 1
     tokens = mask.flatten().nonzero().squeeze(1)
+    if model.reads_pairs:  # of which the target has the lengths and the width that were asked for
+        sources = torch.tensor([[5, 6, 7, 8], [9, 10, 1, 1], [11, 12, 13, 1]])
+        return {
+            "input_ids": sources,
+            "attention_mask": (sources != 1).long(),
+            "decoder_input_ids": ids,
+            "decoder_attention_mask": mask,
+            "tokens": tokens,
+        }
     return {"input_ids": ids, "attention_mask": mask, "tokens": tokens}
 
 

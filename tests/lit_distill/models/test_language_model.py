@@ -24,7 +24,7 @@ def widen(model: LanguageModel) -> float:
 
 
 def model_inputs(batch: Batch) -> dict[str, Tensor]:
-    return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+    return {key: value for key, value in batch.items() if key != "tokens"}  # type: ignore[misc]
 
 
 LAYERS = {
@@ -33,6 +33,10 @@ LAYERS = {
     "roberta": "roberta.encoder.layer",
     "xlm-roberta": "roberta.encoder.layer",
     "gpt2": "transformer.h",
+    "t5": "decoder.block",
+    "mt5": "decoder.block",
+    "bart": "model.decoder.layers",
+    "marian": "model.decoder.layers",
 }
 INSIDE = {
     "bert": "attention.self.{}",
@@ -41,6 +45,8 @@ INSIDE = {
     "xlm-roberta": "attention.self.{}",
     "modernbert": "attn.Wqkv",
     "gpt2": "attn.c_attn",
+    "t5": "layer.0.SelfAttention.{}",
+    "mt5": "layer.0.SelfAttention.{}",
 }
 
 
@@ -48,6 +54,8 @@ def site_output(model: LanguageModel, site: Site, seen: dict[str, Tensor]) -> Te
     """What hooks by name saw at a site; written out, on purpose not through the anatomy."""
     family = model.config.model_type
     path = f"{LAYERS.get(family, 'model.layers')}.{site.layer}"
+    if site.encoder:
+        path = path.replace("decoder", "encoder")
     if site.kind == "hidden":
         return seen[path]
     word = site.kind if "bert" in family and family != "distilbert" else site.kind[0]
@@ -63,9 +71,12 @@ def seen_by_hooks(model: LanguageModel, batch: Batch) -> dict[str, Tensor]:
     seen: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[..., None]:
-        return lambda module, args, output: seen.update(
-            {name: output.clone()} if isinstance(output, Tensor) else {}
-        )
+        def hook(module: Any, args: Any, output: Any) -> None:
+            first = output[0] if isinstance(output, tuple) else output
+            if isinstance(first, Tensor):
+                seen[name] = first.clone()
+
+        return hook
 
     handles = [m.register_forward_hook(keep(name)) for name, m in model.model.named_modules()]
     model.model(**model_inputs(batch), use_cache=False) if model.anatomy.causal else model.model(
@@ -97,7 +108,8 @@ def test_logits_are_the_models_own_exactly(model: LanguageModel, batch: Batch):
     assert torch.equal(by_head, own[some])
     assert model.vocab_size == own.shape[1] == 40
     assert model.hidden_size == encoded.hidden.shape[-1] == 16
-    assert torch.equal(encoded.mask, batch["attention_mask"])
+    side = "decoder_attention_mask" if model.reads_pairs else "attention_mask"
+    assert torch.equal(encoded.mask, batch[side])  # type: ignore[literal-required]
 
 
 def test_encode_runs_neither_head_nor_pooler_and_keeps_nothing_unasked(
@@ -105,21 +117,27 @@ def test_encode_runs_neither_head_nor_pooler_and_keeps_nothing_unasked(
 ):
     model.config.output_hidden_states = True  # as a saved config may say
     seen: list[Any] = []
-    model.model.base_model.register_forward_hook(lambda *call: seen.append(call[2]))
+    body = model.model.get_submodule("decoder" if "t5" in model.config.model_type else "")
+    body = model.model.base_model if body is model.model else body
+    body.register_forward_hook(lambda *call: seen.append(call[2]))
     model.anatomy.decoder(model.model).register_forward_hook(lambda *call: pytest.fail("head ran"))
     assert model.encode(batch).captured == {}
-    assert seen[0].hidden_states is None
+    assert seen[0].get("hidden_states") is None
+    assert seen[0].get("decoder_hidden_states") is None
     assert seen[0].get("pooler_output") is None
 
 
 @torch.no_grad()
 def test_captures_equal_hooks_written_by_hand(model: LanguageModel, batch: Batch):
     seen = seen_by_hooks(model, batch)
-    captured = model.encode(batch, capture=SITES).captured
-    assert list(captured) == SITES
-    for site in SITES:
+    sites = SITES
+    if model.reads_pairs:
+        sites = SITES + [Site(site.kind, site.layer - 1, encoder=True) for site in SITES[1::3]]
+    captured = model.encode(batch, capture=sites).captured
+    assert list(captured) == sites
+    for site in sites:
         assert torch.equal(captured[site], site_output(model, site, seen)), site
-        assert captured[site].shape[:2] == (3, 9)
+        assert captured[site].shape[:2] == (3, 4 if site.encoder else 9)
 
 
 @torch.no_grad()
@@ -148,7 +166,8 @@ def test_hooks_and_layers_are_as_before_after_a_forward_and_after_an_exception(
     layers, hooks, names = model.layers, hook_count(model), list(model.state_dict())
     model.encode(batch, capture=SITES[:2], until=2)
     assert hook_count(model) == hooks
-    broken: Batch = {**batch, "input_ids": batch["input_ids"] + 1000}
+    key = "decoder_input_ids" if model.reads_pairs else "input_ids"
+    broken: Any = {**batch, key: batch[key] + 1000}  # type: ignore[literal-required]
     with pytest.raises(IndexError):
         model.encode(broken, capture=SITES, until=3)
 
@@ -169,7 +188,7 @@ def test_hooks_and_layers_are_as_before_after_a_forward_and_after_an_exception(
 def test_padding_changes_nothing(model: LanguageModel, make_batch: Callable[..., Any]):
     exact = widen(model)
     narrow, wide = make_batch(model), make_batch(model, width=14)
-    assert wide["input_ids"].shape[1] == 14
+    assert len(wide["tokens"]) == len(narrow["tokens"])
     site = Site("key", 3)
     a, b = model.encode(narrow, capture=[site]), model.encode(wide, capture=[site])
     rows, wide_rows = a.rows(narrow["tokens"]), b.rows(wide["tokens"])
@@ -181,6 +200,10 @@ def test_padding_changes_nothing(model: LanguageModel, make_batch: Callable[...,
 
 @torch.no_grad()
 def test_packed_rows_equal_padded_rows(model: LanguageModel, make_batch: Callable[..., Any]):
+    if model.reads_pairs:
+        with pytest.raises(UserError, match=r"not supported for encoder-decoders"):
+            model.encode({**make_batch(model), "segments": torch.ones(3, 9, dtype=torch.long)})
+        return
     model.double()
     padded = make_batch(model, (9, 5), 9)
     ids = padded["input_ids"]
@@ -217,6 +240,14 @@ def test_packed_rows_are_refused_where_their_borders_would_be_ignored(
 @torch.no_grad()
 def test_positions_and_token_types_and_views_reach_the_model(model: LanguageModel, batch: Batch):
     plain = model.encode(batch).rows(batch["tokens"])
+    views: Any = {f"tgt_{key}": value for key, value in batch.items()}
+    views |= {"input_ids": batch["input_ids"].flip(0)}
+    viewed = model.encode(views, view="tgt_")
+    assert torch.equal(viewed.rows(batch["tokens"]), plain)
+    if model.reads_pairs:
+        assert torch.equal(viewed.mask, batch["decoder_attention_mask"])
+        return
+    assert torch.equal(viewed.mask, batch["attention_mask"])
     positions = torch.arange(9).expand(3, 9)
     given: Batch = {**batch, "position_ids": positions}
     assert torch.equal(model.encode(given).rows(batch["tokens"]), plain)
@@ -229,11 +260,6 @@ def test_positions_and_token_types_and_views_reach_the_model(model: LanguageMode
         assert torch.equal(model.project(changed), own.flatten(0, 1)[batch["tokens"]])
     else:
         assert torch.equal(changed, plain)
-    views: Any = {f"tgt_{key}": value for key, value in batch.items()}
-    views |= {"input_ids": batch["input_ids"].flip(0)}
-    viewed = model.encode(views, view="tgt_")
-    assert torch.equal(viewed.rows(batch["tokens"]), plain)
-    assert torch.equal(viewed.mask, batch["attention_mask"])
 
 
 def test_gradients_through_the_head_are_the_models_own(model: LanguageModel, batch: Batch):
@@ -241,11 +267,12 @@ def test_gradients_through_the_head_are_the_models_own(model: LanguageModel, bat
     rows = batch["tokens"][::2]
     upstream = torch.randn(len(rows), 40, dtype=next(model.parameters()).dtype)
     own = model.model(**model_inputs(batch)).logits.flatten(0, 1)[rows]
-    expected = torch.autograd.grad((own * upstream).sum(), list(model.parameters()))
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    expected = torch.autograd.grad((own * upstream).sum(), trained)
     ours = model.with_head(logits_of, model.encode(batch).rows(rows))
-    actual = torch.autograd.grad((ours * upstream).sum(), list(model.parameters()))
-    for (name, _), a, b in zip(model.named_parameters(), actual, expected, strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=exact, msg=name)
+    actual = torch.autograd.grad((ours * upstream).sum(), trained)
+    for a, b in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=exact)
 
 
 def test_tied_weights_get_the_gradients_of_both_uses(model: LanguageModel, batch: Batch):
@@ -278,18 +305,17 @@ def captured_loss(model: LanguageModel, batch: Batch, sites: list[Site]) -> Tens
 def test_captures_are_right_under_gradient_checkpointing(model: LanguageModel, batch: Batch):
     sites = [Site("query", 1), Site("value", 2), Site("hidden", 1)]
     exact = widen(model)
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0  # so that train mode changes nothing but checkpointing
+    model.set_dropout(0.0)  # so that train mode changes nothing but checkpointing
     model.train()
     plain = captured_loss(model, batch, sites)
-    expected = torch.autograd.grad(plain, list(model.parameters()), allow_unused=True)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    expected = torch.autograd.grad(plain, trained, allow_unused=True)
     model.model.activation_checkpointing_enable()
     encoded = model.encode(batch, capture=sites, until=2)
     before = {site: value.detach().clone() for site, value in encoded.captured.items()}
     loss = torch.stack([value.sin().sum() for value in encoded.captured.values()]).sum()
-    actual = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
-    assert torch.equal(loss, plain)
+    actual = torch.autograd.grad(loss, trained, allow_unused=True)
+    torch.testing.assert_close(loss, plain, rtol=0, atol=exact)
     for a, b in zip(actual, expected, strict=True):
         assert (a is None) == (b is None)
         if a is not None:

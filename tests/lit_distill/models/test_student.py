@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from jsonargparse import ArgumentParser
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
 from lit_distill.errors import UserError
 from lit_distill.models import (
@@ -31,16 +31,17 @@ def test_a_pretrained_student_is_the_saved_model_in_float32(
     model.save_pretrained(tmp_path)
     student = PretrainedStudent(str(tmp_path)).build(None, 0)
     assert student.config.dtype == torch.float32
-    for name, value in student.model.state_dict().items():
+    for name, value in student.model.named_parameters():
         assert value.dtype == torch.float32
-        assert torch.equal(value, model.state_dict()[name].float())
-    assert all(parameter.requires_grad for parameter in student.parameters())
+        if value.requires_grad:  # Marian computes its positions
+            assert torch.equal(value, model.state_dict()[name].float())
 
 
 def test_a_fresh_student_starts_from_the_teachers_config(model: LanguageModel):
     config = model.config.to_dict()
-    student = FreshStudent(config={"hidden_size": 8, "num_hidden_layers": 3}).build(model, 0)
-    feed_forward = student.anatomy.intermediate_size
+    shape = {"hidden_size": 8, model.anatomy.layer_count: 3}
+    student = FreshStudent(config=shape).build(model, 0)
+    feed_forward = student.anatomy.intermediate_sizes[-1]
     assert type(student.model) is type(model.model)
     assert student.config.hidden_size == 8
     assert len(student.layers) == 3
@@ -149,7 +150,8 @@ def test_a_state_round_trip_builds_the_same_student(model: LanguageModel, tmp_pa
     student = CarvedStudent([0, 2]).build(model, 0)
     with torch.no_grad():
         for parameter in student.parameters():
-            parameter.add_(1.0)
+            if parameter.requires_grad:  # Marian computes its positions
+                parameter.add_(1.0)
     state = json.loads(json.dumps(student_state(student)))  # plain JSON
     torch.save({"state": state, "weights": student.state_dict()}, tmp_path / "x.ckpt")
     saved = torch.load(tmp_path / "x.ckpt", weights_only=True)
@@ -168,6 +170,7 @@ def test_a_state_round_trip_builds_the_same_student(model: LanguageModel, tmp_pa
     assert tied == model.config.tie_word_embeddings
     restored.model.save_pretrained(tmp_path / "export")
     auto = AutoModelForCausalLM if student.anatomy.causal else AutoModelForMaskedLM
+    auto = AutoModelForSeq2SeqLM if student.reads_pairs else auto
     loaded, report = auto.from_pretrained(tmp_path / "export", output_loading_info=True)
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]
