@@ -19,6 +19,7 @@ from callbacks.student_folder import Precision, Training, write_student
 from lit_distill import checkpoints
 from lit_distill.distillation import Distillation
 from lit_distill.measurement import Scores
+from lit_distill.models import whole_state
 
 
 class ExportStudent(Callback):
@@ -108,7 +109,7 @@ class ExportStudent(Callback):
     def _export(self, trainer: Trainer, module: Distillation, kind: str) -> None:
         description = checkpoints.describe(module)
         for name, student in module.students.items():
-            weights = student.state_dict()
+            weights = whole_state(student)
             prefix = f"students.{name}."
             training = Training(
                 updates=trainer.global_step,

@@ -79,6 +79,8 @@ class MaskedSamples(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lets the models fill the gaps and writes the table."""
         module = cast(Measured, pl_module)
+        if trainer.world_size > 1:  # sharded models run on all ranks or on none
+            self._samples = trainer.strategy.broadcast(self._samples)
         if not self._samples or getattr(module, "tokenizer", None) is None:
             return
         models = {**dict(module.students.items()), **dict(module.teachers.items())}

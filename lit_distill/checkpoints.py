@@ -61,6 +61,15 @@ def describe(module: Distillation) -> dict[str, Any]:
     }
 
 
+def before_sharding(module: Distillation) -> None:
+    """Hashes teachers while they are whole; readies strict loading, which would ask for them.
+
+    What Lightning then no longer checks is checked by `restore`: the student's shape.
+    """
+    _teachers(module)
+    module.strict_loading = False
+
+
 def _teachers(module: Distillation) -> dict[str, dict[str, str | None]]:
     """Name, revision and hash of each teacher; kept from the checkpoint where none was opened."""
     if not module.teachers or module.teacher_spec is None:

@@ -12,6 +12,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
 from transformers import PreTrainedTokenizerBase
 
 from lit_distill import checkpoints
@@ -27,6 +28,7 @@ from lit_distill.models import (
     Teacher,
     check_models,
     load_tokenizer,
+    shard,
 )
 from lit_distill.schedules import Linear, Schedule, parameter_groups
 from lit_distill.window import Window
@@ -105,12 +107,8 @@ class Distillation(Measured, ABC):
 
     def setup(self, stage: str) -> None:
         """Finds the tokenizer: the data module's, else by name; refuses what would train wrong."""
-        if isinstance(self.trainer.strategy, ModelParallelStrategy | FSDPStrategy):
-            raise UserError(
-                "Weights sharded over devices (ModelParallelStrategy, FSDPStrategy) are not "
-                "supported yet: a tied head's gradient would be wrong. "
-                "Use configs/trainer/ddp.yaml."
-            )
+        if isinstance(self.trainer.strategy, FSDPStrategy):
+            raise UserError("FSDPStrategy is not supported: use configs/trainer/fsdp.yaml (FSDP2).")
         self.tokenizer = getattr(self.data, "tokenizer", None)
         if self.tokenizer is None and self.tokenizer_name:
             self.tokenizer = load_tokenizer(self.tokenizer_name)
@@ -134,6 +132,10 @@ class Distillation(Measured, ABC):
         self.students["student"] = student
         if teacher is not None:
             self.teachers["teacher"] = teacher
+        if isinstance(self.trainer.strategy, ModelParallelStrategy):
+            checkpoints.before_sharding(self)
+            for model in (*self.students.values(), *self.teachers.values()):
+                shard(cast(LanguageModel, model), cast(DeviceMesh, self.device_mesh))
 
     def train(self, mode: bool = True) -> Distillation:
         """Sets training mode; teachers stay in eval mode."""

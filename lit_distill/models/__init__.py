@@ -5,6 +5,8 @@ from lit_distill.models.architectures import ANATOMIES as ANATOMIES
 from lit_distill.models.language_model import Encoded as Encoded
 from lit_distill.models.language_model import LanguageModel as LanguageModel
 from lit_distill.models.language_model import Site as Site
+from lit_distill.models.sharding import shard as shard
+from lit_distill.models.sharding import whole_state as whole_state
 from lit_distill.models.student import CarvedStudent as CarvedStudent
 from lit_distill.models.student import FreshStudent as FreshStudent
 from lit_distill.models.student import PretrainedStudent as PretrainedStudent

@@ -131,16 +131,9 @@ class LanguageModel(nn.Module):
         """
         last = len(self.layers) - 1 if until is None else until
         self._check_layers(capture, last)
-        inputs = self._inputs(batch, view)
-        captured: dict[Site, Tensor] = {}
         end = Site("hidden", last)
         wanted = capture if until is None else (*capture, end)
-        with ExitStack() as stack:
-            for site in wanted:
-                stack.callback(self._watch(site, captured).remove)
-            if last < len(self.layers) - 1:
-                stack.enter_context(self._only(last + 1))
-            hidden = self.anatomy.run(self.model, inputs)
+        hidden, captured = self.run_body(self._inputs(batch, view), wanted, last)
         for site in wanted:
             self._check_gradient(site, captured[site])
         if until is not None:  # a body's final norm, where there is one, does not belong
@@ -148,6 +141,25 @@ class LanguageModel(nn.Module):
         side = "decoder_" if self.reads_pairs else ""
         mask = cast(Mapping[str, Tensor], batch)[f"{view}{side}attention_mask"]
         return Encoded(hidden, mask, {site: captured[site] for site in capture})
+
+    def run_body(
+        self, inputs: dict[str, Any], wanted: Sequence[Site], last: int
+    ) -> tuple[Tensor, dict[Site, Tensor]]:
+        """Last hidden states and captures of one forward; for `encode`, which checks its arguments.
+
+        Args:
+            inputs: what the model's own forward takes.
+            wanted: sites to keep.
+            last: number of the last layer to run.
+        """
+        captured: dict[Site, Tensor] = {}
+        with ExitStack() as stack:
+            for site in wanted:
+                stack.callback(self._watch(site, captured).remove)
+            if last < len(self.layers) - 1:
+                stack.enter_context(self._only(last + 1))
+            hidden = self.anatomy.run(self.model, inputs)
+        return hidden, captured
 
     def with_head(self, fn: Callable[[Head], Result], rows: Tensor) -> Result:
         """Calls `fn` where the head's weights are whole and live (gradients flow into them).

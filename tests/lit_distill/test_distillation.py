@@ -5,20 +5,22 @@ from __future__ import annotations
 import csv
 import shutil
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 from batches import Served, collate, samples, window
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.strategies import FSDPStrategy
+from torch.distributed.device_mesh import DeviceMesh
 from transformers import BertForMaskedLM
 
 from lit_distill.distillation import Distillation
 from lit_distill.errors import UserError
 from lit_distill.methods import MaskedLM, TripleLoss
-from lit_distill.models import CarvedStudent, Teacher, load_tokenizer
+from lit_distill.models import CarvedStudent, Teacher, load_tokenizer, shard
 
 BATCH = collate(samples(6, 100))
 
@@ -177,11 +179,15 @@ def test_a_foreign_checkpoint_is_refused(tiny_bert: Path, checkpoint: Path, tmp_
         )
 
 
-def test_sharding_is_refused_rather_than_wrong(tiny_bert: Path, tmp_path: Path) -> None:
+def test_other_ways_of_sharding_are_refused_rather_than_wrong(tiny_bert: Path) -> None:
     method = module(tiny_bert)
-    method.trainer = trainer(tmp_path, strategy=ModelParallelStrategy(), devices=1)
-    with pytest.raises(UserError, match="sharded over devices"):
+    # a Trainer would want a GPU for it
+    method._trainer = SimpleNamespace(strategy=FSDPStrategy())  # type: ignore[assignment]
+    with pytest.raises(UserError, match=r"use configs/trainer/fsdp\.yaml"):
         method.setup("fit")
+    mesh = {"tensor_parallel": SimpleNamespace(size=lambda: 2)}
+    with pytest.raises(UserError, match=r"tensor_parallel_size is 2; only 1 is supported"):
+        shard(CarvedStudent().build(Teacher(str(tiny_bert)).build(), 0), cast(DeviceMesh, mesh))
 
 
 def test_wrong_set_ups_are_refused_before_the_first_step(tiny_bert: Path, tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""A run whose weights lie in pieces on two ranks (FSDP2): saved, resumed, exported, moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from ranks import on_two_ranks
+from safetensors.torch import load_file
+
+from lit_distill.__main__ import main
+
+ROOT = Path(__file__).parent.parent.parent
+SHARDED = [
+    "--trainer.devices=2",
+    "--trainer.strategy=ModelParallelStrategy",
+    "--trainer.strategy.data_parallel_size=2",
+    "--trainer.strategy.tensor_parallel_size=1",
+    "--trainer.strategy.save_distributed_checkpoint=false",
+    "--trainer.strategy.process_group_backend=gloo",
+]
+Fit = Callable[..., dict[str, torch.Tensor]]
+
+
+@pytest.fixture
+def fit(tiny_bert: Path, text_folder: Path, tmp_path: Path) -> Fit:
+    """Trains in a run folder, on one or two ranks; gives the last student's weights."""
+    parts = ["trainer/debug", "methods/triple_loss", "models/half", "data/multilingual_folder"]
+    (tmp_path / "text.yaml").write_text(
+        "data: {init_args: {sources: [{files: '{language}.txt'}], max_length: 32, "
+        f"batch_tokens: 128, updates_per_epoch: 4, data_dir: {text_folder}, "
+        f"cache_dir: {tmp_path / 'cache'}}}}}"
+    )
+
+    def run(name: str, updates: int, *options: str, ranks: int = 1) -> dict[str, torch.Tensor]:
+        args = ["fit", *(word for part in parts for word in ("-c", f"{ROOT}/configs/{part}.yaml"))]
+        args += ["-c", str(tmp_path / "text.yaml"), f"--model.teacher.name={tiny_bert}"]
+        args += [f"--run_dir={tmp_path / name}", f"--trainer.max_steps={updates}", *options]
+        args += ["--model.dropout=0.0", "--model.schedule=Constant"]
+        if ranks == 1:
+            assert main([*args, "--trainer.accumulate_grad_batches=2"]) == 0
+        else:
+
+            def work() -> None:
+                assert main([*args, *SHARDED]) == 0
+
+            on_two_ranks(work, tmp_path / "log.txt")
+        return load_file(tmp_path / name / "student-last/model.safetensors")
+
+    return run
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], within: float) -> bool:
+    assert one.keys() == other.keys()
+    return all(torch.allclose(one[key], other[key], rtol=0, atol=within) for key in one)
+
+
+@pytest.mark.filterwarnings("ignore:The checkpoint holds random states of")
+def test_it_learns_what_one_process_learns_and_goes_on(fit: Fit, tmp_path: Path) -> None:
+    single = fit("single", 4)
+    whole = fit("whole", 4, ranks=2)
+    assert same(single, whole, 1e-5)
+    assert (tmp_path / "whole/checkpoints/last.ckpt").is_file()  # one file, for any layout
+    fit("halves", 2, ranks=2)
+    assert same(fit("halves", 4, "--ckpt_path=last", ranks=2), whole, 0)
+    fit("moved", 2, ranks=2)
+    assert same(fit("moved", 4, "--ckpt_path=last"), single, 1e-5)  # to one process
+    fit("spread", 2)
+    assert same(fit("spread", 4, "--ckpt_path=last", ranks=2), whole, 1e-5)  # and the other way
