@@ -32,6 +32,7 @@ from transformers import BertForMaskedLM
 from callbacks import (
     ExportStudent,
     MaskedSamples,
+    NonFiniteLoss,
     PerLanguage,
     RngState,
     RunCheckpoint,
@@ -174,6 +175,7 @@ def shipped_callbacks() -> list[Callback]:
         ExportStudent(),
         RunCheckpoint(),
         RngState(),
+        NonFiniteLoss(),
         Throughput(),
         LearningRateMonitor(),
     ]

@@ -6,6 +6,7 @@ from callbacks.checkpoint_io import newest_readable_checkpoint as newest_readabl
 from callbacks.export_student import ExportStudent as ExportStudent
 from callbacks.export_student import training_of as training_of
 from callbacks.masked_samples import MaskedSamples as MaskedSamples
+from callbacks.non_finite import NonFiniteLoss as NonFiniteLoss
 from callbacks.per_language import PerLanguage as PerLanguage
 from callbacks.rng_state import RngState as RngState
 from callbacks.run_checkpoint import RunCheckpoint as RunCheckpoint

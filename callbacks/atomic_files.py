@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from safetensors import SafetensorError
+
+from lit_distill.errors import UserError
 
 
 @contextmanager
@@ -18,7 +22,25 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Args:
         path: where the file or folder is to appear.
+
+    Raises:
+        UserError: it could not be written (disk full, read-only, ...); the old one is untouched.
     """
+    try:
+        with _beside(path) as beside:
+            yield beside
+    except Exception as error:
+        reason = _refusal(error)
+        if reason is None:
+            raise
+        raise UserError(
+            f"{path} could not be written: {reason}{_free_space(path.parent)}. What was there "
+            "before is untouched."
+        ) from error
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
     recover(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.tmp")
@@ -32,8 +54,25 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(beside, path)
         _sync_entry(path.parent)
     except BaseException:
-        remove(beside)
+        with suppress(OSError):  # a disk that became read-only
+            remove(beside)
         raise
+
+
+def _refusal(error: Exception) -> str | None:
+    """What the system said when it refused to write; None if it did not."""
+    if isinstance(error, SafetensorError):
+        return str(error)
+    # torch reports a failed write as a RuntimeError of its own, raised from the OSError
+    cause = error.__context__ if isinstance(error, RuntimeError) else error
+    return cause.strerror or str(cause) if isinstance(cause, OSError) else None
+
+
+def _free_space(folder: Path) -> str:
+    try:
+        return f" ({shutil.disk_usage(folder).free / 2**20:,.0f} MiB free in {folder})"
+    except OSError:
+        return ""
 
 
 def recover(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -43,18 +42,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             UserError: it could not be written; an older file at `path` is untouched.
         """
         del storage_options
-        try:
-            with replacing(Path(path)) as beside, beside.open("wb") as file:
-                torch.save(checkpoint, file)
-        except (OSError, RuntimeError) as error:
-            # torch reports a failed write as a RuntimeError of its own, raised from the OSError
-            cause = error if isinstance(error, OSError) else error.__context__
-            if not isinstance(cause, OSError):
-                raise
-            raise UserError(
-                f"The checkpoint {path} could not be written: {cause.strerror}"
-                f"{_free_space(Path(path).parent)}. What was saved there before is untouched."
-            ) from error
+        with replacing(Path(path)) as beside, beside.open("wb") as file:
+            torch.save(checkpoint, file)
 
     def load_checkpoint(
         self,
@@ -120,10 +109,3 @@ def _updates(path: Path) -> int:
 def _first_line(error: Exception) -> str:
     lines = str(error).splitlines() or [type(error).__name__]
     return lines[0].split(". ")[0].rstrip(".") + "."
-
-
-def _free_space(folder: Path) -> str:
-    try:
-        return f" ({shutil.disk_usage(folder).free / 2**20:,.0f} MiB free in {folder})"
-    except OSError:
-        return ""

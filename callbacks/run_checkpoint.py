@@ -53,7 +53,7 @@ class RunCheckpoint(ModelCheckpoint):
         self.best: float | None = None
         self._interruption = Interruption()
         self._written = time.monotonic()
-        self._in_window = self._best_waits = False
+        self._in_window = self._best_waits = self._started = False
 
     # -- when -----------------------------------------------------------------------------------
 
@@ -80,6 +80,7 @@ class RunCheckpoint(ModelCheckpoint):
                 f"(--run_dir), or remove {self.dirpath}."
             )
         self._written, self._last_global_step_saved = time.monotonic(), trainer.global_step
+        self._started = True
         self._interruption.watch()
 
     def on_train_batch_end(
@@ -131,12 +132,22 @@ class RunCheckpoint(ModelCheckpoint):
         self._interruption.release()
         if self._saves(trainer) and self._last_global_step_saved != trainer.global_step:
             self._save(trainer, final=True)
+        self._started = False
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Lets signals be. What was reached is not saved: it may lie inside an update."""
+        """Lets signals be and says how to go on, on every rank: any of them may be the last.
+
+        What was reached is not saved: it may lie inside an update.
+        """
         self._interruption.release()
+        told = isinstance(exception, SystemExit)
+        if self._started and not told and self._path("last").exists():
+            _say(
+                f"Stopped after {trainer.global_step} updates. To go on from the last save:",
+                trainer,
+            )
 
     def _saves(self, trainer: Trainer) -> bool:
         fitting = trainer.state.fn == TrainerFn.FITTING
@@ -182,8 +193,7 @@ class RunCheckpoint(ModelCheckpoint):
         if best:
             self.best_model_path = str(self._path("best"))
             self.best_model_score = self.current_score
-        if trainer.is_global_zero:
-            keep_as(last, self._path("previous"))
+        self._keep(trainer, "previous")
         try:
             self._save_checkpoint(trainer, str(last))
         except UserError as error:  # on rank 0, which writes
@@ -198,18 +208,24 @@ class RunCheckpoint(ModelCheckpoint):
             self._best_waits = False
             if last.is_dir():  # of a sharded strategy
                 self._save_checkpoint(trainer, self.best_model_path)
-            elif trainer.is_global_zero:
-                keep_as(last, self._path("best"))
+            else:
+                self._keep(trainer, "best")
+
+    def _keep(self, trainer: Trainer, name: str) -> None:
+        """A second name for `last`; without it there is one to fall back to less, no more."""
+        if trainer.is_global_zero:
+            try:
+                keep_as(self._path("last"), self._path(name))
+            except (UserError, OSError) as error:
+                rank_zero_warn(f"{error} Training goes on.")
 
     def _save_and_stop(self, trainer: Trainer, signal_number: int) -> None:
         if self._last_global_step_saved != trainer.global_step:
             self._save(trainer, final=True)
-        if trainer.is_global_zero:  # printed, not logged: no log level may hide it
-            print(
+        if trainer.is_global_zero:
+            _say(
                 f"Saved after {trainer.global_step} updates in {self._path('last')}. To go on:",
-                f"  {resume_command(trainer.default_root_dir)}",
-                sep="\n",
-                flush=True,
+                trainer,
             )
         raise SystemExit(128 + signal_number)
 
@@ -230,6 +246,11 @@ class RunCheckpoint(ModelCheckpoint):
             self.best = state_dict["best"]
             best = self._path("best")
             self.best_model_path = str(best) if best.exists() else ""
+
+
+def _say(line: str, trainer: Trainer) -> None:
+    """Printed, not logged: no log level may hide it."""
+    print(line, f"  {resume_command(trainer.default_root_dir)}", sep="\n", flush=True)
 
 
 def resume_command(run_folder: str) -> str:

@@ -7,54 +7,36 @@ its micro-batch m. So an update is made of the same batches for every split with
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from data_modules.collation import Collator
 from data_modules.plan import EvaluationPlan, Plan
+from data_modules.prefetching import Request, prefetched
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-
-Ints = NDArray[np.int64]
-Request = tuple[Ints, Ints]  # window numbers, pass numbers
-_Packed = tuple[Tensor, dict[str, tuple[int, ...]], dict[str, int]]
-PREFETCHED_BATCHES = 8  # per worker: a pool is made in about the time of a few batches
-
-
-@dataclass(frozen=True)
-class _Collated(Dataset[Batch]):
-    """What workers hold: requests in, batches out. The plan stays in the main process."""
-
-    collate: Collator
-
-    def __getitem__(self, request: Request) -> Batch:
-        return self.collate(*request)
 
 
 @dataclass(frozen=True)
 class _TrainingRequests:
-    """One rank's endless stream of requests from update `first` on."""
+    """One rank's endless stream of requests from its micro-batch `first` on."""
 
     plan: Plan
     first: int
-    accumulation: int
     rank: int
     world_size: int
 
     def __iter__(self) -> Iterator[Request]:
-        for update in count(self.first):
-            for micro in range(self.accumulation):
-                step = update * self.accumulation + micro
-                yield self.plan.batch(step * self.world_size + self.rank)
+        for step in count(self.first):
+            yield self.plan.batch(step * self.world_size + self.rank)
+
+    def after(self, done: int) -> _TrainingRequests:
+        """What is left of the stream when `done` of its batches have been handed out."""
+        return replace(self, first=self.first + done)
 
 
 class WindowLoader:
@@ -189,10 +171,10 @@ class WindowLoader:
             self._in_epoch = (self._in_epoch + 1) % self._updates_per_epoch
 
     def _stream(self) -> Iterator[Batch]:
-        requests = _TrainingRequests(
-            self._plan, self._update, self._accumulation, self._rank, self._world_size
-        )
-        return _loaded(self._collate, requests, self._num_workers)
+        first = self._update * self._accumulation
+        requests = _TrainingRequests(self._plan, first, self._rank, self._world_size)
+        # not a function of `self`: in a cycle, workers would live until the garbage is collected
+        return prefetched(self._collate, requests.after, self._num_workers)
 
 
 class EvaluationLoader:
@@ -224,39 +206,8 @@ class EvaluationLoader:
         return len(self._requests)
 
     def __iter__(self) -> Iterator[Batch]:
-        return _loaded(self._collate, self._requests, self._num_workers)
-
-
-def _loaded(collate: Collator, requests: Any, num_workers: int) -> Iterator[Batch]:
-    """Collates requests in their order, ahead of time where there are workers."""
-    loader = DataLoader(
-        _Collated(collate),
-        batch_size=None,
-        sampler=requests,
-        num_workers=num_workers,
-        collate_fn=_pack,
-        pin_memory=torch.cuda.is_available(),
-        prefetch_factor=PREFETCHED_BATCHES if num_workers else None,
-        generator=torch.Generator(),  # else every iterator draws from the run's random numbers
-    )
-    return map(_unpack, loader)
-
-
-def _pack(batch: Any) -> _Packed:
-    """One tensor for all of a batch: each one costs a shared memory file between processes."""
-    tensors = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    flat = torch.cat([tensor.flatten() for tensor in tensors.values()])
-    return flat, shapes, batch["counts"]
-
-
-def _unpack(packed: _Packed) -> Batch:
-    """The batch again, as views."""
-    flat, shapes, counts = packed
-    parts = torch.split(flat, [math.prod(shape) for shape in shapes.values()])
-    named = zip(shapes.items(), parts, strict=True)
-    tensors = {name: part.view(shape) for (name, shape), part in named}
-    return cast(Batch, {**tensors, "counts": counts})
+        requests = self._requests
+        return prefetched(self._collate, lambda done: requests[done:], self._num_workers)
 
 
 def _short(value: object) -> str:

@@ -5,6 +5,9 @@ The only file that knows all packages: importing them is what makes bare class n
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,6 +30,11 @@ from lit_distill.cli_settings import choose, spread
 from lit_distill.distillation import Distillation
 from lit_distill.errors import UserError
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+"""A disk that is full, limited, locked or broken."""
+LOST_RANK = re.compile(r"Connection (reset|closed) by peer|remote process exit")
+"""What gloo and NCCL say when another rank is gone."""
+
 
 def run(command: str, args: Sequence[str]) -> None:
     """Runs `fit`, `validate` or `test`.
@@ -42,6 +50,22 @@ def run(command: str, args: Sequence[str]) -> None:
         DistillCLI(command, args).run()
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
+    except OSError as error:  # of whatever writes by itself, as TensorBoard's logger does
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise UserError(
+            f"{os.fsdecode(error.filename or 'A file of the run')} could not be written: "
+            f"{error.strerror}. Make room or choose another --run_dir; a run that has saved goes "
+            "on with --ckpt_path last."
+        ) from error
+    except RuntimeError as error:
+        if not LOST_RANK.search(str(error)):
+            raise
+        raise UserError(
+            "Another process of this run has ended, and this one cannot train without it. The "
+            "reason is in what that one printed; if there is none, the system killed it, for want "
+            "of memory perhaps. A run that has saved goes on with --ckpt_path last."
+        ) from error
 
 
 class DistillParser(OneLineErrors, LightningArgumentParser):

@@ -223,7 +223,8 @@ class Distillation(Measured, ABC):
         self._window = Window.of(self.prepare(batches), progress, reduce, self.device)
 
     def _reduce(self, values: Tensor) -> Tensor:
-        return cast(Tensor, self.trainer.strategy.reduce(values, reduce_op="sum"))
+        torch.distributed.all_reduce(values)  # the strategy's `reduce` waits for the device first
+        return values
 
     def _log_means(self) -> None:
         """Logs `train/<term>` and `train/loss` of the window, with one wait for the device.

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from callbacks import AtomicCheckpointIO, newest_readable_checkpoint
 from callbacks.atomic_files import keep_as, recover, replacing
@@ -55,6 +56,17 @@ def test_a_write_that_fails_in_the_middle_leaves_the_old_file(tmp_path: Path) ->
         AtomicCheckpointIO().save_checkpoint(checkpoint(2), target)
     assert AtomicCheckpointIO().load_checkpoint(target) == {"global_step": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.usefixtures("no_large_files")
+def test_weights_that_cannot_be_written_are_refused_alike(tmp_path: Path) -> None:
+    """safetensors has an error of its own for it."""
+    old = tmp_path / "model"
+    old.write_text("old")
+    with pytest.raises(UserError, match=r"model could not be written: .*File too large.*MiB free"):  # noqa: SIM117
+        with replacing(old) as beside:
+            save_file({"w": torch.zeros(MEGABYTE)}, beside)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("model", "old")]
 
 
 def test_a_bug_is_not_reported_as_a_full_disk(tmp_path: Path) -> None:

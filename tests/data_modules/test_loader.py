@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from dataclasses import dataclass
@@ -251,9 +252,29 @@ def test_impossible_settings(settings):
         loader(**settings)
 
 
+def with_workers_killed_at(feed, when):
+    for number, batch in enumerate(feed):
+        if number == when:
+            for worker in multiprocessing.active_children():
+                os.kill(worker.pid, signal.SIGKILL)
+        yield ids(batch)
+
+
 @few_processors
-def test_a_killed_worker_is_an_error():
-    with pytest.raises(RuntimeError, match="exited unexpectedly"):
+@pytest.mark.parametrize("when", [0, 7])
+def test_killed_workers_are_replaced_without_losing_a_batch(when):
+    whole = take(loader(30), 30)
+    with pytest.warns(RuntimeWarning, match=r"killed; others go on"):
+        got = list(with_workers_killed_at(loader(30, num_workers=2), when))
+    assert got == whole
+
+
+@few_processors
+def test_workers_that_are_always_killed_are_an_error():
+    with (
+        pytest.warns(RuntimeWarning, match="exited unexpectedly"),
+        pytest.raises(UserError, match=r"num_workers.*--ckpt_path last"),
+    ):
         list(loader(num_workers=1, deadly=True))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 from command_line import merged, refused
 
 from lit_distill.__main__ import main
+from lit_distill.methods import TripleLoss
 
 
 def change(folder: Path, old: str, new: str) -> None:
@@ -141,7 +143,10 @@ ON_THE_COMMAND_LINE = {
     ("--model.temperature",): "--model.temperature: expected one argument, found nothing.",
     ("--trainer.max_step", "3"): "--trainer.max_step: trainer has no option 'max_step'; did you",
     ("--trainer.callbacks+=Nope",): "--trainer.callbacks: 'Nope' is no Callback.",
-    ("--model", "Nope"): "--model: 'Nope' is no Distillation; there is MaskedLM, TripleLoss.",
+    (
+        "--model",
+        "Nope",
+    ): "--model: 'Nope' is no Distillation; there is CausalLM, MaskedLM, TripleLoss.",
     ("--seed_everything", "x"): "--seed_everything: expected bool or int, found 'x'.",
     ("stray",): "'stray' is not understood: options are written --name value.",
     ("--config", "no.yaml"): "--config: there is no file no.yaml; did you mean exp.yaml?",
@@ -218,3 +223,46 @@ def test_a_refusal_while_the_run_is_set_up_is_one_line_too(
     assert main(["fit", "-c", "exp.yaml"]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("error: The data's windows hold up to 64 tokens and the student's ")
+
+
+ELSEWHERE = {
+    "a disk that TensorBoard finds full": (
+        OSError(errno.ENOSPC, "No space left on device", b"/runs/x/events"),
+        "/runs/x/events could not be written: No space left on device. Make room",
+    ),
+    "a rank that is gone": (
+        RuntimeError("[gloo/pair.cc:537] Read error: Connection reset by peer. Check the logs"),
+        "Another process of this run has ended",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_what_the_system_did_while_training_is_one_line(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    error, line = ELSEWHERE[name]
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(TripleLoss, "losses", fail)
+    assert main(["fit", "--config", str(folder / "exp.yaml")]) == 2
+    (said,) = [text for text in capsys.readouterr().err.splitlines() if "error:" in text]
+    assert said.startswith(f"error: {line}")
+    assert said.endswith("--ckpt_path last.")
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "gone"), RuntimeError("shapes differ")])
+def test_a_bug_keeps_its_traceback(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(TripleLoss, "losses", fail)
+    with pytest.raises(type(error)):
+        main(["fit", "--config", str(folder / "exp.yaml")])

@@ -1,0 +1,47 @@
+"""Whatever happens to a run, nothing that was saved is lost, and it ends as if nothing had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from faults.plan import Injection, everyday, planned
+from faults.report import Outcome
+from faults.runs import UPDATES, Run, differing_bits
+
+INJECTIONS = planned()
+EVERYDAY = everyday(INJECTIONS)
+
+
+@pytest.mark.parametrize(
+    "injection",
+    [
+        pytest.param(one, marks=[] if one in EVERYDAY else pytest.mark.faults, id=str(one))
+        for one in INJECTIONS
+    ],
+)
+def test_nothing_is_lost(
+    injection: Injection,
+    configured: Callable[..., Run],
+    unharmed: Callable[..., list[torch.Tensor]],
+    outcomes: list[Outcome],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> None:
+    fault = injection.fault
+    folder = request.getfixturevalue("small_disk") if fault.on_small_disk else tmp_path
+    run = configured(injection.method, injection.workers, injection.ranks, folder)
+    outcome = Outcome(injection)
+    outcomes.append(outcome)
+    outcome.exits = " ".join(map(str, fault.strike(run)))
+    outcome.saved, outcome.kept = run.saved, run.kept
+    assert outcome.kept >= outcome.saved
+    if outcome.kept < UPDATES:
+        again = run.printed_command or run.fit(*["--ckpt_path", "last"][: 2 * bool(outcome.kept)])
+        assert not any(run.work(again, *fault.lasting())), run.output()
+    expected = unharmed(injection.method, injection.ranks, fault.spoilt(outcome.kept))
+    outcome.bits = differing_bits(run.bits(), expected)
+    assert outcome.bits == 0
+    assert not list(run.folder.rglob("*.tmp"))
