@@ -19,6 +19,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+BETWEEN_DRAWINGS = 0.25
+"""Seconds."""
+
 
 class RunProgress(ProgressBar):
     """A bar from the first update to the last with the training losses that were logged last.
@@ -68,13 +71,23 @@ class RunProgress(ProgressBar):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Moves on."""
+        """Moves on, now and then: a text for every update would cost more than the eye sees."""
+        now = time.monotonic()
+        if self._bar is not None and now - self._spoke >= BETWEEN_DRAWINGS:
+            self._spoke = now
+            self._advance(trainer, pl_module)
+        elif self._bar is None and self._enabled and now - self._spoke >= self.seconds:
+            self._spoke = now
+            print(self._line(trainer, pl_module), file=sys.stderr, flush=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Shows the last update."""
+        self._advance(trainer, pl_module)
+
+    def _advance(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._bar is not None:
             losses = _losses(pl_module)
             self._bar.update(self._training, completed=trainer.global_step, losses=losses)
-        elif self._enabled and time.monotonic() - self._spoke >= self.seconds:
-            self._spoke = time.monotonic()
-            print(self._line(trainer, pl_module), file=sys.stderr, flush=True)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds a bar of the validation's batches."""
