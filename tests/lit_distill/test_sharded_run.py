@@ -1,4 +1,4 @@
-"""A run whose weights lie in pieces on two ranks (FSDP2): saved, resumed, exported, moved."""
+"""A run whose weights lie in pieces on two ranks (FSDP2): saved, exported, resumed."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ def fit(tiny_bert: Path, text_folder: Path, tmp_path: Path) -> Fit:
         args += ["-c", str(tmp_path / "text.yaml"), f"--model.teacher.name={tiny_bert}"]
         args += [f"--run_dir={tmp_path / name}", f"--trainer.max_steps={updates}", *options]
         args += ["--model.dropout=0.0", "--model.schedule=Constant"]
+        # AdamW's own 1e-8 would turn rounding in gradients near zero into whole steps
+        args += ["--model.optimizer.eps=1e-3"]
         if ranks == 1:
             assert main([*args, "--trainer.accumulate_grad_batches=2"]) == 0
         else:
@@ -58,14 +60,18 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], within: f
 
 
 @pytest.mark.filterwarnings("ignore:The checkpoint holds random states of")
-def test_it_learns_what_one_process_learns_and_goes_on(fit: Fit, tmp_path: Path) -> None:
+def test_it_learns_what_one_process_learns_and_goes_on(
+    fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     single = fit("single", 4)
     whole = fit("whole", 4, ranks=2)
     assert same(single, whole, 1e-5)
-    assert (tmp_path / "whole/checkpoints/last.ckpt").is_file()  # one file, for any layout
-    fit("halves", 2, ranks=2)
+    half = fit("halves", 2, ranks=2)
+    assert not same(half, whole, 1e-4)
+    last = tmp_path / "halves/checkpoints/last.ckpt"  # whole, whatever the number of ranks
+    assert main(["export", str(last), f"--output={tmp_path / 'out'}"]) == 0
+    assert same(load_file(tmp_path / "out/model.safetensors"), half, 0)
+    with pytest.raises(AssertionError):
+        fit("halves", 4, "--ckpt_path=last")
+    assert "world_size was 2 and is now 1" in capsys.readouterr().err
     assert same(fit("halves", 4, "--ckpt_path=last", ranks=2), whole, 0)
-    fit("moved", 2, ranks=2)
-    assert same(fit("moved", 4, "--ckpt_path=last"), single, 1e-5)  # to one process
-    fit("spread", 2)
-    assert same(fit("spread", 4, "--ckpt_path=last", ranks=2), whole, 1e-5)  # and the other way
