@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help quickstart test faults lint format install
+.PHONY: help quickstart test faults gradients lint format install
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -15,6 +15,9 @@ test: .venv/.tests  ## run the test suite
 
 faults: .venv/.tests  ## kill, fill, lock and corrupt runs in a hundred ways; writes docs/faults.md
 	$(BIN)/python -m pytest -m "" tests/faults --table docs/faults.md
+
+gradients: .venv/.tests  ## compare gradients over ranks, accumulation, sharding; writes docs/gradients.md
+	$(BIN)/python -m pytest tests/test_every_method.py -k gradient --equalities docs/gradients.md
 
 lint: .venv/.dev  ## check style and types
 	$(BIN)/ruff check .

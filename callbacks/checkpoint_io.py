@@ -102,8 +102,23 @@ def newest_readable_checkpoint(folder: str | Path) -> tuple[Path | None, list[st
 
 def _updates(path: Path) -> int:
     """The number of updates a checkpoint was written after; maps the file, reads only its index."""
-    index = path / "meta.pt" if path.is_dir() else path  # written last, by sharded strategies
-    return int(torch.load(index, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+    return int(read_index(path)["global_step"])
+
+
+def read_index(path: Path) -> dict[str, Any]:
+    """What a checkpoint says beside weights and optimizer states; of a file, they are mapped.
+
+    Args:
+        path: a file, or the folder that FSDP2 or DeepSpeed (up to stage 2) writes.
+
+    Raises:
+        Exception: of many kinds, if it is not whole.
+    """
+    if path.is_dir():  # DeepSpeed's file holds the whole weights too
+        deepspeed = path / "checkpoint" / "mp_rank_00_model_states.pt"
+        path = deepspeed if deepspeed.exists() else path / "meta.pt"
+    index: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return index
 
 
 def _first_line(error: Exception) -> str:

@@ -6,11 +6,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from lightning_utilities.core.rank_zero import rank_zero_info
 
-from callbacks import newest_readable_checkpoint
+from callbacks import newest_readable_checkpoint, read_index
 from lit_distill.checkpoints import KEY
 from lit_distill.errors import UserError
 
@@ -68,9 +67,8 @@ def report_differences(path: Path, text: str) -> None:
 
 def _recorded(path: Path) -> str:
     """The configuration in a checkpoint; empty if there is none. Weights are not read."""
-    index = path / "meta.pt" if path.is_dir() else path
     try:
-        checkpoint = torch.load(index, map_location="cpu", weights_only=True, mmap=path.is_file())
+        checkpoint = read_index(path)
     except Exception as error:  # broken files fail in many ways
         raise UserError(
             f"--ckpt_path: {path} is no checkpoint, or not a whole one. `--ckpt_path last` takes "

@@ -9,10 +9,8 @@ from typing import Any, ClassVar, cast
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
-from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh
 from transformers import PreTrainedTokenizerBase
 
 from lit_distill import checkpoints
@@ -23,6 +21,7 @@ from lit_distill.measurement import Measured
 from lit_distill.models import (
     CarvedStudent,
     Encoded,
+    Execution,
     LanguageModel,
     Student,
     Teacher,
@@ -31,6 +30,7 @@ from lit_distill.models import (
     shard,
 )
 from lit_distill.schedules import Linear, Schedule, parameter_groups
+from lit_distill.strategies import check_strategy
 from lit_distill.window import Window
 
 
@@ -44,6 +44,7 @@ class Distillation(Measured, ABC):
         teacher: whom to learn from; None where a method needs none.
         tokenizer: its name or folder; the command line fills it in from `--tokenizer`.
         dropout: probability for the students while they train; None keeps each model's own.
+        execution: gradient checkpointing and compilation.
         optimizer: called with the groups of `parameter_groups`.
         schedule: learning rate over the run, stepped once per update.
 
@@ -63,6 +64,7 @@ class Distillation(Measured, ABC):
         teacher: Teacher | None = None,
         tokenizer: str | None = None,
         dropout: float | None = None,
+        execution: Execution = Execution(),  # noqa: B008 (frozen)
         optimizer: OptimizerCallable = torch.optim.AdamW,
         schedule: Schedule = Linear(),  # noqa: B008 (frozen)
     ) -> None:
@@ -73,7 +75,7 @@ class Distillation(Measured, ABC):
                 "model.init_args.teacher.name to a model name or folder."
             )
         self.student_spec, self.teacher_spec = student or CarvedStudent(), teacher
-        self.tokenizer_name, self.dropout = tokenizer, dropout
+        self.tokenizer_name, self.dropout, self.execution = tokenizer, dropout, execution
         self.optimizer, self.schedule = optimizer, schedule
         self.auxiliary = nn.ModuleDict()
         self.config_text = ""
@@ -107,8 +109,7 @@ class Distillation(Measured, ABC):
 
     def setup(self, stage: str) -> None:
         """Finds the tokenizer: the data module's, else by name; refuses what would train wrong."""
-        if isinstance(self.trainer.strategy, FSDPStrategy):
-            raise UserError("FSDPStrategy is not supported: use configs/trainer/fsdp.yaml (FSDP2).")
+        check_strategy(self.trainer.strategy)
         self.tokenizer = getattr(self.data, "tokenizer", None)
         if self.tokenizer is None and self.tokenizer_name:
             self.tokenizer = load_tokenizer(self.tokenizer_name)
@@ -132,10 +133,12 @@ class Distillation(Measured, ABC):
         self.students["student"] = student
         if teacher is not None:
             self.teachers["teacher"] = teacher
-        if isinstance(self.trainer.strategy, ModelParallelStrategy):
+        if self.device_mesh is not None:
             checkpoints.before_sharding(self)
-            for model in (*self.students.values(), *self.teachers.values()):
-                shard(cast(LanguageModel, model), cast(DeviceMesh, self.device_mesh))
+        for model in (*self.students.values(), *self.teachers.values()):
+            if self.device_mesh is not None:
+                shard(cast(LanguageModel, model), self.device_mesh)
+            self.execution.apply(cast(LanguageModel, model))
 
     def train(self, mode: bool = True) -> Distillation:
         """Sets training mode; teachers stay in eval mode."""
@@ -158,10 +161,8 @@ class Distillation(Measured, ABC):
         self._total_steps = int(total)
         optimizer = self.optimizer(parameter_groups(self))
         scheduler = self.schedule(optimizer, self._total_steps)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        stepped = {"scheduler": scheduler, "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": stepped}
 
     # -- training -------------------------------------------------------------------------------
 
@@ -208,7 +209,9 @@ class Distillation(Measured, ABC):
             self._window.note(terms, loss)
             if micro + 1 == accumulate:
                 self._log_means()
-        # N is global: undo the division by the accumulation and the averaging of gradients.
+        # N is global: undo the divisions by the accumulation and the averaging of gradients.
+        if self.trainer.strategy.handles_gradient_accumulation:  # DeepSpeed divides once more
+            loss = loss * accumulate
         return loss * (accumulate * self.trainer.world_size)
 
     def _open_window(self, batches: list[Batch]) -> None:
@@ -227,14 +230,11 @@ class Distillation(Measured, ABC):
         return values
 
     def _log_means(self) -> None:
-        """Logs `train/<term>` and `train/loss` of the window, with one wait for the device.
+        """Logs `train/<term>` and `train/loss`.
 
         Not by `self.log`, whose bookkeeping costs 0.1 ms in every step, logged or not.
         """
-        values = torch.stack([value.float() for value in self._window.means.values()])
-        if self.trainer.world_size > 1:
-            values = self._reduce(values)
-        self.logged = dict(zip(self._window.means, values.tolist(), strict=True))
+        self.logged = self._window.averages()
         named = {f"train/{name}": value for name, value in self.logged.items()}
         for logger in self.loggers:
             logger.log_metrics(named, self.global_step)  # the updates before, as Lightning counts

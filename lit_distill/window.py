@@ -23,12 +23,14 @@ class Window:
         batches: this rank's micro-batches.
         totals: N by name of count, over the window and all ranks.
         progress: training progress in [0, 1] at this update, for scheduled weights.
+        reduce: None for a single rank.
         means: unweighted means of the terms so far, for logging (this rank's part).
     """
 
     batches: list[Batch]
     totals: dict[str, float | Tensor]
     progress: float
+    reduce: Reduce | None
     means: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
@@ -42,7 +44,7 @@ class Window:
         if reduce is not None:
             counts = reduce(torch.tensor(sums, dtype=torch.float64, device=device))
             totals = dict(zip(names, counts.unbind(), strict=True))
-        return cls(batches, totals, progress)
+        return cls(batches, totals, progress, reduce)
 
     def share(self, per: str, weight: Weight) -> float | Tensor:
         """What a sum is multiplied with: weight / N. An empty count divides by 1."""
@@ -59,3 +61,10 @@ class Window:
         parts = {name: t.sum.detach() * self.share(t.per, 1.0) for name, t in terms.items()}
         for name, part in {**parts, "loss": loss.detach()}.items():
             self.means[name] = self.means[name] + part if name in self.means else part
+
+    def averages(self) -> dict[str, float]:
+        """The means over all ranks, with one wait for the device."""
+        values = torch.stack([value.float() for value in self.means.values()])
+        if self.reduce is not None:
+            values = self.reduce(values)
+        return dict(zip(self.means, values.tolist(), strict=True))

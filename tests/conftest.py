@@ -9,13 +9,34 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"  # of what Lightning calls
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads would not survive a fork
 
+import json
 import random
 from pathlib import Path
 
 import pytest
 import torch
+from equalities import Equalities, page
 
 torch.set_num_threads(1)
+
+EQUALITIES = pytest.StashKey[Equalities]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--equalities", help="Write the table of equal gradients to this file.")
+
+
+@pytest.fixture
+def equalities(request: pytest.FixtureRequest) -> Equalities:
+    """How far gradients are apart, for the table."""
+    return request.config.stash.setdefault(EQUALITIES, {})
+
+
+def pytest_terminal_summary(config: pytest.Config) -> None:
+    found, path = config.stash.get(EQUALITIES, {}), config.getoption("--equalities", None)
+    if found and path:
+        Path(path).write_text(page(found), "utf-8")
+
 
 WORDS = {
     "en": "the a river runs past old houses where cats sleep and children read long books daily",
@@ -97,3 +118,18 @@ def tiny_gpt2(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def tiny_models(tiny_bert: Path, tiny_gpt2: Path) -> dict[str, Path]:
     """By family."""
     return {"bert": tiny_bert, "gpt2": tiny_gpt2}
+
+
+@pytest.fixture
+def tiny_corpus(text_folder: Path, tmp_path: Path) -> Path:
+    """A config file for `configs/data/multilingual_folder.yaml`: `text_folder` in small batches."""
+    options = {
+        "sources": [{"files": "{language}.txt"}],
+        "max_length": 32,
+        "batch_tokens": 128,
+        "updates_per_epoch": 4,
+        "data_dir": str(text_folder),
+        "cache_dir": str(tmp_path / "cache"),
+    }
+    (tmp_path / "text.yaml").write_text(json.dumps({"data": {"init_args": options}}))
+    return tmp_path / "text.yaml"

@@ -2,6 +2,7 @@
 
 from lit_distill.models.anatomy import Anatomy as Anatomy
 from lit_distill.models.architectures import ANATOMIES as ANATOMIES
+from lit_distill.models.execution import Execution as Execution
 from lit_distill.models.language_model import Encoded as Encoded
 from lit_distill.models.language_model import LanguageModel as LanguageModel
 from lit_distill.models.language_model import Site as Site

@@ -21,6 +21,7 @@ from lit_distill.errors import UserError
 from lit_distill.losses.linear import Head
 from lit_distill.models.anatomy import Anatomy
 from lit_distill.models.architectures import anatomy_of
+from lit_distill.models.packing import block_masks
 
 Result = TypeVar("Result")
 
@@ -156,6 +157,8 @@ class LanguageModel(nn.Module):
         with ExitStack() as stack:
             for site in wanted:
                 stack.callback(self._watch(site, captured).remove)
+                if site.kind != "hidden":
+                    stack.enter_context(_as_it_is(self._stack(site)[site.layer]))
             if last < len(self.layers) - 1:
                 stack.enter_context(self._only(last + 1))
             hidden = self.anatomy.run(self.model, inputs)
@@ -183,6 +186,18 @@ class LanguageModel(nn.Module):
         cap = self.anatomy.cap(self.config)
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
+    def compile_layers(self, backend: str | Callable[..., Any]) -> None:
+        """Compiles each layer's forward, for all lengths; layers of one shape share the result.
+
+        Hooks around a layer (sharding, captured outputs) stay outside. A layer whose projections
+        are captured runs as it is: compiled code would not call hooks that come and go.
+
+        Args:
+            backend: of `torch.compile`.
+        """
+        for layer in (*self.anatomy.encoder_layers(self.model), *self.layers):
+            layer.forward = torch.compile(layer.forward, backend=backend, dynamic=True)
+
     def set_dropout(self, probability: float) -> None:
         """Sets every dropout of the model; its config, and so an export, keeps its own values."""
         for module in self.model.modules():
@@ -202,34 +217,12 @@ class LanguageModel(nn.Module):
                 self.config
             )
         if f"{view}segments" in keys:
-            inputs["attention_mask"] = self._block_masks(keys[f"{view}segments"])
+            inputs["attention_mask"] = block_masks(
+                keys[f"{view}segments"], self.config, self.anatomy.causal
+            )
         if self.anatomy.causal:
             inputs["use_cache"] = False  # no keys and values to generate with
         return inputs
-
-    def _block_masks(self, segments: Tensor) -> Tensor | dict[str, Tensor]:
-        """(B, 1, T, T) bool, True where a position may look; by type of layer if there are types.
-
-        Padding sees padding, so that no row is empty. Sliding windows are counted as transformers
-        counts them: both ends for encoders, the later one not for decoders.
-        """
-        if self.config._attn_implementation != "sdpa":
-            raise UserError(
-                "Packed rows (segments) need attn_implementation='sdpa'; this model runs "
-                f"{self.config._attn_implementation!r}, which would ignore their borders."
-            )
-        places = torch.arange(segments.shape[1], device=segments.device)
-        back = places.unsqueeze(1) - places
-        seen: Tensor = segments.unsqueeze(2) == segments.unsqueeze(1)
-        if self.anatomy.causal:
-            seen = seen & (back >= 0)
-        window = getattr(self.config, "sliding_window", None)  # only configs that know of windows
-        if window is None:
-            return seen.unsqueeze(1)
-        near: Tensor = seen & ((back < window) if self.anatomy.causal else (back.abs() <= window))
-        if getattr(self.config, "layer_types", None) is None:
-            return near.unsqueeze(1)
-        return {"full_attention": seen.unsqueeze(1), "sliding_attention": near.unsqueeze(1)}
 
     def _module(self, site: Site) -> nn.Module:
         if site.kind == "hidden":
@@ -288,3 +281,14 @@ class LanguageModel(nn.Module):
                 f"{site.kind} of layer {site.layer} has no gradient under reentrant gradient "
                 "checkpointing: enable it with use_reentrant=False (the default)."
             )
+
+
+@contextmanager
+def _as_it_is(layer: nn.Module) -> Iterator[None]:
+    """Takes back `compile_layers` for a while."""
+    compiled = vars(layer).pop("forward", None)
+    try:
+        yield
+    finally:
+        if compiled is not None:
+            layer.forward = compiled

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from callbacks import newest_readable_checkpoint, training_of, write_student
+from callbacks import newest_readable_checkpoint, read_index, training_of, write_student
 from callbacks.student_folder import Precision
 from lit_distill.checkpoints import KEY
 from lit_distill.errors import UserError
@@ -34,7 +32,8 @@ def export(
     """
     path = _file(Path(checkpoint))
     content = _read(path)
-    description, state = content[KEY], content["state_dict"]
+    description = content[KEY]
+    state = content["state_dict" if "state_dict" in content else "module"]  # DeepSpeed's name
     folder = Path(output) if output else path.absolute().parent.parent / f"student-{path.stem}"
     folders = {}
     for name in description["students"]:
@@ -59,9 +58,9 @@ def _file(path: Path) -> Path:
             f"There is no checkpoint {path}: give a .ckpt file, or a run folder that has "
             "checkpoints/."
         )
-    if path.is_dir():
+    if (path / "meta.pt").exists() or (path.is_dir() and path.suffix != ".ckpt"):
         raise UserError(
-            f"{path} is a folder and no run folder. If it is the checkpoint of a sharded run, make "
+            f"{path} is a folder and no run folder. If it is the checkpoint of an FSDP2 run, make "
             "one file of it: python -m lightning.pytorch.utilities.consolidate_checkpoint "
             f"{path} --output_file {path.stem}-whole.ckpt"
         )
@@ -70,7 +69,7 @@ def _file(path: Path) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = read_index(path)
     except Exception as error:  # broken files fail in many ways
         raise UserError(
             f"{path} is no checkpoint, or not a whole one: give another of the run's checkpoints/."

@@ -5,22 +5,19 @@ from __future__ import annotations
 import csv
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
 from batches import Served, collate, samples, window
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.strategies import FSDPStrategy
-from torch.distributed.device_mesh import DeviceMesh
 from transformers import BertForMaskedLM
 
 from lit_distill.distillation import Distillation
 from lit_distill.errors import UserError
 from lit_distill.methods import MaskedLM, TripleLoss
-from lit_distill.models import CarvedStudent, Teacher, load_tokenizer, shard
+from lit_distill.models import CarvedStudent, Teacher, load_tokenizer
 
 BATCH = collate(samples(6, 100))
 
@@ -177,17 +174,6 @@ def test_a_foreign_checkpoint_is_refused(tiny_bert: Path, checkpoint: Path, tmp_
         trainer(tmp_path).validate(
             module(tiny_bert), datamodule=data(tiny_bert), ckpt_path=tmp_path / "foreign.ckpt"
         )
-
-
-def test_other_ways_of_sharding_are_refused_rather_than_wrong(tiny_bert: Path) -> None:
-    method = module(tiny_bert)
-    # a Trainer would want a GPU for it
-    method._trainer = SimpleNamespace(strategy=FSDPStrategy())  # type: ignore[assignment]
-    with pytest.raises(UserError, match=r"use configs/trainer/fsdp\.yaml"):
-        method.setup("fit")
-    mesh = {"tensor_parallel": SimpleNamespace(size=lambda: 2)}
-    with pytest.raises(UserError, match=r"tensor_parallel_size is 2; only 1 is supported"):
-        shard(CarvedStudent().build(Teacher(str(tiny_bert)).build(), 0), cast(DeviceMesh, mesh))
 
 
 def test_wrong_set_ups_are_refused_before_the_first_step(tiny_bert: Path, tmp_path: Path) -> None:

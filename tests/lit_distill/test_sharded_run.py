@@ -25,18 +25,13 @@ Fit = Callable[..., dict[str, torch.Tensor]]
 
 
 @pytest.fixture
-def fit(tiny_bert: Path, text_folder: Path, tmp_path: Path) -> Fit:
+def fit(tiny_bert: Path, tiny_corpus: Path, tmp_path: Path) -> Fit:
     """Trains in a run folder, on one or two ranks; gives the last student's weights."""
     parts = ["trainer/debug", "methods/triple_loss", "models/half", "data/multilingual_folder"]
-    (tmp_path / "text.yaml").write_text(
-        "data: {init_args: {sources: [{files: '{language}.txt'}], max_length: 32, "
-        f"batch_tokens: 128, updates_per_epoch: 4, data_dir: {text_folder}, "
-        f"cache_dir: {tmp_path / 'cache'}}}}}"
-    )
 
     def run(name: str, updates: int, *options: str, ranks: int = 1) -> dict[str, torch.Tensor]:
         args = ["fit", *(word for part in parts for word in ("-c", f"{ROOT}/configs/{part}.yaml"))]
-        args += ["-c", str(tmp_path / "text.yaml"), f"--model.teacher.name={tiny_bert}"]
+        args += ["-c", str(tiny_corpus), f"--model.teacher.name={tiny_bert}"]
         args += [f"--run_dir={tmp_path / name}", f"--trainer.max_steps={updates}", *options]
         args += ["--model.dropout=0.0", "--model.schedule=Constant"]
         # AdamW's own 1e-8 would turn rounding in gradients near zero into whole steps
