@@ -156,4 +156,18 @@ MUTANTS = (
         'values["layer_types"] = values["layer_types"][: len(picked)]',
         "tests/lit_distill/models/test_carving.py",
     ),
+    Mutant(
+        "the loss is divided by the accumulation twice under DeepSpeed",
+        "lit_distill/distillation.py",
+        "            loss = loss * accumulate\n",
+        "            pass\n",
+        "tests/lit_distill/test_strategies.py",
+    ),
+    Mutant(
+        "layers stay compiled while their projections are captured",
+        "lit_distill/models/language_model.py",
+        '    compiled = vars(layer).pop("forward", None)\n',
+        "    compiled = None\n",
+        "tests/lit_distill/models/test_execution.py",
+    ),
 )

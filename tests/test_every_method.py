@@ -204,9 +204,7 @@ def test_gradient_depends_on_no_way_of_running(
 
 
 @pytest.mark.parametrize("precision", ["32-true"], indirect=True)
-def test_bf16_is_near(
-    step: Step, whole: torch.Tensor, parts: list[Batch]
-) -> None:
+def test_bf16_is_near(step: Step, whole: torch.Tensor, parts: list[Batch]) -> None:
     """Half as many digits: a term lost to the cast would show all the same."""
     mixed = step([parts], precision="bf16-mixed")
     assert (whole - mixed).norm() / whole.norm() < 0.03

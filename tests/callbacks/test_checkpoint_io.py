@@ -143,6 +143,14 @@ def test_a_sharded_checkpoint_is_whole_when_its_index_is(tmp_path: Path) -> None
     assert newest_readable_checkpoint(tmp_path) == (folder, [])
 
 
+def test_a_checkpoint_of_deepspeed_is_whole_when_its_weights_are(tmp_path: Path) -> None:
+    folder = tmp_path / "last.ckpt"
+    (folder / "checkpoint").mkdir(parents=True)
+    assert newest_readable_checkpoint(tmp_path)[0] is None
+    torch.save({"global_step": 3}, folder / "checkpoint/mp_rank_00_model_states.pt")
+    assert newest_readable_checkpoint(tmp_path) == (folder, [])
+
+
 def test_nothing_but_plain_values_is_loaded(tmp_path: Path) -> None:
     class Anything:
         pass

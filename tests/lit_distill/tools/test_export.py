@@ -79,6 +79,17 @@ def test_a_run_folder_stands_for_its_best_checkpoint_or_else_its_last(run: Path)
     assert export(str(run)) == {"student": run / "student-best"}
 
 
+def test_a_checkpoint_of_deepspeed_is_a_folder(run: Path, student: LanguageModel) -> None:
+    saved = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    saved["module"] = saved.pop("state_dict")
+    folder = run / "checkpoints/sharded.ckpt"
+    (folder / "checkpoint").mkdir(parents=True)
+    torch.save(saved, folder / "checkpoint/mp_rank_00_model_states.pt")
+    weights = load(export(str(folder))["student"]).state_dict()
+    for name, value in student.model.state_dict().items():
+        assert torch.equal(weights[name], value)
+
+
 def test_several_students_are_one_folder_each(run: Path, tmp_path: Path) -> None:
     folders = export(str(run / "checkpoints/two.ckpt"), str(tmp_path / "out"))
     assert folders == {"small": tmp_path / "out/small", "large": tmp_path / "out/large"}
