@@ -1,38 +1,48 @@
 """Divergences between teacher and student distributions, one value per row of logits.
 
 p = softmax(teacher / T), q = softmax(student / T). Every divergence is a true one: at least zero,
-and zero where p = q.
+and zero where p = q. Each gives its value and its slope s_v = dD / d log q_v, from which follows
+the gradient with respect to the student's logits, (s - q sum_v s_v) / T.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-from lit_distill.losses.row_loss import Block, Scale, log_softmax, required
+from lit_distill.losses.row_loss import Block, BlockLogits, Scale, log_softmax, required
 
 
-@dataclass(frozen=True)
-class ForwardKL:
-    """KL(p || q) = sum_v p_v (log p_v - log q_v), the soft-target loss of Hinton et al. (2015).
+class Distribution(Protocol):
+    """One distribution per row.
 
-    Its gradient with respect to the student's logits is that of the soft cross-entropy, but its
-    value reaches zero when the student equals the teacher.
-
-    Args:
-        temperature: T > 0; larger is softer.
-        t_squared: multiply by T^2, so that the size of the gradient hardly depends on T (Hinton et
-            al., section 2; DistilBERT's code). Without it a change of T changes the term's weight.
-
-    Raises:
-        ValueError: the temperature is not positive and finite.
+    Attributes:
+        probabilities: (R, M).
+        log_probabilities: (R, M), finite.
     """
 
-    temperature: float = 1.0
-    t_squared: bool = True
+    @property
+    def probabilities(self) -> Tensor: ...  # noqa: D102
+
+    @property
+    def log_probabilities(self) -> Tensor: ...  # noqa: D102
+
+
+class Divergence(ABC):
+    """What all of them share.
+
+    Attributes:
+        temperature: T > 0; larger is softer.
+        t_squared: multiply by T^2, so that the size of the gradient hardly depends on T (Hinton et
+            al., 2015, section 2; DistilBERT's code). GKD and its relatives use no T^2.
+    """
+
+    temperature: float
+    t_squared: bool
 
     needs_teacher: ClassVar[bool] = True
     needs_targets: ClassVar[bool] = False
@@ -44,8 +54,17 @@ class ForwardKL:
                 "positive, finite one; 1 leaves the logits as they are, 2 is DistilBERT's."
             )
 
+    @abstractmethod
+    def of(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        """The formula: values (N,) from log-probabilities (N, V), finite and differentiable."""
+
+    @abstractmethod
+    def with_slope(self, p: Distribution, q: Distribution) -> tuple[Tensor, Tensor]:
+        """Values (R,), and slopes (R, M): a fresh tensor; a multiple of q may be left out of it."""
+
     @property
-    def _factor(self) -> float:
+    def factor(self) -> float:
+        """T^2 where it is asked for."""
         return self.temperature**2 if self.t_squared else 1.0
 
     def __call__(
@@ -53,20 +72,129 @@ class ForwardKL:
     ) -> Tensor:
         """Values (N,); see `RowLoss`."""
         del targets
-        log_p = log_softmax(required(teacher, "teacher logits"), self.temperature)
-        log_q = log_softmax(student, self.temperature)
-        # A vocabulary entry masked with -inf in both has no difference, and would give 0 * nan.
-        difference = torch.where(log_p == -torch.inf, 0.0, log_p - log_q)
-        return (log_p.exp() * difference).sum(-1) * self._factor
+        logits = required(teacher, "teacher logits"), student
+        log_p, log_q = (log_softmax(each, self.temperature) for each in logits)
+        # Entries switched off by -inf stay finite, so that 0 * log 0 is zero, gradients included.
+        low = torch.finfo(log_q.dtype).min / 64
+        return self.of(log_p.clamp(min=low), log_q.clamp(min=low)) * self.factor
 
     def on_block(self, block: Block, scale: Scale | None) -> tuple[Tensor, Tensor | None]:
-        """See `RowLoss.on_block`; the gradient is (q - p) / T."""
+        """See `RowLoss.on_block`."""
+        p, q = block.teacher.at(self.temperature), block.student.at(self.temperature)
+        values, slope = self.with_slope(p, q)
+        values = values * self.factor
+        if scale is None:
+            return values, None
+        gradient = slope.addcmul_(q.probabilities, slope.sum(-1, keepdim=True), value=-1)
+        return values, gradient.mul_(scale * (self.factor / self.temperature))
+
+
+@dataclass(frozen=True)
+class ForwardKL(Divergence):
+    """KL(p || q) = sum_v p_v (log p_v - log q_v), the soft-target loss of Hinton et al. (2015).
+
+    Its gradient is that of the soft cross-entropy, but its value reaches zero when the student
+    equals the teacher.
+
+    Args:
+        temperature: see `Divergence`.
+        t_squared: see `Divergence`.
+    """
+
+    temperature: float = 1.0
+    t_squared: bool = True
+
+    def of(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        """See `Divergence`."""
+        return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+    def with_slope(self, p: Distribution, q: Distribution) -> tuple[Tensor, Tensor]:
+        """The slope is -p."""
+        difference = torch.sub(p.log_probabilities, q.log_probabilities)
+        values = difference.mul_(p.probabilities).sum(-1)
+        return values, torch.neg(p.probabilities, out=difference)
+
+    def on_block(self, block: Block, scale: Scale | None) -> tuple[Tensor, Tensor | None]:
+        """See `RowLoss.on_block`; the gradient (q - p) / T is had in fewer passes."""
+        if not isinstance(block.teacher, BlockLogits):
+            return super().on_block(block, scale)
         p, q = block.teacher.at(self.temperature), block.student.at(self.temperature)
         difference = torch.sub(p.shifted, q.shifted)
         values = difference.mul_(p.probabilities).sum(-1)
-        values.add_(q.log_normaliser).sub_(p.log_normaliser).mul_(self._factor)
+        values.add_(q.log_normaliser).sub_(p.log_normaliser).mul_(self.factor)
         if scale is None:
             return values, None
         # The block of differences is no longer needed: its memory, still in cache, is reused.
         gradient = torch.sub(q.probabilities, p.probabilities, out=difference)
-        return values, gradient.mul_(scale * (self._factor / self.temperature))
+        return values, gradient.mul_(scale * (self.factor / self.temperature))
+
+
+@dataclass(frozen=True)
+class ReverseKL(Divergence):
+    """KL(q || p) = sum_v q_v (log q_v - log p_v): the student keeps to what the teacher likes.
+
+    Source: MiniLLM (Gu et al., 2024, https://arxiv.org/abs/2306.08543), section 2.1; GKD.
+
+    Args:
+        temperature: see `Divergence`.
+        t_squared: see `Divergence`.
+    """
+
+    temperature: float = 1.0
+    t_squared: bool = True
+
+    def of(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        """See `Divergence`."""
+        return (log_q.exp() * (log_q - log_p)).sum(-1)
+
+    def with_slope(self, p: Distribution, q: Distribution) -> tuple[Tensor, Tensor]:
+        """The slope is q (log q - log p)."""
+        slope = torch.sub(q.log_probabilities, p.log_probabilities).mul_(q.probabilities)
+        return slope.sum(-1), slope
+
+
+@dataclass(frozen=True)
+class SoftCrossEntropy(ForwardKL):
+    """-sum_v p_v log q_v: `ForwardKL` and the teacher's entropy.
+
+    The gradient is the same; the value is not zero where the student equals the teacher, and says
+    nothing about how far they are apart. For comparison with codes that report it.
+    """
+
+    def of(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        """See `Divergence`."""
+        return -(log_p.exp() * log_q).sum(-1)
+
+    def with_slope(self, p: Distribution, q: Distribution) -> tuple[Tensor, Tensor]:
+        """The slope is -p."""
+        product = torch.mul(p.probabilities, q.log_probabilities)
+        return -product.sum(-1), torch.neg(p.probabilities, out=product)
+
+    def on_block(self, block: Block, scale: Scale | None) -> tuple[Tensor, Tensor | None]:
+        """See `RowLoss.on_block`."""
+        return Divergence.on_block(self, block, scale)
+
+
+@dataclass(frozen=True)
+class TotalVariation(Divergence):
+    """1/2 sum_v |p_v - q_v|: the largest difference of the probability of any event, at most 1.
+
+    Source: f-DISTILL (Wen et al., 2023, https://arxiv.org/abs/2307.15190), section 3.3.
+
+    Args:
+        temperature: see `Divergence`.
+        t_squared: see `Divergence`.
+    """
+
+    temperature: float = 1.0
+    t_squared: bool = True
+
+    def of(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        """See `Divergence`."""
+        return (log_p.exp() - log_q.exp()).abs().sum(-1) / 2
+
+    def with_slope(self, p: Distribution, q: Distribution) -> tuple[Tensor, Tensor]:
+        """The slope is q sign(q - p) / 2."""
+        difference = torch.sub(q.probabilities, p.probabilities)
+        values = difference.abs().sum(-1).div_(2)
+        return values, difference.sign_().mul_(q.probabilities).div_(2)

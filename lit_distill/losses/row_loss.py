@@ -1,4 +1,4 @@
-"""Losses of single rows of logits: what every one of them offers, and those that are no divergence.
+"""Losses of single rows of logits: what every one of them offers, and what it is given.
 
 Shapes: N rows, V vocabulary, R rows of one block.
 """
@@ -74,6 +74,11 @@ class Softened:
         """(R,) log of the sum of exp(shifted): the likeliest entry has shifted = 0."""
         return -self.probabilities.amax(-1).log_()
 
+    @cached_property
+    def log_probabilities(self) -> Tensor:
+        """(R, V); finite, however small the probability."""
+        return self.shifted - self.log_normaliser.unsqueeze(-1)
+
 
 class BlockLogits:
     """Logits (R, V) of a block of rows, in at least float32, with softmaxes on demand."""
@@ -118,60 +123,6 @@ class Block:
         return required(self.targets_or_none, "targets")
 
 
-@dataclass(frozen=True)
-class CrossEntropy:
-    """-log softmax(student)[target], zero where the target is `IGNORED`."""
-
-    needs_teacher: ClassVar[bool] = False
-    needs_targets: ClassVar[bool] = True
-
-    def __call__(
-        self, student: Tensor, teacher: Tensor | None = None, targets: Tensor | None = None
-    ) -> Tensor:
-        """Values (N,); see `RowLoss`."""
-        del teacher
-        index, counted = _index(required(targets, "targets"))
-        picked = log_softmax(student).gather(1, index).squeeze(1)
-        return torch.where(counted, -picked, 0.0)
-
-    def on_block(self, block: Block, scale: Scale | None) -> tuple[Tensor, Tensor | None]:
-        """See `RowLoss.on_block`; the gradient is softmax(student) - one_hot(target)."""
-        index, counted = _index(block.targets)
-        q = block.student.at(1.0)
-        picked = q.shifted.gather(1, index).squeeze(1)
-        values = torch.where(counted, q.log_normaliser - picked, 0.0)
-        if scale is None:
-            return values, None
-        factor = (counted.to(values.dtype) * scale).unsqueeze(1)
-        gradient = q.probabilities * factor
-        return values, gradient.scatter_add_(1, index, -factor)
-
-
-@dataclass(frozen=True)
-class LogitMSE:
-    """Squared Euclidean distance of the logits, sum_v (student_v - teacher_v)^2.
-
-    Summed, not averaged, over the vocabulary: divided by the number of rows this is the `mse` term
-    of DistilBERT's code (Sanh et al., 2019), where it has weight 0 by default.
-    """
-
-    needs_teacher: ClassVar[bool] = True
-    needs_targets: ClassVar[bool] = False
-
-    def __call__(
-        self, student: Tensor, teacher: Tensor | None = None, targets: Tensor | None = None
-    ) -> Tensor:
-        """Values (N,); see `RowLoss`."""
-        del targets
-        return (upcast(student) - upcast(required(teacher, "teacher logits"))).square().sum(-1)
-
-    def on_block(self, block: Block, scale: Scale | None) -> tuple[Tensor, Tensor | None]:
-        """See `RowLoss.on_block`; the gradient is 2 (student - teacher)."""
-        difference = block.student.values - block.teacher.values
-        values = difference.square().sum(-1)
-        return values, None if scale is None else difference.mul_(2 * scale)
-
-
 def upcast(logits: Tensor) -> Tensor:
     """The logits in at least float32: sums over a vocabulary in 8 or 11 bits are worth nothing."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -197,7 +148,7 @@ def required(given: Given | None, what: str) -> Given:
     return given
 
 
-def _index(targets: Tensor) -> tuple[Tensor, Tensor]:
+def index_of(targets: Tensor) -> tuple[Tensor, Tensor]:
     """Targets (N, 1) fit for gather, and which of them count (N,)."""
     counted = targets != IGNORED
     return targets.where(counted, 0).unsqueeze(1), counted

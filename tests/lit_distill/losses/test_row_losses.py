@@ -6,29 +6,28 @@ import math
 
 import pytest
 import torch
+from loss_cases import CASES, IGNORED, every_divergence, every_loss
 from oracles import triple_loss as oracle
 from torch import Tensor
 
-from lit_distill.losses import CrossEntropy, ForwardKL, LogitMSE, RowLoss
+from lit_distill.losses import (
+    AlphaBeta,
+    CrossEntropy,
+    FocalLoss,
+    ForwardKL,
+    JensenShannon,
+    LogitMSE,
+    ReverseKL,
+    RowLoss,
+    SkewKL,
+    SkewReverseKL,
+    SmoothedCrossEntropy,
+    SymmetricCrossEntropy,
+    TotalVariation,
+)
 from lit_distill.losses.row_loss import Block, BlockLogits
 
-IGNORED = -100
 ROWS, VOCABULARY = 6, 11
-
-LOSSES = {
-    "kl at 1": (ForwardKL(), lambda s, t, y: oracle.forward_kl(s, t)),
-    "kl at 2.5": (ForwardKL(2.5), lambda s, t, y: oracle.forward_kl(s, t, 2.5)),
-    "kl at 3 without T^2": (
-        ForwardKL(3.0, t_squared=False),
-        lambda s, t, y: oracle.forward_kl(s, t, 3.0, t_squared=False),
-    ),
-    "ce": (
-        CrossEntropy(),
-        lambda s, t, y: 0j if y == IGNORED else oracle.cross_entropy(s, y),
-    ),
-    "mse": (LogitMSE(), lambda s, t, y: oracle.squared_distance(s, t)),
-}
-every_loss = pytest.mark.parametrize(("loss", "formula"), LOSSES.values(), ids=LOSSES.keys())
 
 
 def draw(seed: int = 0, scale: float = 2.0) -> tuple[Tensor, Tensor, Tensor]:
@@ -93,20 +92,29 @@ def test_scale_multiplies_the_gradient_only(loss, formula):
 
 
 @forms
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 7.0])
-def test_kl_is_zero_with_zero_gradient_where_student_equals_teacher(temperature, form):
+@every_divergence
+def test_it_is_zero_with_zero_gradient_where_student_equals_teacher(loss, form):
     student, _, targets = draw()
     for logits in (student, student.float()):
-        values, gradient = form(ForwardKL(temperature), logits, logits.clone(), targets)
-        assert values.abs().max() <= 4 * torch.finfo(logits.dtype).eps
-        assert gradient.abs().max() <= 4 * torch.finfo(logits.dtype).eps
+        values, gradient = form(loss, logits, logits.clone(), targets)
+        within = 16 * loss.factor * torch.finfo(logits.dtype).eps / getattr(loss, "beta", 1)
+        assert values.abs().max() <= within
+        assert gradient.abs().max() <= within
 
 
 @forms
-def test_kl_is_never_negative(form):
+@every_divergence
+def test_it_is_never_negative(loss, form):
     for seed in range(20):
         student, teacher, targets = draw(seed, scale=5.0)
-        assert form(ForwardKL(2.0), student, teacher, targets)[0].min() > 0
+        assert form(loss, student, teacher, targets)[0].min() > 0
+
+
+@every_loss
+def test_autograd_agrees_with_finite_differences(loss, formula):
+    student, teacher, targets = draw()
+    student.requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: loss(z, teacher, targets), student)
 
 
 @forms
@@ -178,18 +186,103 @@ def test_extreme_logits_stay_finite(loss, formula, form):
         assert gradient.isfinite().all()
 
 
-def test_vocabulary_entries_masked_in_both_models_count_nothing():
+@pytest.mark.parametrize("name", [n for n in CASES if n not in ("mse", "smoothed ce")])
+def test_vocabulary_entries_masked_in_both_models_count_nothing(name):
+    loss = CASES[name].loss
     student, teacher, targets = draw()
     targets[:] = 3
     masked_student, masked_teacher = student.clone(), teacher.clone()
     masked_student[:, -2:] = -torch.inf
     masked_teacher[:, -2:] = -torch.inf
-    for loss in (ForwardKL(2.0), CrossEntropy()):
-        values, gradient = dense(loss, masked_student, masked_teacher, targets)
-        cut_values, cut = dense(loss, student[:, :-2], teacher[:, :-2], targets)
-        torch.testing.assert_close(values, cut_values)
-        torch.testing.assert_close(gradient[:, :-2], cut)
-        assert gradient[:, -2:].abs().max() == 0
+    values, gradient = dense(loss, masked_student, masked_teacher, targets)
+    cut_values, cut = dense(loss, student[:, :-2], teacher[:, :-2], targets)
+    torch.testing.assert_close(values, cut_values)
+    torch.testing.assert_close(gradient[:, :-2], cut)
+    assert gradient[:, -2:].abs().max() == 0
+
+
+@forms
+def test_the_ends_of_the_jensen_shannon_divergence(form):
+    """D / beta and D / (1 - beta) are KLs in the limit; the ends are not."""
+    student, teacher, targets = draw(scale=1.0)
+    forward, reverse = (form(kl, student, teacher, targets) for kl in (ForwardKL(), ReverseKL()))
+    for beta, kl in ((1e-4, forward), (1 - 1e-4, reverse)):
+        near = form(JensenShannon(beta, normalised=True), student, teacher, targets)
+        for one, other in zip(near, kl, strict=True):
+            torch.testing.assert_close(one, other, rtol=0.01, atol=1e-3)
+    for beta in (0.0, 1.0, -0.1, math.nan):
+        with pytest.raises(ValueError, match="ForwardKL"):
+            JensenShannon(beta)
+
+
+@forms
+def test_swapping_the_models_turns_beta_around(form):
+    student, teacher, targets = draw()
+    for beta in (0.2, 0.5, 0.7):
+        one = form(JensenShannon(beta), student, teacher, targets)[0]
+        other = form(JensenShannon(1 - beta), teacher, student, targets)[0]
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@forms
+def test_bounds_are_reached_by_disjoint_models_and_not_passed(form):
+    apart = torch.zeros(1, VOCABULARY, dtype=torch.float64)
+    apart[0, 0] = 400.0
+    for loss, bound in (
+        (JensenShannon(0.5), math.log(2)),
+        (SkewKL(0.1), -math.log(0.1)),
+        (SkewReverseKL(0.1), -math.log(0.1)),
+        (TotalVariation(), 1.0),
+    ):
+        value = form(loss, apart, apart.roll(1), torch.zeros(1, dtype=torch.int64))[0]
+        assert value.item() == pytest.approx(bound, rel=1e-12)
+
+
+@forms
+def test_mixtures_without_a_share_are_plain_kls(form):
+    student, teacher, targets = draw()
+    for skewed, plain in ((SkewKL(0.0), ForwardKL()), (SkewReverseKL(0.0), ReverseKL())):
+        for one, other in zip(
+            form(skewed, student, teacher, targets),
+            form(plain, student, teacher, targets),
+            strict=True,
+        ):
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@forms
+def test_alpha_beta_near_its_limits_is_a_kl(form):
+    student, teacher, targets = draw(scale=1.0)
+    for limit, kl in ((AlphaBeta(1.0, 1e-5), ForwardKL()), (AlphaBeta(1e-5, 1.0), ReverseKL())):
+        for one, other in zip(
+            form(limit, student, teacher, targets),
+            form(kl, student, teacher, targets),
+            strict=True,
+        ):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_knobs_out_of_range_are_refused():
+    for make, message in (
+        (lambda: SkewKL(1.0), "share of a mixture"),
+        (lambda: SkewReverseKL(-0.1), "share of a mixture"),
+        (lambda: AlphaBeta(1.0, 0.0), "ForwardKL"),
+        (lambda: FocalLoss(-1.0), "gamma"),
+        (lambda: SmoothedCrossEntropy(1.0), "smoothing"),
+        (lambda: SymmetricCrossEntropy(log_zero=0.0), "log_zero"),
+        (lambda: JensenShannon(0.5, temperature=0.0), "temperature"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make()
+
+
+def test_smoothing_is_torchs():
+    student, _, targets = draw()
+    ours = SmoothedCrossEntropy(0.1)(student, None, targets)
+    torch_s = torch.nn.functional.cross_entropy(
+        student, targets, label_smoothing=0.1, reduction="none"
+    )
+    torch.testing.assert_close(ours, torch_s)
 
 
 def test_a_missing_input_is_named():
