@@ -10,7 +10,7 @@ from lit_distill.losses.hard_targets import CrossEntropy as CrossEntropy
 from lit_distill.losses.hard_targets import FocalLoss as FocalLoss
 from lit_distill.losses.hard_targets import SmoothedCrossEntropy as SmoothedCrossEntropy
 from lit_distill.losses.hard_targets import SymmetricCrossEntropy as SymmetricCrossEntropy
-from lit_distill.losses.linear import Head as Head
+from lit_distill.losses.head import Head as Head
 from lit_distill.losses.linear import linear_losses as linear_losses
 from lit_distill.losses.logit_mse import LogitMSE as LogitMSE
 from lit_distill.losses.mixtures import JensenShannon as JensenShannon
@@ -18,6 +18,11 @@ from lit_distill.losses.mixtures import SkewKL as SkewKL
 from lit_distill.losses.mixtures import SkewReverseKL as SkewReverseKL
 from lit_distill.losses.nkd import NormalisedKD as NormalisedKD
 from lit_distill.losses.row_loss import RowLoss as RowLoss
+from lit_distill.losses.signals import MeanOfLogits as MeanOfLogits
+from lit_distill.losses.signals import MeanOfProbabilities as MeanOfProbabilities
+from lit_distill.losses.signals import SumOfDivergences as SumOfDivergences
+from lit_distill.losses.signals import TeacherSignal as TeacherSignal
+from lit_distill.losses.signals import TopK as TopK
 from lit_distill.losses.states import cosine as cosine
 from lit_distill.losses.states import mse as mse
 from lit_distill.losses.term import LogitTerm as LogitTerm

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lit_distill.losses.divergences import Distribution, Divergence
+from lit_distill.losses.divergences import Divergence
+from lit_distill.losses.row_loss import Distribution
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class AlphaBeta(Divergence):
                 f"alpha is {self.alpha} and beta {self.beta}; both must be positive. The limits "
                 "are ForwardKL (alpha 1, beta 0) and ReverseKL (alpha 0, beta 1)."
             )
+
+    @property
+    def lumps(self) -> bool:
+        """See `Comparison`; q^(a+b) adds up only if a + b = 1."""
+        return self.alpha + self.beta == 1
 
     def of(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         """See `Divergence`."""

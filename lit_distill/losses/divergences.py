@@ -9,27 +9,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from lit_distill.losses.row_loss import Block, BlockLogits, Scale, log_softmax, required
-
-
-class Distribution(Protocol):
-    """One distribution per row.
-
-    Attributes:
-        probabilities: (R, M).
-        log_probabilities: (R, M), finite.
-    """
-
-    @property
-    def probabilities(self) -> Tensor: ...  # noqa: D102
-
-    @property
-    def log_probabilities(self) -> Tensor: ...  # noqa: D102
+from lit_distill.losses.row_loss import (
+    Block,
+    BlockLogits,
+    Distribution,
+    Scale,
+    log_softmax,
+    required,
+)
 
 
 class Divergence(ABC):
@@ -63,6 +55,11 @@ class Divergence(ABC):
         """Values (R,), and slopes (R, M): a fresh tensor; a multiple of q may be left out of it."""
 
     @property
+    def lumps(self) -> bool:
+        """See `Comparison`: true of all f-divergences that are finite there."""
+        return True
+
+    @property
     def factor(self) -> float:
         """T^2 where it is asked for."""
         return self.temperature**2 if self.t_squared else 1.0
@@ -80,12 +77,10 @@ class Divergence(ABC):
 
     def on_block(self, block: Block, scale: Scale | None) -> tuple[Tensor, Tensor | None]:
         """See `RowLoss.on_block`."""
-        p, q = block.teacher.at(self.temperature), block.student.at(self.temperature)
-        values, slope = self.with_slope(p, q)
+        values, gradient = block.signal.against(self, block.student.at(self.temperature))
         values = values * self.factor
         if scale is None:
             return values, None
-        gradient = slope.addcmul_(q.probabilities, slope.sum(-1, keepdim=True), value=-1)
         return values, gradient.mul_(scale * (self.factor / self.temperature))
 
 
@@ -116,7 +111,7 @@ class ForwardKL(Divergence):
 
     def on_block(self, block: Block, scale: Scale | None) -> tuple[Tensor, Tensor | None]:
         """See `RowLoss.on_block`; the gradient (q - p) / T is had in fewer passes."""
-        if not isinstance(block.teacher, BlockLogits):
+        if not isinstance(block.signal, BlockLogits):
             return super().on_block(block, scale)
         p, q = block.teacher.at(self.temperature), block.student.at(self.temperature)
         difference = torch.sub(p.shifted, q.shifted)
@@ -142,6 +137,11 @@ class ReverseKL(Divergence):
 
     temperature: float = 1.0
     t_squared: bool = True
+
+    @property
+    def lumps(self) -> bool:
+        """It is infinite where the teacher gives nothing."""
+        return False
 
     def of(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         """See `Divergence`."""

@@ -11,13 +11,15 @@ Shapes: N rows, D student width, D' teacher width, V vocabulary, K losses.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lit_distill.losses.head import Head as Head
 from lit_distill.losses.row_loss import RowLoss
-from lit_distill.losses.tiles import Head as Head
+from lit_distill.losses.signals import TeacherSignal, TopK
 from lit_distill.losses.tiles import RowPass
 
 TILE_BYTES = 96 * 2**20
@@ -31,9 +33,10 @@ _TOLERANCE = 1e-4
 def linear_losses(
     losses: Sequence[RowLoss],
     student: Head,
-    teacher: Head | None = None,
+    teacher: TeacherSignal | None = None,
     targets: Tensor | None = None,
     coefficients: Sequence[float | Tensor] | None = None,
+    weights: Tensor | None = None,
     tile_bytes: int = TILE_BYTES,
 ) -> tuple[Tensor, ...]:
     """Sums of several losses over the same rows, in one pass over their logits.
@@ -41,14 +44,15 @@ def linear_losses(
     Args:
         losses: K losses; those of the same temperature share its softmax.
         student: rows (N, D), weight (V, D), bias (V,); what requires a gradient gets one.
-        teacher: rows (N, D'), weight (V, D'), bias (V,), none of which gets a gradient; None if no
-            loss needs it.
+        teacher: rows (N, D'), weight (V, D'), bias (V,), or another signal about the same rows,
+            none of which gets a gradient; None if no loss needs it.
         targets: (N,) token ids, `IGNORED` where a row has none; None if no loss needs them.
         coefficients: what sum k is going to be multiplied with, up to one factor common to all K
             (such as a gradient scale). Gradients are then formed in the forward pass, once, and
             `backward` checks the promise. None: `backward` makes the pass again with whatever
             gradients arrive, which is always right, and slower.
-        tile_bytes: memory for the tiles of logits of both models.
+        weights: (N,) factors of the rows, for all losses; None counts each once.
+        tile_bytes: memory for the tiles of logits of all models.
 
     Returns:
         K scalars in at least float32, differentiable once. Without rows they are zeros whose
@@ -59,12 +63,13 @@ def linear_losses(
         RuntimeError: in `backward`, if the incoming gradients are no multiple of `coefficients` (on
             a GPU: a device assertion, so that the host need not wait).
     """
-    _check(losses, student, teacher, targets, coefficients)
+    _check(losses, student, teacher, targets, coefficients, weights)
     device = student.rows.device.type
     row_pass = RowPass(
         losses=tuple(losses),
         teacher=None if teacher is None else teacher.detach(),
         targets=targets,
+        weights=weights,
         autocast=torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None,
         tile_bytes=tile_bytes,
     )
@@ -74,7 +79,7 @@ def linear_losses(
         if not wanted:
             return row_pass.run(student, None, (False, False, False))[0].unbind()
         announced = None if coefficients is None else _announce(coefficients, row_pass, student)
-        sums: Tensor = _LinearLosses.apply(row_pass, announced, student.cap, *tensors)  # type: ignore[no-untyped-call]
+        sums: Tensor = _LinearLosses.apply(row_pass, announced, student, *tensors)  # type: ignore[no-untyped-call]
         return sums.unbind()
 
 
@@ -86,13 +91,14 @@ class _LinearLosses(torch.autograd.Function):
         ctx: Any,
         row_pass: RowPass,
         announced: Tensor | None,
-        cap: float | None,
+        head: Head,
         rows: Tensor,
         weight: Tensor,
         bias: Tensor | None,
     ) -> Tensor:
-        student, wanted = Head(rows, weight, bias, cap), ctx.needs_input_grad[3:]
-        ctx.announced, ctx.cap = announced, cap
+        wanted = ctx.needs_input_grad[3:]
+        student = replace(head, rows=rows, weight=weight, bias=bias)
+        ctx.announced, ctx.cap, ctx.size = announced, head.cap, head.size
         if announced is None:
             ctx.row_pass = row_pass
             ctx.save_for_backward(rows, weight, bias)
@@ -106,7 +112,8 @@ class _LinearLosses(torch.autograd.Function):
             raise RuntimeError("linear_losses is differentiable once: create_graph cannot work.")
         if ctx.announced is None:
             rows, weight, bias = ctx.saved_tensors
-            student, wanted = Head(rows, weight, bias, ctx.cap), ctx.needs_input_grad[3:]
+            student = Head(rows, weight, bias, ctx.cap, ctx.size)
+            wanted = ctx.needs_input_grad[3:]
             with torch.autocast(incoming.device.type, enabled=False):
                 return None, None, None, *ctx.row_pass.run(student, incoming, wanted)[1]
         if ctx.gradients is None:
@@ -163,9 +170,10 @@ def _common_factor(incoming: Tensor, announced: Tensor) -> Tensor:
 def _check(
     losses: Sequence[RowLoss],
     student: Head,
-    teacher: Head | None,
+    teacher: TeacherSignal | None,
     targets: Tensor | None,
     coefficients: Sequence[float | Tensor] | None,
+    weights: Tensor | None,
 ) -> None:
     """Raises ValueError for what cannot be computed."""
     if not losses:
@@ -175,13 +183,23 @@ def _check(
             raise ValueError(f"{loss} compares with a teacher, and no teacher head was given.")
         if loss.needs_targets and targets is None:
             raise ValueError(f"{loss} reads targets, and none were given.")
-    count, vocabulary = len(student.rows), len(student.weight)
-    if teacher is not None and (len(teacher.rows), len(teacher.weight)) != (count, vocabulary):
+    count, vocabulary = len(student.rows), student.vocabulary
+    for head in () if teacher is None else teacher.heads:
+        if (len(head.rows), head.vocabulary) != (count, vocabulary):
+            raise ValueError(
+                f"Teacher logits would be {len(head.rows)} x {head.vocabulary} (rows x "
+                f"vocabulary), the student's {count} x {vocabulary}: they are compared entry by "
+                "entry."
+            )
+    if isinstance(teacher, TopK) and not (
+        teacher.ids.shape == teacher.log_probabilities.shape and len(teacher.ids) == count
+    ):
         raise ValueError(
-            f"Teacher logits would be {len(teacher.rows)} x {len(teacher.weight)} (rows x "
-            f"vocabulary), the student's {count} x {vocabulary}: they are compared entry by entry."
+            f"Likeliest tokens of shape {tuple(teacher.ids.shape)} and their log-probabilities of "
+            f"shape {tuple(teacher.log_probabilities.shape)} for {count} rows."
         )
-    if targets is not None and targets.shape != (count,):
-        raise ValueError(f"Targets of shape {tuple(targets.shape)} for {count} rows.")
+    for name, tensor in (("Targets", targets), ("Weights", weights)):
+        if tensor is not None and tensor.shape != (count,):
+            raise ValueError(f"{name} of shape {tuple(tensor.shape)} for {count} rows.")
     if coefficients is not None and len(coefficients) != len(losses):
         raise ValueError(f"{len(coefficients)} coefficients for {len(losses)} losses.")

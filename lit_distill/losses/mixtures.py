@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lit_distill.losses.divergences import Distribution, Divergence
+from lit_distill.losses.divergences import Divergence
+from lit_distill.losses.row_loss import Distribution
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,11 @@ class SkewReverseKL(Divergence):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_share(self.alpha)
+
+    @property
+    def lumps(self) -> bool:
+        """See `Comparison`; without a share of q it is infinite there."""
+        return self.alpha > 0
 
     def of(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         """See `Divergence`."""

@@ -80,6 +80,48 @@ class Softened:
         return self.shifted - self.log_normaliser.unsqueeze(-1)
 
 
+class Distribution(Protocol):
+    """One distribution per row.
+
+    Attributes:
+        probabilities: (R, M).
+        log_probabilities: (R, M), finite.
+    """
+
+    @property
+    def probabilities(self) -> Tensor: ...  # noqa: D102
+
+    @property
+    def log_probabilities(self) -> Tensor: ...  # noqa: D102
+
+
+class Comparison(Protocol):
+    """What a signal needs to know of a divergence.
+
+    Attributes:
+        temperature: of both distributions.
+        lumps: whether it stays the same when entries that the teacher gives nothing are made one.
+    """
+
+    @property
+    def temperature(self) -> float: ...  # noqa: D102
+
+    @property
+    def lumps(self) -> bool: ...  # noqa: D102
+
+    def with_slope(self, p: Distribution, q: Distribution) -> tuple[Tensor, Tensor]:
+        """Values (R,), and dD / d log q (R, M): a fresh tensor, which may lack a multiple of q."""
+        ...
+
+
+class TeacherBlock(Protocol):
+    """What the teacher's signal says about a block of rows."""
+
+    def against(self, divergence: Comparison, q: Softened) -> tuple[Tensor, Tensor]:
+        """Values (R,), and T times the gradient with respect to the student's logits (R, V)."""
+        ...
+
+
 class BlockLogits:
     """Logits (R, V) of a block of rows, in at least float32, with softmaxes on demand."""
 
@@ -97,6 +139,10 @@ class BlockLogits:
             self._softened[temperature] = Softened(self.values, self._maxima, temperature)
         return self._softened[temperature]
 
+    def against(self, divergence: Comparison, q: Softened) -> tuple[Tensor, Tensor]:
+        """See `TeacherBlock`."""
+        return compare(divergence, self.at(divergence.temperature), q)
+
 
 @dataclass(frozen=True)
 class Block:
@@ -104,23 +150,43 @@ class Block:
 
     Attributes:
         student: logits (R, V).
-        teacher_or_none: logits (R, V), if there is a teacher.
+        signal_or_none: what the teacher says, if there is one.
         targets_or_none: (R,) token ids or `IGNORED`, if there are targets.
     """
 
     student: BlockLogits
-    teacher_or_none: BlockLogits | None = None
+    signal_or_none: TeacherBlock | None = None
     targets_or_none: Tensor | None = None
 
     @property
+    def signal(self) -> TeacherBlock:
+        """What the teacher says, for divergences."""
+        return required(self.signal_or_none, "teacher logits")
+
+    @property
     def teacher(self) -> BlockLogits:
-        """The teacher's logits, for losses with `needs_teacher`."""
-        return required(self.teacher_or_none, "teacher logits")
+        """The teacher's logits, for losses that compare more than distributions.
+
+        Raises:
+            ValueError: the signal has none.
+        """
+        if not isinstance(self.signal, BlockLogits):
+            raise ValueError(
+                "This loss compares logits, and the teacher's signal is of distributions only: use "
+                "a divergence, or a single teacher."
+            )
+        return self.signal
 
     @property
     def targets(self) -> Tensor:
         """The targets, for losses with `needs_targets`."""
         return required(self.targets_or_none, "targets")
+
+
+def compare(divergence: Comparison, p: Distribution, q: Distribution) -> tuple[Tensor, Tensor]:
+    """Values (R,), and T times the gradient with respect to the logits of q: s - q sum_v s_v."""
+    values, slope = divergence.with_slope(p, q)
+    return values, slope.addcmul_(q.probabilities, slope.sum(-1, keepdim=True), value=-1)
 
 
 def upcast(logits: Tensor) -> Tensor:

@@ -7,83 +7,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lit_distill.batch import IGNORED
+from lit_distill.losses.head import Head
 from lit_distill.losses.row_loss import Block, BlockLogits, RowLoss, Scale
+from lit_distill.losses.signals import TeacherSignal
 
 _BLOCK_BYTES = 2**20
 """A CPU works through a tile in blocks of rows whose temporaries stay in the core's cache."""
-
-_COLUMNS = 1024
-"""On a CPU, rows @ weight.T is a quarter faster in column slices of this width than in one."""
 
 Wanted = tuple[bool, bool, bool]
 """Which of rows, weight and bias get a gradient."""
 
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 """Of rows (N, D), weight (V, D) and bias (V,)."""
-
-
-@dataclass(frozen=True)
-class Head:
-    """What makes logits: z = rows @ weight.T + bias, or c tanh(z / c) where there is a cap c.
-
-    Attributes:
-        rows: (N, D) hidden rows, after any head transform.
-        weight: (V, D), whole (not sharded); may be tied to the embedding.
-        bias: (V,) or None.
-        cap: the limit of the logits (Gemma's soft-capping), or None.
-    """
-
-    rows: Tensor
-    weight: Tensor
-    bias: Tensor | None = None
-    cap: float | None = None
-
-    def detach(self) -> Head:
-        """The same values, outside any graph."""
-        bias = None if self.bias is None else self.bias.detach()
-        return replace(self, rows=self.rows.detach(), weight=self.weight.detach(), bias=bias)
-
-    def take(self, order: Tensor | None) -> Head:
-        """The same head on the rows `order` (N,), or on all as they are."""
-        if order is None:
-            return self
-        return replace(self, rows=self.rows.index_select(0, order))
-
-    def lowered(self, dtype: torch.dtype | None) -> Head:
-        """In autocast's dtype, if any; as in autocast, float64 stays what it is."""
-        if dtype is None or self.weight.dtype == torch.float64:
-            return self
-        bias = None if self.bias is None else self.bias.to(dtype)
-        return replace(self, rows=self.rows.to(dtype), weight=self.weight.to(dtype), bias=bias)
-
-    def project(self, part: slice, tile: Tensor) -> Tensor:
-        """Logits of the rows in `part`, written into the first rows of `tile` (R, V)."""
-        logits = self._linear(self.rows[part], tile)
-        if self.cap is not None:
-            logits.div_(self.cap).tanh_().mul_(self.cap)
-        return logits
-
-    def _linear(self, rows: Tensor, tile: Tensor) -> Tensor:
-        logits = tile[: len(rows)]
-        columns = _COLUMNS if tile.device.type == "cpu" else max(len(self.weight), 1)
-        pieces = zip(
-            torch.split(self.weight, columns), torch.split(logits, columns, dim=1), strict=True
-        )
-        if self.bias is None:
-            for weight, out in pieces:
-                torch.mm(rows, weight.t(), out=out)
-            return logits
-        # A vocabulary entry switched off by -inf stays finite: differences of logits exist.
-        bias = self.bias.clamp(min=torch.finfo(self.bias.dtype).min / 64)
-        for (weight, out), addend in zip(pieces, torch.split(bias, columns), strict=True):
-            torch.addmm(addend, rows, weight.t(), out=out)
-        return logits
 
 
 @dataclass(frozen=True)
@@ -94,22 +35,24 @@ class RowPass:
         losses: K losses.
         teacher: detached, or None.
         targets: (N,), or None.
+        weights: (N,) factors of the rows, or None.
         autocast: the dtype of products under autocast, or None.
         tile_bytes: memory for the tiles of both models.
     """
 
     losses: tuple[RowLoss, ...]
-    teacher: Head | None
+    teacher: TeacherSignal | None
     targets: Tensor | None
+    weights: Tensor | None
     autocast: torch.dtype | None
     tile_bytes: int
 
     def precision(self, student: Head) -> torch.dtype:
         """The dtype of softmaxes, sums and accumulated gradients: at least float32."""
         dtype = torch.promote_types(student.weight.dtype, torch.float32)
-        if self.teacher is None:
-            return dtype
-        return torch.promote_types(dtype, self.teacher.weight.dtype)
+        for head in () if self.teacher is None else self.teacher.heads:
+            dtype = torch.promote_types(dtype, head.weight.dtype)
+        return dtype
 
     def run(self, student: Head, scales: Tensor | None, wanted: Wanted) -> tuple[Tensor, Gradients]:
         """Makes the pass.
@@ -122,30 +65,37 @@ class RowPass:
         Returns:
             The sums (K,), and the gradients of their scaled sum.
         """
-        count = len(student.rows)
-        order, labelled = _labelled_first(self.targets, count)
-        heads = [student] if self.teacher is None else [student, self.teacher]
-        heads = [head.lowered(self.autocast).take(order) for head in heads]
-        targets = self.targets
-        if targets is not None and order is not None:
-            targets = targets.index_select(0, order)
+        given = self._in_order(student)
+        head, count = given.heads[0], len(student.rows)
         values = student.rows.new_zeros(len(self.losses), count, dtype=self.precision(student))
-        gradients = _HeadGradients(heads[0], wanted, values.dtype)
-        tiles, factors = self._tiles(heads), _scalars(scales)
+        gradients = _HeadGradients(head, wanted, values.dtype)
+        tiles, factors = self._tiles(given.heads), _scalars(scales)
         for start in range(0, count, len(tiles[0])):
             part = slice(start, min(start + len(tiles[0]), count))
-            logits = [head.project(part, tile) for head, tile in zip(heads, tiles, strict=True)]
-            self._on_tile(
-                logits,
-                None if targets is None else targets[part],
-                labelled - start,
-                factors,
-                values[:, part],
-                heads[0].cap,
-            )
+            pairs = zip(given.heads, tiles, strict=True)
+            logits = [each.project(part, tile) for each, tile in pairs]
+            for at in _blocks(logits[0]):
+                rows = slice(start + at.start, start + at.stop)
+                block = [z[at].to(values.dtype) for z in logits]
+                total = self._on_block(given, block, rows, factors, values[:, rows])
+                if scales is not None:  # the gradient takes the place of the student's logits
+                    logits[0][at] = 0.0 if total is None else total
             if scales is not None:
                 gradients.add(part, logits[0])
-        return values.sum(1), gradients.like(student, order)
+        return values.sum(1), gradients.like(student, given.order)
+
+    def _in_order(self, student: Head) -> _Given:
+        order, labelled = _labelled_first(self.targets, len(student.rows))
+        head = student.lowered(self.autocast).take(order)
+        signal = None if self.teacher is None else self.teacher.lowered(self.autocast).take(order)
+        return _Given(
+            heads=[head] if signal is None else [head, *signal.heads],
+            signal=signal,
+            targets=_take(self.targets, order),
+            weights=_take(self.weights, order),
+            order=order,
+            labelled=labelled,
+        )
 
     def _tiles(self, heads: list[Head]) -> list[Tensor]:
         """One buffer (R, V) per head: rows in equal shares, as many as fit."""
@@ -155,35 +105,48 @@ class RowPass:
         share = max(math.ceil(count / max(math.ceil(count / most), 1)), 1)
         return [head.weight.new_empty(share, vocabulary) for head in heads]
 
-    def _on_tile(
+    def _on_block(
         self,
+        given: _Given,
         logits: list[Tensor],
-        targets: Tensor | None,
-        labelled: int,
+        rows: slice,
         scales: Sequence[Scale] | None,
         values: Tensor,
-        cap: float | None,
-    ) -> None:
-        """Fills in the values (K, R); the scaled gradient takes the place of student logits."""
-        for at in _blocks(logits[0]):
-            models = [BlockLogits(model[at].to(values.dtype)) for model in logits]
-            block = Block(
-                models[0],
-                models[1] if len(models) > 1 else None,
-                None if targets is None else targets[at],
-            )
-            total: Tensor | None = None
-            for k, loss in enumerate(self.losses):
-                if loss.needs_targets and at.start >= labelled:
-                    continue  # value and gradient are zero without a target
-                values[k, at], part = loss.on_block(block, None if scales is None else scales[k])
-                if part is not None:
-                    total = part if total is None else total.add_(part)
-            if scales is None:
-                continue
-            if total is not None and cap is not None:  # the derivative of c tanh(z / c)
-                total.mul_(1 - (models[0].values / cap).square())
-            logits[0][at] = 0.0 if total is None else total
+    ) -> Tensor | None:
+        """Fills in the values (K, R); gives the scaled gradient, or None where there is none."""
+        student, signal = BlockLogits(logits[0]), None
+        if given.signal is not None:
+            signal = given.signal.block(logits[1:], rows)
+        block = Block(student, signal, None if given.targets is None else given.targets[rows])
+        total: Tensor | None = None
+        for k, loss in enumerate(self.losses):
+            if loss.needs_targets and rows.start >= given.labelled:
+                continue  # value and gradient are zero without a target
+            values[k], part = loss.on_block(block, None if scales is None else scales[k])
+            if part is not None:
+                total = part if total is None else total.add_(part)
+        weights = None if given.weights is None else given.weights[rows].to(values.dtype)
+        if weights is not None:
+            values.mul_(weights)
+        if total is None:
+            return None
+        if weights is not None:
+            total.mul_(weights.unsqueeze(1))
+        cap = given.heads[0].cap
+        # The derivative of c tanh(z / c)
+        return total if cap is None else total.mul_(1 - (student.values / cap).square())
+
+
+@dataclass(frozen=True)
+class _Given:
+    """The arguments of a pass in autocast's dtype, rows with a target first."""
+
+    heads: list[Head]
+    signal: TeacherSignal | None
+    targets: Tensor | None
+    weights: Tensor | None
+    order: Tensor | None
+    labelled: int
 
 
 class _HeadGradients:
@@ -225,10 +188,20 @@ class _HeadGradients:
 
 
 def _fit(gradient: Tensor | None, tensor: Tensor, wanted: bool) -> Tensor | None:
-    """A wanted gradient in its tensor's dtype; zeros where there were no rows."""
+    """A wanted gradient in its tensor's dtype; zeros where there were no rows or columns."""
     if not wanted:
         return None
-    return torch.zeros_like(tensor) if gradient is None else gradient.to(tensor.dtype)
+    if gradient is None:
+        return torch.zeros_like(tensor)
+    if len(gradient) == len(tensor):
+        return gradient.to(tensor.dtype)
+    whole = torch.zeros_like(tensor)
+    whole[: len(gradient)] = gradient
+    return whole
+
+
+def _take(tensor: Tensor | None, order: Tensor | None) -> Tensor | None:
+    return tensor if tensor is None or order is None else tensor.index_select(0, order)
 
 
 def _labelled_first(targets: Tensor | None, count: int) -> tuple[Tensor | None, int]:

@@ -18,7 +18,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.losses.linear import Head
+from lit_distill.losses import Head
 from lit_distill.models.anatomy import Anatomy
 from lit_distill.models.architectures import anatomy_of
 from lit_distill.models.packing import block_masks

@@ -22,7 +22,7 @@ from heads import (
 from oracles import triple_loss as oracle
 from torch import Tensor
 
-from lit_distill.losses import CrossEntropy, ForwardKL, Head, linear_losses, tiles
+from lit_distill.losses import CrossEntropy, ForwardKL, Head, head, linear_losses, tiles
 
 
 @PROMISED
@@ -82,7 +82,7 @@ def test_tiles_and_blocks_change_nothing(
     student, teacher, targets = draw(dtype=dtype, caps=caps)
     row = VOCABULARY * student.weight.element_size()
     monkeypatch.setattr(tiles, "_BLOCK_BYTES", rows_per_block * row)
-    monkeypatch.setattr(tiles, "_COLUMNS", 4)
+    monkeypatch.setattr(head, "_COLUMNS", 4)
     values, gradients = run(student, teacher, targets, promised, tile_bytes=rows_per_tile * 2 * row)
     assert values.dtype == dtype
     expected_values, expected = dense(student, teacher, targets)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.losses.linear import Head
+from lit_distill.losses import Head
 from lit_distill.models import LanguageModel, Site
 
 SITES = [Site(kind, i) for kind in ("hidden", "query", "key", "value") for i in (0, 2, 3)]
