@@ -72,16 +72,16 @@ def before_sharding(module: Distillation) -> None:
 
 def _teachers(module: Distillation) -> dict[str, dict[str, str | None]]:
     """Name, revision and hash of each teacher; kept from the checkpoint where none was opened."""
-    if not module.teachers or module.teacher_spec is None:
+    if not module.teachers:
         return dict(module.restored.get("teachers", {}))
     if "teachers" not in module.restored:  # hashing reads every weight: once a run
         module.restored["teachers"] = {
             name: {
-                "name": module.teacher_spec.name,
-                "revision": module.teacher_spec.revision,
-                "fingerprint": fingerprint(cast(LanguageModel, teacher)),
+                "name": spec.name,
+                "revision": spec.revision,
+                "fingerprint": fingerprint(cast(LanguageModel, module.teachers[name])),
             }
-            for name, teacher in module.teachers.items()
+            for name, spec in module.teacher_specs.items()
         }
     return dict(module.restored["teachers"])
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from lit_distill import checkpoints
+from lit_distill.assembly import build_models
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.losses import LogitTerm, Term, linear_losses
@@ -21,11 +22,12 @@ from lit_distill.measurement import Measured
 from lit_distill.models import (
     CarvedStudent,
     Encoded,
+    Ensemble,
     Execution,
     LanguageModel,
     Student,
+    Taught,
     Teacher,
-    check_models,
     load_tokenizer,
     shard,
 )
@@ -42,6 +44,7 @@ class Distillation(Measured, ABC):
     Args:
         student: what to train and how it starts; None carves every other layer of the teacher.
         teacher: whom to learn from; None where a method needs none.
+        ensemble: more teachers.
         tokenizer: its name or folder; the command line fills it in from `--tokenizer`.
         dropout: probability for the students while they train; None keeps each model's own.
         execution: gradient checkpointing and compilation.
@@ -62,6 +65,7 @@ class Distillation(Measured, ABC):
         self,
         student: Student | None = None,
         teacher: Teacher | None = None,
+        ensemble: Ensemble = Ensemble(),  # noqa: B008 (frozen)
         tokenizer: str | None = None,
         dropout: float | None = None,
         execution: Execution = Execution(),  # noqa: B008 (frozen)
@@ -74,7 +78,8 @@ class Distillation(Measured, ABC):
                 f"{type(self).__name__} learns from a teacher and none is given: set "
                 "model.init_args.teacher.name to a model name or folder."
             )
-        self.student_spec, self.teacher_spec = student or CarvedStudent(), teacher
+        self.student_spec, self.ensemble = student or CarvedStudent(), ensemble
+        self.teacher_specs = {"teacher": teacher, **ensemble.others} if teacher else {}
         self.tokenizer_name, self.dropout, self.execution = tokenizer, dropout, execution
         self.optimizer, self.schedule = optimizer, schedule
         self.auxiliary = nn.ModuleDict()
@@ -118,9 +123,9 @@ class Distillation(Measured, ABC):
         """Builds teacher and student once, and checks that they fit each other and the data."""
         if self.students:
             return
+        specs = self.teacher_specs
         try:
-            teacher = self.teacher_spec.build() if self.teacher_spec else None
-            student = self.student_spec.build(teacher, len(self.tokenizer or ()))
+            student, teachers = build_models(self.student_spec, specs, self.tokenizer, self.data)
         except UserError as error:
             if self.trainer.training:
                 raise
@@ -129,10 +134,8 @@ class Distillation(Measured, ABC):
             return
         if self.dropout is not None:
             student.set_dropout(self.dropout)
-        check_models(student, teacher, self.teacher_spec, self.tokenizer, self.data)
         self.students["student"] = student
-        if teacher is not None:
-            self.teachers["teacher"] = teacher
+        self.teachers.update(teachers)
         if self.device_mesh is not None:
             checkpoints.before_sharding(self)
         for model in (*self.students.values(), *self.teachers.values()):
@@ -172,7 +175,7 @@ class Distillation(Measured, ABC):
         rows: Tensor,
         targets: Tensor | None,
         student: Encoded,
-        teacher: Encoded | None = None,
+        teacher: Taught | None = None,
     ) -> dict[str, Term]:
         """Terms on logits at flat `rows` (N,): projected tile by tile, all in one pass.
 
@@ -181,18 +184,15 @@ class Distillation(Measured, ABC):
             rows: flat positions (N,).
             targets: token ids (N,), `IGNORED` where a row has none; None if no term needs them.
             student: its states; gradients flow into them and into its head.
-            teacher: its states, if a term needs them.
+            teacher: what `teach` gave, if a term needs it.
         """
         losses = [term.loss for term in terms.values()]
         shares = None
         if torch.is_grad_enabled():
             shares = [self._window.share(term.per, term.weight) for term in terms.values()]
-        head = None
-        if teacher is not None:
-            with torch.no_grad():
-                head = self.teacher.with_head(lambda whole: whole, teacher.rows(rows))
+        signal = None if teacher is None else teacher.signal(rows)
         sums = self.student.with_head(
-            lambda whole: linear_losses(losses, whole, head, targets, shares), student.rows(rows)
+            lambda whole: linear_losses(losses, whole, signal, targets, shares), student.rows(rows)
         )
         pairs = zip(terms.items(), sums, strict=True)
         return {name: Term(total, term.per, term.weight) for (name, term), total in pairs}

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from lit_distill.batch import Batch, row_languages
-from lit_distill.models import LanguageModel
+from lit_distill.models import Ensemble, LanguageModel, Taught, teach
 
 ROWS_PER_TILE = 256  # logits of this many rows are held at a time
 
@@ -107,19 +107,18 @@ class ScoreKeeper(Metric):
 def score_batch(
     keepers: Mapping[str, ScoreKeeper],
     students: Mapping[str, LanguageModel],
-    teacher: LanguageModel | None,
+    taught: Taught | None,
     batch: Batch,
 ) -> None:
     """Adds the selected rows of one batch to every student's keeper; one forward per model."""
     rows, languages = batch["rows"], row_languages(batch)
-    taught = teacher.encode(batch).rows(rows) if teacher else None
     for name, keeper in keepers.items():
         states = students[name].encode(batch).rows(rows)
         for start in range(0, len(rows), ROWS_PER_TILE):
             tile = slice(start, start + ROWS_PER_TILE)
             keeper.update(
                 students[name].project(states[tile]),
-                teacher.project(taught[tile]) if teacher and taught is not None else None,
+                taught.logits(rows[tile]) if taught else None,
                 batch["targets"][tile],
                 languages[tile],
             )
@@ -130,12 +129,14 @@ class Measured(LightningModule):
 
     Attributes:
         students: trained models by name.
-        teachers: frozen models by name; the one named "teacher" is compared with.
+        teachers: frozen models by name; students are compared with what they say together.
+        ensemble: how several are heard as one.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.students, self.teachers = nn.ModuleDict(), nn.ModuleDict()
+        self.ensemble = Ensemble()
         self._keepers: dict[str, ScoreKeeper] = {}
         self._scores: dict[str, dict[str, Scores]] | None = None
 
@@ -156,6 +157,10 @@ class Measured(LightningModule):
         """The data module, which names the languages; None if loaders were given bare."""
         return getattr(self.trainer, "datamodule", None)
 
+    def teach(self, batch: Batch) -> Taught:
+        """Runs every teacher over a batch, outside of any graph."""
+        return teach(cast(list[LanguageModel], list(self.teachers.values())), self.ensemble, batch)
+
     def on_validated(self, measurements: dict[str, dict[str, Scores]]) -> None:
         """Called after each validation with what was measured; for methods that adapt."""
 
@@ -169,8 +174,7 @@ class Measured(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Measures every student on the selected rows of one batch."""
         students = {name: cast(LanguageModel, model) for name, model in self.students.items()}
-        teacher = cast(LanguageModel, self.teachers["teacher"]) if self.teachers else None
-        score_batch(self._keepers, students, teacher, batch)
+        score_batch(self._keepers, students, self.teach(batch) if self.teachers else None, batch)
         self._scores = None
 
     def on_validation_epoch_end(self) -> None:

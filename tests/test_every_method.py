@@ -131,8 +131,7 @@ def step(method: Callable[..., Distillation], precision: str, tmp_path: Path) ->
 
 def read_change(method: Callable[..., Distillation], after: Path) -> torch.Tensor:
     module = method()
-    assert module.teacher_spec is not None
-    student = module.student_spec.build(module.teacher_spec.build(), 0)
+    student = module.student_spec.build(module.teacher_specs["teacher"].build(), 0)
     pairs = zip(torch.load(after, weights_only=True), student.parameters(), strict=True)
     return torch.cat([(new.double() - old.detach()).flatten() for new, old in pairs])
 

@@ -79,8 +79,7 @@ def linear_losses(
         if not wanted:
             return row_pass.run(student, None, (False, False, False))[0].unbind()
         announced = None if coefficients is None else _announce(coefficients, row_pass, student)
-        sums: Tensor = _LinearLosses.apply(row_pass, announced, student, *tensors)  # type: ignore[no-untyped-call]
-        return sums.unbind()
+        return _LinearLosses.apply(row_pass, announced, student, *tensors).unbind()  # type: ignore[no-any-return,no-untyped-call]
 
 
 class _LinearLosses(torch.autograd.Function):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from lit_distill.batch import Batch, row_targets
 from lit_distill.distillation import Distillation
+from lit_distill.errors import UserError
 from lit_distill.losses import CrossEntropy, ForwardKL, LogitMSE, LogitTerm, Term, Weight, cosine
+from lit_distill.models import LanguageModel
 
 
 class TripleLoss(Distillation):
@@ -62,11 +64,25 @@ class TripleLoss(Distillation):
         """The name of the term with hard targets."""
         return "clm" if self.student.anatomy.causal else "mlm"
 
+    def configure_model(self) -> None:
+        """Refuses teachers whose states or logits cannot be compared."""
+        super().configure_model()
+        widths = {name: cast(LanguageModel, m).hidden_size for name, m in self.teachers.items()}
+        for name, width in widths.items() if self.alpha_cos != 0 else ():
+            if width != self.student.hidden_size:
+                raise UserError(
+                    f"The student's states are {self.student.hidden_size} wide and those of "
+                    f"{name} {width}: their cosine does not exist. Set model.alpha_cos to 0."
+                )
+        if self.alpha_mse != 0 and len(widths) > 1 and self.ensemble.combine != "logits":
+            raise UserError(
+                "alpha_mse compares logits, and several teachers have common ones only with "
+                "model.ensemble.combine=logits: set it, or model.alpha_mse to 0."
+            )
+
     def losses(self, batch: Batch) -> dict[str, Term]:
         """The terms ce, mlm (clm for decoders), cos and, where it has a weight, mse."""
-        student = self.student.encode(batch)
-        with torch.no_grad():
-            teacher = self.teacher.encode(batch)
+        student, teacher = self.student.encode(batch), self.teach(batch)
         rows, per = batch["tokens"], "tokens"
         if self.restrict_ce_to_mask:
             rows, per = batch["rows"], "rows"
@@ -79,7 +95,7 @@ class TripleLoss(Distillation):
             del logit_terms["mse"]
         terms = self.logit_terms(logit_terms, rows, row_targets(batch, rows), student, teacher)
         if self.alpha_cos != 0:
-            real = batch["tokens"]
-            distance = cosine(student.rows(real), teacher.rows(real))
-            terms["cos"] = Term(distance, "tokens", self.alpha_cos)
+            states = student.rows(batch["tokens"])
+            parts = [share * cosine(states, its) for share, its in teacher.states(batch["tokens"])]
+            terms["cos"] = Term(torch.stack(parts).sum(), "tokens", self.alpha_cos)
         return terms

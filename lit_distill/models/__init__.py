@@ -2,6 +2,9 @@
 
 from lit_distill.models.anatomy import Anatomy as Anatomy
 from lit_distill.models.architectures import ANATOMIES as ANATOMIES
+from lit_distill.models.ensemble import Ensemble as Ensemble
+from lit_distill.models.ensemble import Taught as Taught
+from lit_distill.models.ensemble import teach as teach
 from lit_distill.models.execution import Execution as Execution
 from lit_distill.models.language_model import Encoded as Encoded
 from lit_distill.models.language_model import LanguageModel as LanguageModel
@@ -21,5 +24,6 @@ from lit_distill.models.vocabulary import check_length as check_length
 from lit_distill.models.vocabulary import check_model_vocabulary as check_model_vocabulary
 from lit_distill.models.vocabulary import check_models as check_models
 from lit_distill.models.vocabulary import load_tokenizer as load_tokenizer
+from lit_distill.models.vocabulary import share_vocabulary as share_vocabulary
 from lit_distill.models.vocabulary import tokenizer_files as tokenizer_files
 from lit_distill.models.vocabulary import tokenizer_from_files as tokenizer_from_files

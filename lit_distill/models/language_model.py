@@ -70,6 +70,10 @@ class LanguageModel(nn.Module):
     Args:
         model: the model with its language-model head; used as it is, not copied.
 
+    Attributes:
+        size: how many entries of the vocabulary count, from the first; None for all. Set where
+            models that learn from each other are padded differently.
+
     Raises:
         UserError: its architecture has no row in `lit_distill.models.anatomy`.
     """
@@ -78,6 +82,7 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.anatomy: Anatomy = anatomy_of(type(model).__name__)
         self.model = model
+        self.size: int | None = None
         for path in self.anatomy.computed:  # trainable after `from_pretrained`
             model.get_submodule(path).requires_grad_(False)
 
@@ -175,14 +180,15 @@ class LanguageModel(nn.Module):
         rows = self.anatomy.transform(self.model, rows)
         bias = self.anatomy.logit_bias(self.model)
         bias = decoder.bias if bias is None else bias
-        return fn(Head(rows, decoder.weight, bias, self.anatomy.cap(self.config)))
+        return fn(Head(rows, decoder.weight, bias, self.anatomy.cap(self.config), self.size))
 
     def project(self, rows: Tensor) -> Tensor:
-        """Logits (N, V) of last hidden states (N, D), as the model itself computes them."""
+        """Logits (N, `size` or V) of last hidden states (N, D), as the model computes them."""
         rows = self.anatomy.transform(self.model, rows)
         logits = cast(Tensor, self.anatomy.decoder(self.model)(rows))
         bias = self.anatomy.logit_bias(self.model)
         logits = logits if bias is None else logits + bias
+        logits = logits[:, : self.size]
         cap = self.anatomy.cap(self.config)
         return logits if cap is None else torch.tanh(logits / cap) * cap
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -229,16 +230,31 @@ def check_models(
         check_objective(getattr(data, "objective", None), model, name)
     if teacher is None:
         return
-    if student.vocab_size != teacher.vocab_size:
+    if student.vocab_size != teacher.vocab_size and tokenizer is None:
         raise UserError(
             f"The student has {student.vocab_size} vocabulary rows and the teacher "
-            f"{teacher.vocab_size}: their logits cannot be compared. Carve the student from the "
-            "teacher, or choose a student with the teacher's vocabulary."
+            f"{teacher.vocab_size}, and no tokenizer says how many of them are tokens: give one "
+            "(--tokenizer), or carve the student from the teacher."
         )
     if tokenizer is not None and teacher_spec is not None:
         where = teacher_spec.tokenizer or teacher_spec.name
         revision = None if teacher_spec.tokenizer else teacher_spec.revision
         check_agreement(tokenizer, _teacher_tokenizer(where, revision))
+
+
+def share_vocabulary(
+    models: Sequence[LanguageModel], tokenizer: PreTrainedTokenizerFast | None
+) -> None:
+    """Where tables were padded to different sizes, makes all models end at the last token.
+
+    Args:
+        models: that passed `check_models`.
+        tokenizer: the run's.
+    """
+    if tokenizer is not None and len({model.vocab_size for model in models}) > 1:
+        size = max(tokenizer.get_vocab().values()) + 1
+        for model in models:
+            model.size = size
 
 
 def _teacher_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerFast:

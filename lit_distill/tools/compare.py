@@ -20,7 +20,15 @@ from data_modules import Corpus
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.measurement import ScoreKeeper, Scores, mean_over_languages, score_batch
-from lit_distill.models import LanguageModel, Teacher, check_models, load_tokenizer
+from lit_distill.models import (
+    Ensemble,
+    LanguageModel,
+    Teacher,
+    check_models,
+    load_tokenizer,
+    share_vocabulary,
+    teach,
+)
 
 TIMED_SECONDS = 3.0
 
@@ -72,7 +80,8 @@ def compare(
     teacher = opened[reference] if reference else None
     with torch.no_grad():
         for batch in track(batches, "Measuring", transient=True):
-            score_batch(keepers, opened, teacher, batch)
+            taught = teach([teacher], Ensemble(), batch) if teacher else None
+            score_batch(keepers, opened, taught, batch)
         speeds = _speeds(opened, batches)
     rows = {
         name: Compared(
@@ -100,7 +109,6 @@ def _open(models: dict[str, str], data: Corpus) -> dict[str, LanguageModel]:
             "The corpus has no tokenizer: give --data.tokenizer the folder of one of the models."
         ) from error
     opened = {name: Teacher(folder).build() for name, folder in models.items()}
-    size = next(iter(opened.values())).vocab_size
     for name, model in opened.items():
         check_models(model, None, None, tokenizer, data)
         own = Path(models[name]) / "tokenizer.json"
@@ -109,11 +117,7 @@ def _open(models: dict[str, str], data: Corpus) -> dict[str, LanguageModel]:
                 f"{name} has another vocabulary than the corpus's tokenizer: losses per token can "
                 "only be compared on the same tokens."
             )
-        if model.vocab_size != size:
-            raise UserError(
-                f"{name} has {model.vocab_size} vocabulary rows and {next(iter(opened))} {size}: "
-                "only models with one vocabulary can be compared."
-            )
+    share_vocabulary(list(opened.values()), tokenizer)
     return opened
 
 

@@ -12,7 +12,7 @@ from batches import collate, samples
 from lit_distill import measurement
 from lit_distill.batch import row_languages
 from lit_distill.measurement import ScoreKeeper, Scores, mean_over_languages, score_batch
-from lit_distill.models import CarvedStudent, Teacher
+from lit_distill.models import CarvedStudent, Ensemble, Teacher, teach
 
 
 def test_scores_equal_the_formula(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,7 +23,8 @@ def test_scores_equal_the_formula(tiny_bert: Path, monkeypatch: pytest.MonkeyPat
     keeper = ScoreKeeper(3, with_teacher=True)
     with torch.no_grad():
         for _ in range(2):
-            score_batch({"student": keeper}, {"student": student}, teacher, batch)
+            taught = teach([teacher], Ensemble(), batch)
+            score_batch({"student": keeper}, {"student": student}, taught, batch)
         ids, mask = batch["input_ids"], batch["attention_mask"]
         z_s = student.model(input_ids=ids, attention_mask=mask).logits.flatten(0, 1)[batch["rows"]]
         z_t = teacher.model(input_ids=ids, attention_mask=mask).logits.flatten(0, 1)[batch["rows"]]

@@ -1,0 +1,121 @@
+"""What one or several teachers say about a batch, as a method reads it.
+
+Shapes: B sequences, T positions, N rows, D a teacher's width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lit_distill.batch import Batch
+from lit_distill.errors import UserError
+from lit_distill.losses import (
+    Head,
+    MeanOfLogits,
+    MeanOfProbabilities,
+    SumOfDivergences,
+    TeacherSignal,
+)
+from lit_distill.models.language_model import Encoded, LanguageModel
+from lit_distill.models.teacher import Teacher
+
+COMBINED: dict[str, Callable[[tuple[Head, ...], tuple[float, ...]], TeacherSignal]] = {
+    "probabilities": MeanOfProbabilities,
+    "logits": MeanOfLogits,
+    "divergences": SumOfDivergences,
+}
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """More teachers beside the first, and how all of them are heard as one.
+
+    Attributes:
+        others: by name; all read the same text with the same vocabulary, their widths may differ.
+        weights: of the first teacher and of the others, in order; None: equal ones. They are
+            divided by their sum.
+        combine: "probabilities": the student learns the mean of the teachers' distributions;
+            "logits": of their logits; "divergences": from each one, the losses are averaged.
+
+    Raises:
+        UserError: the weights do not fit.
+    """
+
+    others: dict[str, Teacher] = field(default_factory=dict)
+    weights: list[float] | None = None
+    combine: Literal["probabilities", "logits", "divergences"] = "probabilities"
+
+    def __post_init__(self) -> None:
+        if self.weights is not None and (
+            len(self.weights) != 1 + len(self.others) or not all(w > 0 for w in self.weights)
+        ):
+            raise UserError(
+                f"ensemble.weights is {self.weights}; give {1 + len(self.others)} positive "
+                "numbers: of the first teacher and of each other one."
+            )
+        if "teacher" in self.others:
+            raise UserError("ensemble.others: the name `teacher` is the first teacher's.")
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Weights that sum to 1."""
+        weights = self.weights or [1.0] * (1 + len(self.others))
+        return tuple(weight / sum(weights) for weight in weights)
+
+    def signal(self, heads: Sequence[Head]) -> TeacherSignal:
+        """What `linear_losses` reads."""
+        return heads[0] if len(heads) == 1 else COMBINED[self.combine](tuple(heads), self.shares)
+
+    def logits(self, each: Sequence[Tensor]) -> Tensor:
+        """One set of logits (N, V) out of one of each teacher: of the mean that is learnt from."""
+        if len(each) == 1:
+            return each[0]
+        if self.combine == "logits":
+            return torch.stack([w * z for w, z in zip(self.shares, each, strict=True)]).sum(0)
+        wide = torch.promote_types(each[0].dtype, torch.float32)
+        shares = torch.tensor(self.shares, dtype=wide, device=each[0].device).log()
+        log_p = torch.stack([torch.log_softmax(z, -1, dtype=wide) for z in each])
+        return (log_p + shares.view(-1, 1, 1)).logsumexp(0)
+
+
+@dataclass(frozen=True)
+class Taught:
+    """One batch as all teachers encoded it, outside of any graph.
+
+    Attributes:
+        models: the teachers.
+        encoded: what each made of the batch.
+        ensemble: how they are heard as one.
+    """
+
+    models: Sequence[LanguageModel]
+    encoded: Sequence[Encoded]
+    ensemble: Ensemble
+
+    def states(self, rows: Tensor) -> list[tuple[float, Tensor]]:
+        """Weight and last hidden states (N, D) of each teacher at flat `rows`."""
+        found = [encoded.rows(rows) for encoded in self.encoded]
+        return list(zip(self.ensemble.shares, found, strict=True))
+
+    def signal(self, rows: Tensor) -> TeacherSignal:
+        """What the teachers say about the tokens at flat `rows`; no logits are made yet."""
+        with torch.no_grad():
+            pairs = zip(self.models, self.states(rows), strict=True)
+            heads = [model.with_head(lambda head: head, states) for model, (_, states) in pairs]
+        return self.ensemble.signal(heads)
+
+    def logits(self, rows: Tensor) -> Tensor:
+        """Logits (N, V) at flat `rows`."""
+        pairs = zip(self.models, self.states(rows), strict=True)
+        return self.ensemble.logits([model.project(states) for model, (_, states) in pairs])
+
+
+def teach(models: Sequence[LanguageModel], ensemble: Ensemble, batch: Batch) -> Taught:
+    """Runs every teacher over a batch."""
+    with torch.no_grad():
+        return Taught(models, [model.encode(batch) for model in models], ensemble)
