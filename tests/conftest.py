@@ -10,10 +10,13 @@ os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"  # of what Lightning cal
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads would not survive a fork
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from hub_client import HubClient, client
+from hub_server import HubServer, serving
 
 torch.set_num_threads(1)
 
@@ -97,3 +100,27 @@ def tiny_gpt2(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def tiny_models(tiny_bert: Path, tiny_gpt2: Path) -> dict[str, Path]:
     """By family."""
     return {"bert": tiny_bert, "gpt2": tiny_gpt2}
+
+
+@pytest.fixture(scope="session")
+def hub_server() -> Iterator[HubServer]:
+    """A hub of this machine; `hub` gives it to a test."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def hub(hub_server: HubServer) -> HubServer:
+    """The hub, answering well and with nothing asked yet."""
+    hub_server.faults.clear()
+    hub_server.requests.clear()
+    return hub_server
+
+
+@pytest.fixture(scope="session")
+def hub_client(
+    hub_server: HubServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HubClient]:
+    """Runs programs that use it; they share a cache, so every test has names of its own."""
+    with client(hub_server.endpoint, tmp_path_factory.mktemp("hub_home")) as running:
+        yield running
