@@ -161,7 +161,10 @@ def refusal(error: BaseException, what: str, name: str, revision: str | None) ->
                 f"environment variable HF_TOKEN to a token of that account{token}."
             )
         if isinstance(cause, RevisionNotFoundError):
-            return f"{name} has no revision {revision!r} on the hub."
+            return (
+                f"{name} has no revision {revision!r} on the hub: give a branch, tag or commit of "
+                "its page, or leave it out for the default branch."
+            )
         if isinstance(cause, RepositoryNotFoundError) or (
             isinstance(cause, HfHubHTTPError) and cause.response.status_code in (401, 403)
         ):

@@ -54,7 +54,7 @@ def test_a_private_dataset_at_a_pinned_revision(
     refused = hub_client.run(rows(name, streaming=streaming)).error
     assert "for a private or gated dataset set the environment variable HF_TOKEN" in refused
     unknown = hub_client.run(rows(name, revision="v9", streaming=streaming), HF_TOKEN=SECRET).error
-    assert unknown.startswith(f"{name} has no revision 'v9' on the hub")
+    assert unknown.startswith(f"{name} has no revision 'v9' on the hub: give a branch")
 
 
 @pytest.mark.parametrize(
