@@ -10,9 +10,10 @@ from typing import Any
 
 from data_modules.readers import ROWS_AT_ONCE, Reader, Row, column_number, column_texts
 from lit_distill.errors import UserError
+from lit_distill.models.hub import FIRST_ASK, Patience, answer_within, outage, patience, refusal
 
-HUB_TIMEOUT = 10.0
-"""Seconds to wait for the hub's first answer; the dataset library would retry for half a minute."""
+STREAMING = Patience(busy=60.0, silent=60.0)
+"""For a stream that runs: what was read already would be lost."""
 
 REMEDY = (
     "Check the name, the configuration and the split; HF_HUB_OFFLINE=1 takes what was downloaded "
@@ -77,13 +78,14 @@ class HubReader(Reader):
         if not folder:
             self._check_reachable()
         try:
-            return load_dataset(
-                self.dataset,
-                self.config,
-                split=self.split,
-                revision=self.revision,
-                streaming=self.streaming or (folder and "[" not in self.split),
-            )
+            with patience():
+                return load_dataset(
+                    self.dataset,
+                    self.config,
+                    split=self.split,
+                    revision=self.revision,
+                    streaming=self.streaming or (folder and "[" not in self.split),
+                )
         except Exception as error:  # the library lets the errors of a dozen others through
             raise UserError(self._explain("could not be opened", error)) from error
 
@@ -91,7 +93,8 @@ class HubReader(Reader):
         """The same columns; what a network or a broken file raises between them is explained."""
         while True:
             try:
-                column = next(columns, None)
+                with patience(STREAMING):
+                    column = next(columns, None)
             except Exception as error:  # as above
                 raise UserError(self._explain("broke off", error)) from error
             if column is None:
@@ -109,11 +112,14 @@ class HubReader(Reader):
         if constants.HF_HUB_OFFLINE:
             return
         try:
-            HfApi().dataset_info(self.dataset, revision=self.revision, timeout=HUB_TIMEOUT)
+            with patience(FIRST_ASK):
+                HfApi().dataset_info(self.dataset, revision=self.revision, timeout=answer_within())
         except Exception as error:  # the HTTP client's own errors differ between versions
             raise UserError(self._explain("was not found on the hub", error)) from error
 
     def _explain(self, what: str, error: Exception) -> str:
+        if refused := refusal(error, "dataset", self.dataset, self.revision):
+            return refused
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = (lines[0] if lines else type(error).__name__).removesuffix(".")
-        return f"The dataset {self.name} {what}: {reason}. {REMEDY}"
+        reason = outage(error) or (lines[0] if lines else type(error).__name__)
+        return f"The dataset {self.name} {what}: {reason.removesuffix('.')}. {REMEDY}"

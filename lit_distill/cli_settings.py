@@ -67,10 +67,16 @@ def _tokenizer_of(model: Any) -> str | None:
     """Where the tokenizer is: with a pretrained student, else with the teacher."""
     student, teacher = model.get("student"), model.get("teacher")
     if student and student.get("class_path", "").endswith(".PretrainedStudent"):
-        return str(student["init_args"]["name"])
+        return _pinned(student["init_args"])
     if teacher:
-        return str(teacher.get("tokenizer") or teacher["name"])
+        return str(teacher.get("tokenizer") or _pinned(teacher))
     return None
+
+
+def _pinned(model: Any) -> str:
+    """A model's name with its revision, as `load_tokenizer` reads it."""
+    revision = model.get("revision")
+    return f"{model['name']}@{revision}" if revision else str(model["name"])
 
 
 def _agreed(typed: dict[str, Any]) -> str | None:

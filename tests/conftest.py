@@ -11,11 +11,14 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads would not survive 
 
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from equalities import Equalities, page
+from hub_client import HubClient, client
+from hub_server import HubServer, serving
 
 torch.set_num_threads(1)
 
@@ -133,3 +136,27 @@ def tiny_corpus(text_folder: Path, tmp_path: Path) -> Path:
     }
     (tmp_path / "text.yaml").write_text(json.dumps({"data": {"init_args": options}}))
     return tmp_path / "text.yaml"
+
+
+@pytest.fixture(scope="session")
+def hub_server() -> Iterator[HubServer]:
+    """A hub of this machine; `hub` gives it to a test."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def hub(hub_server: HubServer) -> HubServer:
+    """The hub, answering well and with nothing asked yet."""
+    hub_server.faults.clear()
+    hub_server.requests.clear()
+    return hub_server
+
+
+@pytest.fixture(scope="session")
+def hub_client(
+    hub_server: HubServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HubClient]:
+    """Runs programs that use it; they share a cache, so every test has names of its own."""
+    with client(hub_server.endpoint, tmp_path_factory.mktemp("hub_home")) as running:
+        yield running

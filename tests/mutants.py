@@ -170,4 +170,32 @@ MUTANTS = (
         "    compiled = None\n",
         "tests/lit_distill/models/test_execution.py",
     ),
+    Mutant(
+        "the revision of a model is dropped",
+        "lit_distill/models/pretrained.py",
+        '"revision": self.revision or "main"',
+        '"revision": "main"',
+        "tests/lit_distill/models/test_hub.py -k pinned",
+    ),
+    Mutant(
+        "the tokenizer is taken from another revision than its model",
+        "lit_distill/cli_settings.py",
+        """return f"{model['name']}@{revision}" if revision else str(model["name"])""",
+        'return str(model["name"])',
+        "tests/lit_distill/test_hub_run.py -k pins",
+    ),
+    Mutant(
+        "the revision of a dataset is dropped",
+        "data_modules/hub_reader.py",
+        "revision=self.revision,\n                    streaming",
+        "streaming",
+        "tests/data_modules/test_hub.py -k pinned",
+    ),
+    Mutant(
+        "a tokenizer is opened without the files that the hub did not give",
+        "lit_distill/models/hub.py",
+        "raise HubGivesNothing(why)\n",
+        "raise httpx2.ConnectError(why)\n",
+        "tests/lit_distill/models/test_hub.py -k keeps",
+    ),
 )

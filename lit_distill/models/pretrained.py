@@ -6,26 +6,22 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from logging import getLogger
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub.errors import EntryNotFoundError
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from lit_distill.errors import UserError
 from lit_distill.models.anatomy import Anatomy
 from lit_distill.models.architectures import anatomy_of_type
+from lit_distill.models.hub import FIRST_ASK, answer_within, outage, patience, refusal
 
-HUB_TIMEOUT = 10.0
-"""Seconds to wait for the hub's first answer."""
-
+_log = getLogger(__name__)
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -37,11 +33,13 @@ class Source:
         name: an existing folder, or a hub name.
         revision: branch, tag or commit; None for folders and for the hub's default.
         cached_only: do not ask the hub: it is a folder, offline mode is on, or it did not answer.
+        why: the hub is not asked; "" for folders.
     """
 
     name: str
     revision: str | None
     cached_only: bool
+    why: str = ""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -78,23 +76,31 @@ def locate(name: str, revision: str | None = None) -> Source:
             "name or owner/name."
         )
     if constants.HF_HUB_OFFLINE:
-        return Source(name, revision, cached_only=True)
+        return Source(name, revision, cached_only=True, why="offline mode is on")
+    why = _ask_hub(name, revision)
+    if why:
+        _log.warning("%s%s. The cache has to do for %s.", why[0].upper(), why[1:], name)
+    return Source(name, revision, cached_only=bool(why), why=why)
+
+
+def _ask_hub(name: str, revision: str | None) -> str:
+    """Why the hub cannot be asked now, as half a sentence; "" if it can.
+
+    Raises:
+        UserError: it has no such name or revision for this user.
+    """
     try:
-        get_hf_file_metadata(
-            hf_hub_url(name, "config.json", revision=revision), timeout=HUB_TIMEOUT
-        )
-    except RevisionNotFoundError as error:
-        raise UserError(f"{name} has no revision {revision!r} on the hub.") from error
-    except RepositoryNotFoundError as error:
-        raise UserError(
-            f"{name} is neither a local folder nor on the hub for you to read: check the name; for "
-            "a private or gated model set the environment variable HF_TOKEN."
-        ) from error
+        with patience(FIRST_ASK):
+            get_hf_file_metadata(
+                hf_hub_url(name, "config.json", revision=revision), timeout=answer_within()
+            )
     except EntryNotFoundError:
         pass  # the repository answers; a missing file is reported where it is read
-    except Exception:  # the HTTP client's own errors differ between versions; the cache may do
-        return Source(name, revision, cached_only=True)
-    return Source(name, revision, cached_only=False)
+    except Exception as error:  # the HTTP client's own errors differ between versions
+        if refused := refusal(error, "model", name, revision):
+            raise UserError(refused) from error
+        return outage(error) or "the hub cannot be reached"
+    return ""
 
 
 @contextmanager
@@ -108,7 +114,8 @@ def reading(what: str, source: Source) -> Iterator[None]:
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # its table of missing weights; `open_model` judges them itself
     try:
-        yield
+        with patience():
+            yield
     except Exception as error:  # OSError, ValueError, SafetensorError, tokenizers' bare Exception
         raise UserError(_explain(what, source, error)) from error
     finally:
@@ -126,11 +133,17 @@ def _explain(what: str, source: Source, error: Exception) -> str:
             "run's student/."
         )
     if source.cached_only:
-        why = "offline mode is on" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
         return (
             f"There is no folder {source.name}, the {what} of that name is not in the cache, and "
-            f"{why}: give a local folder, or run `hf download {source.name}` where there is a "
-            "network."
+            f"{source.why}: give a local folder, or run `hf download {source.name}` where there is "
+            "a network."
+        )
+    if refused := refusal(error, "model", source.name, source.revision):
+        return refused
+    if why := outage(error):
+        return (
+            f"The {what} {source.name} cannot be loaded: {why}. Start again (files that arrived "
+            "whole are kept), or give a local folder."
         )
     return f"The {what} {source.name} cannot be loaded from the hub: {reason}"
 

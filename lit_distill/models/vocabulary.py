@@ -19,9 +19,16 @@ from lit_distill.models.teacher import Teacher
 def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerFast:
     """Opens a fast tokenizer by local folder or hub name.
 
+    Args:
+        name: folder, hub name, or `name@revision`.
+        revision: branch, tag or commit on the hub.
+
     Raises:
         UserError: it cannot be found, or there is only a slow (pure Python) one.
     """
+    if revision is None and not Path(name).expanduser().is_dir():
+        name, _, pinned = name.partition("@")
+        revision = pinned or None
     source = locate(name, revision)
     with reading("tokenizer", source):
         tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options)

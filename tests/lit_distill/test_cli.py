@@ -56,6 +56,8 @@ def test_the_tokenizer_is_the_pretrained_students_or_else_the_teachers(
     assert merged(capsys, "-c", "exp.yaml", *student)["tokenizer"] == "s"
     assert merged(capsys, "-c", "exp.yaml", *student, "--tokenizer=t")["tokenizer"] == "t"
     assert merged(capsys, "-c", "exp.yaml", "--data.tokenizer=t")["tokenizer"] == "t"
+    pinned = [*student, "--model.student.revision=v1"]
+    assert merged(capsys, "-c", "exp.yaml", *pinned)["tokenizer"] == "s@v1"
     elsewhere = "--model.teacher.tokenizer=e"
     assert merged(capsys, "-c", "exp.yaml", elsewhere)["tokenizer"] == "e"
 
