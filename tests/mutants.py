@@ -22,6 +22,8 @@ class Mutant:
 
 EVERY_METHOD = "tests/test_every_method.py -k triple_loss"
 
+ROW_LOSSES = "tests/lit_distill/losses/test_row_losses.py"
+
 MUTANTS = (
     Mutant(
         "mean of means: each micro-batch divides by its own count",
@@ -197,5 +199,68 @@ MUTANTS = (
         "raise HubGivesNothing(why)\n",
         "raise httpx2.ConnectError(why)\n",
         "tests/lit_distill/models/test_hub.py -k keeps",
+    ),
+    Mutant(
+        "the mixture is of log-probabilities",
+        "lit_distill/losses/mixtures.py",
+        "torch.mul(p.probabilities, share).add_(q.probabilities, alpha=1 - share)",
+        "torch.mul(p.log_probabilities, share).add_(q.log_probabilities, alpha=1 - share).exp_()",
+        ROW_LOSSES,
+    ),
+    Mutant(
+        "beta is the student's share of the mixture",
+        "lit_distill/losses/mixtures.py",
+        "log_m = _mixture(p, q, self.beta).log_()",
+        "log_m = _mixture(q, p, self.beta).log_()",
+        ROW_LOSSES,
+    ),
+    Mutant(
+        "beta at its ends gives a loss of zero without a word",
+        "lit_distill/losses/mixtures.py",
+        "if not 0 < self.beta < 1:",
+        "if not 0 <= self.beta <= 1:",
+        ROW_LOSSES,
+    ),
+    Mutant(
+        "the skewed divergence leaves out the teacher's entropy: not zero for equal models",
+        "lit_distill/losses/mixtures.py",
+        "difference = torch.sub(p.log_probabilities, mixture.log())",
+        "difference = -mixture.log()",
+        ROW_LOSSES,
+    ),
+    Mutant(
+        "the gradient is that of log-probabilities, not of logits",
+        "lit_distill/losses/row_loss.py",
+        "return values, slope.addcmul_(q.probabilities, slope.sum(-1, keepdim=True), value=-1)",
+        "return values, slope",
+        ROW_LOSSES,
+    ),
+    Mutant(
+        "entries that pad the vocabulary take part",
+        "lit_distill/losses/head.py",
+        "return len(self.weight) if self.size is None else self.size",
+        "return len(self.weight)",
+        "tests/lit_distill/losses/test_every_loss.py",
+    ),
+    Mutant(
+        "weights of rows change the values and not the gradients",
+        "lit_distill/losses/tiles.py",
+        "            total.mul_(weights.unsqueeze(1))\n",
+        "            pass\n",
+        "tests/lit_distill/losses/test_every_loss.py",
+    ),
+    Mutant(
+        "the mass outside the likeliest tokens is forgotten",
+        "lit_distill/losses/signals.py",
+        "left = -torch.expm1(total.clamp_max(0))",
+        "left = torch.zeros_like(total)",
+        "tests/lit_distill/losses/test_signals.py",
+    ),
+    Mutant(
+        "an ensemble is the mean of logits whatever was asked for",
+        "lit_distill/models/ensemble.py",
+        '"probabilities": MeanOfProbabilities,',
+        '"probabilities": MeanOfLogits,',
+        "tests/lit_distill/models/test_ensemble.py",
     ),
 )
