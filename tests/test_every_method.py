@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
+import lit_distill.losses
 import lit_distill.methods
 from lit_distill.__main__ import main
 from lit_distill.batch import Batch
@@ -42,6 +43,13 @@ def case(request: pytest.FixtureRequest) -> tuple[str, str]:
     return request.param
 
 
+def made(value: Any) -> Any:
+    """A knob as the command line makes it: losses are given by class."""
+    if not isinstance(value, dict):
+        return value
+    return getattr(lit_distill.losses, value["class_path"])(**value.get("init_args", {}))
+
+
 @pytest.fixture
 def method(case: tuple[str, str], tiny_models: dict[str, Path]) -> Callable[..., Distillation]:
     """Builds the method of one shipped config on a tiny teacher, with plain SGD of rate 1."""
@@ -50,7 +58,7 @@ def method(case: tuple[str, str], tiny_models: dict[str, Path]) -> Callable[...,
 
     def build(execution: Execution | None = None) -> Distillation:
         return getattr(lit_distill.methods, node["class_path"])(
-            **node.get("init_args", {}),
+            **{key: made(value) for key, value in node.get("init_args", {}).items()},
             teacher=Teacher(str(tiny_models[family])),
             student=CarvedStudent(),
             optimizer=lambda groups: torch.optim.SGD(groups, lr=1.0),

@@ -8,6 +8,7 @@ from lit_distill.losses.divergences import SoftCrossEntropy as SoftCrossEntropy
 from lit_distill.losses.divergences import TotalVariation as TotalVariation
 from lit_distill.losses.hard_targets import CrossEntropy as CrossEntropy
 from lit_distill.losses.hard_targets import FocalLoss as FocalLoss
+from lit_distill.losses.hard_targets import HardTargetLoss as HardTargetLoss
 from lit_distill.losses.hard_targets import SmoothedCrossEntropy as SmoothedCrossEntropy
 from lit_distill.losses.hard_targets import SymmetricCrossEntropy as SymmetricCrossEntropy
 from lit_distill.losses.head import Head as Head

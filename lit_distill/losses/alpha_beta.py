@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lit_distill.errors import UserError
 from lit_distill.losses.divergences import Divergence
 from lit_distill.losses.row_loss import Distribution
 
@@ -28,7 +29,7 @@ class AlphaBeta(Divergence):
         t_squared: see `Divergence`.
 
     Raises:
-        ValueError: alpha or beta is not positive.
+        UserError: alpha or beta is not positive.
     """
 
     alpha: float = 0.5
@@ -39,7 +40,7 @@ class AlphaBeta(Divergence):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (self.alpha > 0 and self.beta > 0):
-            raise ValueError(
+            raise UserError(
                 f"alpha is {self.alpha} and beta {self.beta}; both must be positive. The limits "
                 "are ForwardKL (alpha 1, beta 0) and ReverseKL (alpha 0, beta 1)."
             )

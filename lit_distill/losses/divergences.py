@@ -14,6 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from lit_distill.errors import UserError
 from lit_distill.losses.row_loss import (
     Block,
     BlockLogits,
@@ -41,7 +42,7 @@ class Divergence(ABC):
 
     def __post_init__(self) -> None:
         if not 0 < self.temperature < float("inf"):
-            raise ValueError(
+            raise UserError(
                 f"The temperature is {self.temperature}, but softmax(logits / temperature) needs a "
                 "positive, finite one; 1 leaves the logits as they are, 2 is DistilBERT's."
             )

@@ -12,14 +12,29 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from lit_distill.errors import UserError
 from lit_distill.losses.row_loss import Block, Scale, index_of, log_softmax, required
 
 
 class HardTargetLoss(ABC):
-    """A function f of log q_y, the log-probability of the target."""
+    """A `RowLoss` that reads targets and no teacher."""
 
     needs_teacher: ClassVar[bool] = False
     needs_targets: ClassVar[bool] = True
+
+    @abstractmethod
+    def __call__(
+        self, student: Tensor, teacher: Tensor | None = None, targets: Tensor | None = None
+    ) -> Tensor:
+        """Values (N,); see `RowLoss`."""
+
+    @abstractmethod
+    def on_block(self, block: Block, scale: Scale | None) -> tuple[Tensor, Tensor | None]:
+        """See `RowLoss.on_block`."""
+
+
+class _OfTarget(HardTargetLoss):
+    """A function f of log q_y, the log-probability of the target."""
 
     @abstractmethod
     def of(self, log_q: Tensor) -> Tensor:
@@ -51,20 +66,20 @@ class HardTargetLoss(ABC):
 
 
 @dataclass(frozen=True)
-class CrossEntropy(HardTargetLoss):
+class CrossEntropy(_OfTarget):
     """-log q_y."""
 
     def of(self, log_q: Tensor) -> Tensor:
-        """See `HardTargetLoss`."""
+        """See `_OfTarget`."""
         return -log_q
 
     def slope(self, log_q: Tensor) -> Tensor:
-        """See `HardTargetLoss`."""
+        """See `_OfTarget`."""
         return torch.full_like(log_q, -1)
 
 
 @dataclass(frozen=True)
-class FocalLoss(HardTargetLoss):
+class FocalLoss(_OfTarget):
     """-(1 - q_y)^gamma log q_y: rows that are right already count less.
 
     Source: Lin et al. (2017), https://arxiv.org/abs/1708.02002, equation 4, with alpha = 1.
@@ -73,28 +88,28 @@ class FocalLoss(HardTargetLoss):
         gamma: >= 0; 0 is the cross-entropy, the paper's best is 2.
 
     Raises:
-        ValueError: gamma is negative.
+        UserError: gamma is negative.
     """
 
     gamma: float = 2.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.gamma < float("inf"):
-            raise ValueError(f"gamma is {self.gamma}; it must be 0 (cross-entropy) or more.")
+            raise UserError(f"gamma is {self.gamma}; it must be 0 (cross-entropy) or more.")
 
     def of(self, log_q: Tensor) -> Tensor:
-        """See `HardTargetLoss`."""
+        """See `_OfTarget`."""
         return -((-torch.expm1(log_q)) ** self.gamma) * log_q
 
     def slope(self, log_q: Tensor) -> Tensor:
-        """See `HardTargetLoss`."""
+        """See `_OfTarget`."""
         # A row that is right to the last digit: 0^(gamma - 1) would be infinite, times log q = 0.
         wrong = (-torch.expm1(log_q)).clamp_min(torch.finfo(log_q.dtype).tiny)
         return wrong ** (self.gamma - 1) * (self.gamma * log_q.exp() * log_q - wrong)
 
 
 @dataclass(frozen=True)
-class SymmetricCrossEntropy(HardTargetLoss):
+class SymmetricCrossEntropy(_OfTarget):
     """-alpha log q_y - beta A (1 - q_y): the second term bounds what a wrong label can do.
 
     The second is the reverse cross-entropy -sum_v q_v log y_v with log 0 set to A.
@@ -107,7 +122,7 @@ class SymmetricCrossEntropy(HardTargetLoss):
         log_zero: A < 0 (-4).
 
     Raises:
-        ValueError: A is not negative.
+        UserError: A is not negative.
     """
 
     alpha: float = 0.1
@@ -116,19 +131,19 @@ class SymmetricCrossEntropy(HardTargetLoss):
 
     def __post_init__(self) -> None:
         if not self.log_zero < 0:
-            raise ValueError(f"log_zero is {self.log_zero}; it stands for log 0: below 0.")
+            raise UserError(f"log_zero is {self.log_zero}; it stands for log 0: below 0.")
 
     def of(self, log_q: Tensor) -> Tensor:
-        """See `HardTargetLoss`."""
+        """See `_OfTarget`."""
         return -self.alpha * log_q + self.beta * self.log_zero * torch.expm1(log_q)
 
     def slope(self, log_q: Tensor) -> Tensor:
-        """See `HardTargetLoss`."""
+        """See `_OfTarget`."""
         return -self.alpha + self.beta * self.log_zero * log_q.exp()
 
 
 @dataclass(frozen=True)
-class SmoothedCrossEntropy:
+class SmoothedCrossEntropy(HardTargetLoss):
     """Cross-entropy to a target that keeps 1 - s on y and spreads s over all V entries.
 
     -(1 - s) log q_y - (s / V) sum_v log q_v, as torch's `label_smoothing`.
@@ -139,17 +154,14 @@ class SmoothedCrossEntropy:
         smoothing: s in [0, 1); 0 is the cross-entropy (paper: 0.1).
 
     Raises:
-        ValueError: s is out of range.
+        UserError: s is out of range.
     """
 
     smoothing: float = 0.1
 
-    needs_teacher: ClassVar[bool] = False
-    needs_targets: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         if not 0 <= self.smoothing < 1:
-            raise ValueError(f"smoothing is {self.smoothing}; it must be in [0, 1).")
+            raise UserError(f"smoothing is {self.smoothing}; it must be in [0, 1).")
 
     def __call__(
         self, student: Tensor, teacher: Tensor | None = None, targets: Tensor | None = None

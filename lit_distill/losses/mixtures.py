@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lit_distill.errors import UserError
 from lit_distill.losses.divergences import Divergence
 from lit_distill.losses.row_loss import Distribution
 
@@ -33,7 +34,7 @@ class JensenShannon(Divergence):
         t_squared: see `Divergence`.
 
     Raises:
-        ValueError: beta is out of range.
+        UserError: beta is out of range.
     """
 
     beta: float = 0.5
@@ -44,7 +45,7 @@ class JensenShannon(Divergence):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.beta < 1:
-            raise ValueError(
+            raise UserError(
                 f"beta is {self.beta}, where this divergence is zero for all students: use "
                 "ForwardKL (trl's beta 0), ReverseKL (trl's beta 1), or a beta between."
             )
@@ -82,7 +83,7 @@ class SkewKL(Divergence):
         t_squared: see `Divergence`.
 
     Raises:
-        ValueError: alpha is out of range.
+        UserError: alpha is out of range.
     """
 
     alpha: float = 0.1
@@ -118,7 +119,7 @@ class SkewReverseKL(Divergence):
         t_squared: see `Divergence`.
 
     Raises:
-        ValueError: alpha is out of range.
+        UserError: alpha is out of range.
     """
 
     alpha: float = 0.1
@@ -149,7 +150,7 @@ class SkewReverseKL(Divergence):
 
 def _check_share(alpha: float) -> None:
     if not 0 <= alpha < 1:
-        raise ValueError(f"alpha is {alpha}; the share of a mixture must be in [0, 1).")
+        raise UserError(f"alpha is {alpha}; the share of a mixture must be in [0, 1).")
 
 
 def _log_mixture(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:

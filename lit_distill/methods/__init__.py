@@ -2,4 +2,5 @@
 
 from lit_distill.methods.causal_lm import CausalLM as CausalLM
 from lit_distill.methods.masked_lm import MaskedLM as MaskedLM
+from lit_distill.methods.supervised_kd import SupervisedKD as SupervisedKD
 from lit_distill.methods.triple_loss import TripleLoss as TripleLoss
