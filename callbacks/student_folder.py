@@ -98,6 +98,7 @@ def model_card(name: str, description: Mapping[str, Any], training: Training) ->
     ]
     if description["config"]:
         facts.append("- configuration of the run: `config.yaml` in this folder")
+    facts += [f"- {note}" for note in description.get("notes", ())]  # older checkpoints have none
     if training.untrained:
         facts.append(f"- parameters that received no gradient: {', '.join(training.untrained)}")
     load = [

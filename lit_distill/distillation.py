@@ -37,7 +37,7 @@ from lit_distill.window import Window
 class Distillation(Measured, ABC):
     """Trains students against frozen teachers; a method says only what its `losses` are.
 
-    Override points: `configure_model`, `prepare`, `losses`, `on_validated`.
+    Override points: `configure_model`, `on_models_built`, `prepare`, `losses`, `on_validated`.
 
     Args:
         student: what to train and how it starts; None carves every other layer of the teacher.
@@ -52,6 +52,7 @@ class Distillation(Measured, ABC):
         teachers: frozen, in eval mode, in no optimizer and in no checkpoint.
         auxiliary: projections, critics, heads: trained and checkpointed, never exported.
         config_text: the configuration that made this run, as YAML; set by the command line.
+        notes: sentences for the model card of what is exported.
         logged: unweighted means of the terms, and the loss, at the update that was logged last.
     """
 
@@ -77,6 +78,7 @@ class Distillation(Measured, ABC):
         self.optimizer, self.schedule = optimizer, schedule
         self.auxiliary = nn.ModuleDict()
         self.config_text = ""
+        self.notes: list[str] = []
         self.logged: dict[str, float] = {}
         self.restored: dict[str, Any] = {}
         self.tokenizer: PreTrainedTokenizerBase | None = None
@@ -92,6 +94,9 @@ class Distillation(Measured, ABC):
     def prepare(self, window: list[Batch]) -> list[Batch]:
         """Changes the micro-batches of one accumulation window before its first (sampling)."""
         return window
+
+    def on_models_built(self) -> None:
+        """Called with whole models, before anything wraps or shards them: to refuse or freeze."""
 
     # -- models ---------------------------------------------------------------------------------
 
@@ -132,6 +137,7 @@ class Distillation(Measured, ABC):
         self.students["student"] = student
         if teacher is not None:
             self.teachers["teacher"] = teacher
+        self.on_models_built()
         if isinstance(self.trainer.strategy, ModelParallelStrategy):
             checkpoints.before_sharding(self)
             for model in (*self.students.values(), *self.teachers.values()):
@@ -157,11 +163,8 @@ class Distillation(Measured, ABC):
             raise UserError("The run has no end: set trainer.max_steps or trainer.max_epochs.")
         self._total_steps = int(total)
         optimizer = self.optimizer(parameter_groups(self))
-        scheduler = self.schedule(optimizer, self._total_steps)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        each_step = {"scheduler": self.schedule(optimizer, self._total_steps), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": each_step}
 
     # -- training -------------------------------------------------------------------------------
 
@@ -186,10 +189,8 @@ class Distillation(Measured, ABC):
         shares = None
         if torch.is_grad_enabled():
             shares = [self._window.share(term.per, term.weight) for term in terms.values()]
-        head = None
-        if teacher is not None:
-            with torch.no_grad():
-                head = self.teacher.with_head(lambda whole: whole, teacher.rows(rows))
+        with torch.no_grad():
+            head = self.teacher.with_head(lambda it: it, teacher.rows(rows)) if teacher else None
         sums = self.student.with_head(
             lambda whole: linear_losses(losses, whole, head, targets, shares), student.rows(rows)
         )
@@ -232,8 +233,7 @@ class Distillation(Measured, ABC):
         Not by `self.log`, whose bookkeeping costs 0.1 ms in every step, logged or not.
         """
         values = torch.stack([value.float() for value in self._window.means.values()])
-        if self.trainer.world_size > 1:
-            values = self._reduce(values)
+        values = self._reduce(values) if self.trainer.world_size > 1 else values
         self.logged = dict(zip(self._window.means, values.tolist(), strict=True))
         named = {f"train/{name}": value for name, value in self.logged.items()}
         for logger in self.loggers:

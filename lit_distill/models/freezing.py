@@ -1,0 +1,100 @@
+"""Which of a student's parameters a method trains, and what the others hold.
+
+A parameter that a loss does not reach has to be frozen before any wrapper sees it: distributed
+training waits for its gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lit_distill.errors import UserError
+from lit_distill.models.language_model import LanguageModel
+
+
+def freeze_unreached(model: LanguageModel, tensors: Iterable[Tensor]) -> list[str]:
+    """Freezes every parameter that no loss on these tensors can give a gradient.
+
+    Args:
+        model: whose parameters.
+        tensors: computed from them, with their graph.
+
+    Returns:
+        The names of the frozen ones (in `model.model`).
+    """
+    reached = _reached(tensors)
+    frozen = []
+    for name, parameter in model.model.named_parameters():
+        if parameter.requires_grad and parameter not in reached:
+            parameter.requires_grad_(False)
+            frozen.append(name)
+    return frozen
+
+
+def _reached(tensors: Iterable[Tensor]) -> set[nn.Parameter]:
+    """The leaves of the graph behind tensors."""
+    nodes: list[Any] = [tensor.grad_fn for tensor in tensors]
+    seen, leaves = set(nodes), set()
+    while nodes:
+        node = nodes.pop()
+        leaf = getattr(node, "variable", None)  # only nodes that accumulate into a leaf have it
+        if leaf is not None:
+            leaves.add(leaf)
+        for below, _ in getattr(node, "next_functions", ()):  # None above what needs no gradient
+            if below is not None and below not in seen:
+                seen.add(below)
+                nodes.append(below)
+    return leaves
+
+
+def freeze_body(model: LanguageModel) -> None:
+    """Leaves only the language-model head trainable; a decoder tied to the embeddings is body.
+
+    Raises:
+        UserError: then nothing is left.
+    """
+    head = model.anatomy.head_prefixes
+    for name, parameter in model.model.named_parameters(remove_duplicate=False):
+        if not name.startswith(head):  # so a tied one is frozen by its embedding's name
+            parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in model.model.parameters()):
+        raise UserError(
+            f"The head of {type(model.model).__name__} is its embedding, which belongs to the "
+            "body: with freeze_body nothing is left to train. Train the whole model."
+        )
+    some = next(model.parameters())
+    row = torch.zeros(1, model.hidden_size, dtype=some.dtype, device=some.device)
+    freeze_unreached(model, [model.project(row)])  # an untied BERT has a bias that nothing reads
+
+
+@torch.no_grad()
+def take_over(
+    student: LanguageModel, teacher: LanguageModel, names: Iterable[str], layers: dict[int, int]
+) -> list[str]:
+    """Copies the teacher's values into parameters of the same name and shape.
+
+    Args:
+        student: changed.
+        teacher: not changed.
+        names: of the student's parameters.
+        layers: numbers (from 0) of student layers whose counterparts have other numbers, and these.
+
+    Returns:
+        The names of those that were copied.
+    """
+    ours, theirs = dict(student.model.named_parameters()), teacher.model.state_dict()
+    copied = []
+    for name in names:
+        source = name
+        for one, other in layers.items():
+            prefix = f"{student.anatomy.layers_path}.{one}."
+            if name.startswith(prefix):
+                source = f"{teacher.anatomy.layers_path}.{other}.{name.removeprefix(prefix)}"
+        if source in theirs and theirs[source].shape == ours[name].shape:
+            ours[name].copy_(theirs[source])
+            copied.append(name)
+    return copied
