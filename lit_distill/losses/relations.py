@@ -168,13 +168,14 @@ class _Comparison:
 
     def _split(self, side: Relation, dtype: torch.dtype) -> _Heads:
         """(B, H, T, d) each, the queries divided by the root of d."""
-        queries, keys = (
-            None if x is None else x.to(dtype).reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
-            for x in side
-        )
-        assert queries is not None
-        scaled = (queries * queries.shape[-1] ** -0.5).contiguous()
-        return _Heads(scaled, (queries if keys is None else keys).contiguous())
+
+        def heads(x: Tensor) -> Tensor:
+            split = x.to(dtype).reshape(*x.shape[:2], self.heads, -1)
+            return split.transpose(1, 2).contiguous()
+
+        queries = heads(side.queries)
+        keys = queries if side.keys is None else heads(side.keys)
+        return _Heads(queries * queries.shape[-1] ** -0.5, keys)
 
     def _join(self, slopes: Tensor, like: Tensor) -> Tensor:
         """Gradients (B, T, W) of the mean over heads, in the precision of what they belong to."""

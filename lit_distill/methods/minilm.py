@@ -18,6 +18,7 @@ from lit_distill.models import (
     Projection,
     attention_heads,
     check_layer,
+    check_sight,
     probe,
     projections,
 )
@@ -64,6 +65,7 @@ class MiniLM(Headless):
     def on_models_built(self) -> None:
         """Finds the last layers; refuses unequal heads."""
         self._layers = [check_layer(model, None, "layer") for model in (self.student, self.teacher)]
+        check_sight(self.student, self.teacher)
         ours, theirs = attention_heads(self.student), attention_heads(self.teacher)
         if ours["query"] != theirs["query"]:
             raise UserError(

@@ -13,7 +13,7 @@ from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.headless import Headless
 from lit_distill.losses import Relation, Term, Visible, Weight, relation_kl
-from lit_distill.models import Projection, check_layer, probe, projections
+from lit_distill.models import Projection, check_layer, check_sight, probe, projections
 
 
 class MiniLMv2(Headless):
@@ -70,6 +70,7 @@ class MiniLMv2(Headless):
         """Finds the layers; refuses what cannot be compared."""
         self._layer = check_layer(self.teacher, self.teacher_layer, "teacher_layer")
         self._last = check_layer(self.student, None, "layer")
+        check_sight(self.student, self.teacher)
         ours = probe(self.student, self._last, list(self.weights))
         theirs = probe(self.teacher, self._layer, list(self.weights))
         for kind in self.weights:

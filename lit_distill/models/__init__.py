@@ -11,6 +11,7 @@ from lit_distill.models.language_model import LanguageModel as LanguageModel
 from lit_distill.models.language_model import Site as Site
 from lit_distill.models.projections import attention_heads as attention_heads
 from lit_distill.models.projections import check_layer as check_layer
+from lit_distill.models.projections import check_sight as check_sight
 from lit_distill.models.projections import probe as probe
 from lit_distill.models.projections import projections as projections
 from lit_distill.models.sharding import shard as shard

@@ -80,6 +80,20 @@ def check_layer(model: LanguageModel, layer: int | None, name: str) -> int:
     return layer - 1
 
 
+def check_sight(student: LanguageModel, teacher: LanguageModel) -> None:
+    """Checks that positions of both see the same others.
+
+    Raises:
+        UserError: one is a decoder and the other an encoder.
+    """
+    if student.anatomy.causal != teacher.anatomy.causal:
+        ours, theirs = (type(model.model).__name__ for model in (student, teacher))
+        raise UserError(
+            f"The student is a {ours} and the teacher a {theirs}: only one of them sees later "
+            "positions, so their relations cannot be equal. Use two encoders or two decoders."
+        )
+
+
 @contextmanager
 def _only_projections(
     model: LanguageModel, layer: int, kinds: Sequence[Projection]
