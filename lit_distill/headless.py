@@ -13,7 +13,7 @@ from lit_distill.batch import Batch
 from lit_distill.distillation import Distillation
 from lit_distill.errors import UserError
 from lit_distill.losses import weight_at
-from lit_distill.models import FreshStudent, freeze_unreached, take_over
+from lit_distill.models import FreshStudent, freeze_unreached, take_over, whole_modules
 
 
 class Headless(Distillation):
@@ -40,10 +40,11 @@ class Headless(Distillation):
         self.notes = ["its language-model head was not trained: fit one (MaskedLM, freeze_body)"]
         if self.teachers and isinstance(self.student_spec, FreshStudent):
             copied = take_over(self.student, self.teacher, frozen, self.counterparts())
-            random = sorted(set(frozen) - set(copied))
+            random = set(frozen) - set(copied)
             for names, values in ((copied, "the teacher's values"), (random, "random values")):
                 if names:
-                    self.notes.append(f"never trained, {values}: {', '.join(names)}")
+                    listed = ", ".join(whole_modules(names, self.student.model))
+                    self.notes.append(f"never trained, {values}: {listed}")
 
     def on_validation_epoch_start(self) -> None:
         """Starts a fresh measurement."""

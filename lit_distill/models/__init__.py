@@ -6,6 +6,7 @@ from lit_distill.models.architectures import ANATOMIES as ANATOMIES
 from lit_distill.models.freezing import freeze_body as freeze_body
 from lit_distill.models.freezing import freeze_unreached as freeze_unreached
 from lit_distill.models.freezing import take_over as take_over
+from lit_distill.models.freezing import whole_modules as whole_modules
 from lit_distill.models.language_model import Encoded as Encoded
 from lit_distill.models.language_model import LanguageModel as LanguageModel
 from lit_distill.models.language_model import Site as Site

@@ -71,6 +71,28 @@ def freeze_body(model: LanguageModel) -> None:
     freeze_unreached(model, [model.project(row)])  # an untied BERT has a bias that nothing reads
 
 
+def whole_modules(names: Iterable[str], module: nn.Module) -> list[str]:
+    """The fewest names that stand for exactly these parameters: of modules where all are meant.
+
+    Args:
+        names: of parameters.
+        module: where they have these names.
+    """
+    wanted, every = set(names), [name for name, _ in module.named_parameters()]
+    chosen: dict[str, None] = {}
+    for name in every:
+        if name in wanted:
+            parts = name.split(".")
+            paths = [".".join(parts[:end]) for end in range(1, len(parts))]
+            whole = (
+                path
+                for path in paths
+                if all(other in wanted for other in every if other.startswith(f"{path}."))
+            )
+            chosen[next(whole, name)] = None
+    return list(chosen)
+
+
 @torch.no_grad()
 def take_over(
     student: LanguageModel, teacher: LanguageModel, names: Iterable[str], layers: dict[int, int]

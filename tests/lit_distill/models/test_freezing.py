@@ -10,7 +10,7 @@ import torch
 
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.models import LanguageModel, freeze_body, take_over
+from lit_distill.models import LanguageModel, freeze_body, take_over, whole_modules
 from lit_distill.models.architectures import anatomy_of_type
 
 ENCODERS = ["bert", "distilbert", "roberta", "xlm-roberta", "modernbert"]
@@ -71,3 +71,10 @@ def test_another_architecture_has_other_names(make_model: Callable[..., Any]) ->
     assert anatomy_of_type("distilbert").layers_path in "distilbert.transformer.layer"
     names = [name for name, _ in student.model.named_parameters()]
     assert take_over(student, teacher, names, {3: 3}) == []
+
+
+def test_a_module_stands_for_its_parameters_only_if_all_are_meant() -> None:
+    module = torch.nn.Sequential(torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.ReLU()))
+    module.append(torch.nn.Linear(1, 1))
+    assert whole_modules(["0.0.weight", "0.0.bias", "1.bias"], module) == ["0", "1.bias"]
+    assert whole_modules([], module) == []
