@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.models.language_model import LanguageModel
 
@@ -51,24 +52,37 @@ def _reached(tensors: Iterable[Tensor]) -> set[nn.Parameter]:
     return leaves
 
 
-def freeze_body(model: LanguageModel) -> None:
-    """Leaves only the language-model head trainable; a decoder tied to the embeddings is body.
+def freeze_body(model: LanguageModel, top_layers: int = 0) -> None:
+    """Leaves only the language-model head trainable, and the highest layers if asked to.
+
+    A decoder that is tied to the embeddings is body.
+
+    Args:
+        model: changed.
+        top_layers: how many of the highest layers stay trainable.
 
     Raises:
-        UserError: then nothing is left.
+        UserError: there are not so many layers, or nothing is left.
     """
-    head = model.anatomy.head_prefixes
+    count = len(model.layers)
+    if not 0 <= top_layers <= count:
+        raise UserError(
+            f"top_layers={top_layers}: {type(model.model).__name__} has {count} layers; train the "
+            f"highest 0 to {count}."
+        )
+    layers = (f"{model.anatomy.layers_path}.{n}." for n in range(count - top_layers, count))
+    kept = (*model.anatomy.head_prefixes, *layers)
     for name, parameter in model.model.named_parameters(remove_duplicate=False):
-        if not name.startswith(head):  # so a tied one is frozen by its embedding's name
+        if not name.startswith(kept):  # so a tied one is frozen by its embedding's name
             parameter.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in model.model.parameters()):
         raise UserError(
             f"The head of {type(model.model).__name__} is its embedding, which belongs to the "
             "body: with freeze_body nothing is left to train. Train the whole model."
         )
-    some = next(model.parameters())
-    row = torch.zeros(1, model.hidden_size, dtype=some.dtype, device=some.device)
-    freeze_unreached(model, [model.project(row)])  # an untied BERT has a bias that nothing reads
+    ids = torch.zeros(1, 1, dtype=torch.int64, device=next(model.parameters()).device)
+    hidden = model.encode(Batch(input_ids=ids, attention_mask=torch.ones_like(ids))).hidden
+    freeze_unreached(model, [model.project(hidden[0])])  # an untied BERT has a bias nobody reads
 
 
 def whole_modules(names: Iterable[str], module: nn.Module) -> list[str]:

@@ -130,7 +130,10 @@ def test_a_head_is_fitted_on_the_frozen_body(tiny_bert: Path, tmp_path: Path) ->
     assert all(name.startswith("cls.predictions.") for name in changed)
     assert "cls.predictions.decoder.weight" not in changed
     assert module.measurements["student"]["xx"].agreement is not None
-    assert "trained on a frozen body" in (tmp_path / "fit/student/README.md").read_text()
+    assert (
+        "the language-model head trained on a frozen body"
+        in (tmp_path / "fit/student/README.md").read_text()
+    )
 
 
 def test_without_its_teacher_there_is_nothing_to_compare_with(

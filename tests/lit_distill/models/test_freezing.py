@@ -43,6 +43,23 @@ def test_a_head_fit_moves_no_hidden_state(
     assert model.model.get_input_embeddings().weight.requires_grad is False
 
 
+@pytest.mark.parametrize("family", [*ENCODERS, "gpt2"])
+def test_the_highest_layers_may_be_fitted_too(
+    family: str, make_model: Callable[..., Any], make_batch: Callable[..., Batch]
+) -> None:
+    model = LanguageModel(make_model(family))
+    freeze_body(model, top_layers=1)
+    trained = {name for name, p in model.model.named_parameters() if p.requires_grad}
+    last = f"{model.anatomy.layers_path}.3."
+    assert {name for name, _ in model.model.named_parameters() if name.startswith(last)} <= trained
+    assert all(name.startswith((last, *model.anatomy.head_prefixes)) for name in trained)
+    batch = make_batch(model)
+    model.project(model.encode(batch).rows(batch["tokens"])).square().mean().backward()
+    assert {name for name, p in model.model.named_parameters() if p.grad is not None} == trained
+    with pytest.raises(UserError, match=r"top_layers=5: .* has 4 layers; .* 0 to 4"):
+        freeze_body(model, top_layers=5)
+
+
 def test_a_head_that_is_the_embedding_cannot_be_fitted(make_model: Callable[..., Any]) -> None:
     with pytest.raises(UserError, match=r"head of GPT2LMHeadModel is its embedding"):
         freeze_body(LanguageModel(make_model("gpt2")))
