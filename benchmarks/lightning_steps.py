@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 import yaml
-from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -42,8 +42,8 @@ from callbacks import (
     run_progress,
 )
 from lit_distill.batch import Batch
-from lit_distill.methods import TripleLoss
-from lit_distill.models import LanguageModel, Teacher
+from lit_distill.distillation import Distillation
+from lit_distill.models import LanguageModel
 
 STEPS = 10**6  # the run is stopped long before
 
@@ -52,23 +52,25 @@ class Over(Exception):
     """No more steps are wanted."""
 
 
-class InMemory(TripleLoss):
-    """The method on given models.
+def in_memory(
+    method: Distillation, teacher: BertForMaskedLM, student: BertForMaskedLM
+) -> Distillation:
+    """The method on given models."""
+    method.students["student"] = LanguageModel(student)
+    method.teachers["teacher"] = LanguageModel(teacher)
+    method.on_models_built()
+    return method
 
-    Attributes:
-        latest: the loss of the latest step.
-    """
 
-    latest: Tensor
+class Latest(Callback):
+    """Keeps the loss of the latest step."""
 
-    def __init__(self, teacher: BertForMaskedLM, student: BertForMaskedLM, **knobs: Any) -> None:
-        super().__init__(teacher=Teacher("in memory"), **knobs)
-        self.students["student"] = LanguageModel(student)
-        self.teachers["teacher"] = LanguageModel(teacher)
+    loss: Tensor
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        self.latest = super().training_step(batch, batch_idx)
-        return self.latest
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        self.loss = outputs["loss"]
 
 
 class OnRequest(LightningDataModule):
@@ -111,12 +113,12 @@ class LightningSteps:
     """
 
     def __init__(
-        self, module: InMemory, batch: Batch, callbacks: Sequence[Callback], log_every: int
+        self, module: Distillation, batch: Batch, callbacks: Sequence[Callback], log_every: int
     ) -> None:
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
         warnings.filterwarnings("ignore", module="lightning")
         self._folder = tempfile.TemporaryDirectory()
-        self._requests, self._error = OnRequest(batch), None
+        self._requests, self._error, self._latest = OnRequest(batch), None, Latest()
         trainer = Trainer(
             accelerator="cpu",
             devices=1,
@@ -126,7 +128,7 @@ class LightningSteps:
             log_every_n_steps=log_every or STEPS,
             default_root_dir=self._folder.name,
             logger=TensorBoardLogger(self._folder.name, "", "tensorboard") if log_every else False,
-            callbacks=list(callbacks),
+            callbacks=[*callbacks, self._latest],
             enable_checkpointing=any(isinstance(c, RunCheckpoint) for c in callbacks),
             enable_progress_bar=any(isinstance(c, RunProgress) for c in callbacks),
             enable_model_summary=False,
@@ -142,7 +144,7 @@ class LightningSteps:
         """One step; its loss."""
         self._requests.go.release()
         self._wait()
-        return self._module.latest.item()
+        return float(self._latest.loss)
 
     def close(self) -> None:
         """Ends the fit."""
@@ -181,9 +183,9 @@ def shipped_callbacks() -> list[Callback]:
     ]
 
 
-def shipped_optimizer() -> OptimizerCallable:
-    """AdamW as in configs/optimizers/distilbert.yaml."""
-    path = Path(__file__).parent.parent / "configs/optimizers/distilbert.yaml"
+def shipped_optimizer(name: str) -> OptimizerCallable:
+    """AdamW as in configs/optimizers/<name>.yaml."""
+    path = Path(__file__).parent.parent / f"configs/optimizers/{name}.yaml"
     node = yaml.safe_load(path.read_text("utf-8"))["model"]["init_args"]["optimizer"]
     return functools.partial(torch.optim.AdamW, **node["init_args"])
 

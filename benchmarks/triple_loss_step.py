@@ -19,7 +19,6 @@ import argparse
 import os
 import random
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,25 +27,28 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 from lightning_steps import (
-    InMemory,
     LightningSteps,
+    in_memory,
     shipped_callbacks,
     shipped_optimizer,
     unseen_bar,
 )
+from rounds import Step, compare, milliseconds
 from torch import Tensor
 from torch.nn import functional
 from transformers import BertConfig, BertForMaskedLM
 
 from callbacks import NonFiniteLoss
 from lit_distill.batch import Batch, row_targets
+from lit_distill.distillation import Distillation
 from lit_distill.losses import CrossEntropy, ForwardKL, Head, cosine, linear_losses
+from lit_distill.methods import TripleLoss
+from lit_distill.models import Teacher
 
 LENGTH, SHARE_MASKED = 64, 0.15
 SEQUENCES = {30_522: 8, 119_547: 4}
 TEMPERATURE, ALPHA_CE, ALPHA_MLM, ALPHA_COS = 2.0, 5.0, 2.0, 1.0
 LOG_EVERY = 50
-Step = Callable[[], float]
 
 
 def bert(vocabulary: int, layers: int, width: int, seed: int) -> BertForMaskedLM:
@@ -200,17 +202,18 @@ def in_lightning(work: Workload) -> Step:
     return LightningSteps(method(work), work.batch, callbacks, LOG_EVERY)
 
 
-def method(work: Workload) -> InMemory:
+def method(work: Workload) -> Distillation:
     """The shipped method with the shipped optimizer."""
-    return InMemory(
-        *work.models(),
+    made = TripleLoss(
+        teacher=Teacher("in memory"),
         temperature=TEMPERATURE,
         alpha_ce=ALPHA_CE,
         alpha_mlm=ALPHA_MLM,
         alpha_cos=ALPHA_COS,
         restrict_ce_to_mask=not work.all_rows,
-        optimizer=shipped_optimizer(),
+        optimizer=shipped_optimizer("distilbert"),
     )
+    return in_memory(made, *work.models())
 
 
 CANDIDATES: dict[str, Callable[[Workload], Step]] = {
@@ -224,30 +227,7 @@ CANDIDATES: dict[str, Callable[[Workload], Step]] = {
 def measure(work: Workload, candidates: list[str], rounds: int) -> None:
     """Prints one line per candidate, the floor first."""
     names = ["floor", *(name for name in candidates if name != "floor")]
-    steps = {name: CANDIDATES[name](work) for name in names}
-    first = {name: step() for name, step in steps.items()}
-    times: dict[str, list[float]] = {name: [] for name in names}
-    order = random.Random(0)
-    for _ in range(rounds):
-        for name in order.sample(names, len(names)):
-            times[name].append(milliseconds(steps[name]))
-    for name in names:
-        ratios = [a / b for a, b in zip(times[name], times["floor"], strict=True)]
-        low, median, high = statistics.quantiles(ratios, n=4, method="inclusive")
-        print(
-            f"{work.name:22} {name:9} {statistics.median(times[name]):6.0f} CPU ms "
-            f"{median:6.2f} x floor [{low:.2f}, {high:.2f}]  first loss {first[name]:.4f}",
-            flush=True,
-        )
-    if "lightning" in steps:
-        steps["lightning"].close()
-
-
-def milliseconds(step: Step) -> float:
-    """CPU time of one step, of all threads."""
-    start = time.process_time()
-    step()
-    return 1e3 * (time.process_time() - start)
+    compare(work.name, {name: CANDIDATES[name](work) for name in names}, rounds)
 
 
 def measure_logging(rounds: int) -> None:

@@ -83,6 +83,8 @@ class MaskedSamples(Callback):
             self._samples = trainer.strategy.broadcast(self._samples)
         if not self._samples or getattr(module, "tokenizer", None) is None:
             return
+        if not module.measurements:  # a method that trains no head has no guesses
+            return
         models = {**dict(module.students.items()), **dict(module.teachers.items())}
         batch = _batch(self._samples, module.device)
         guesses = {}

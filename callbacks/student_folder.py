@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from transformers.utils import logging
 from callbacks.atomic_files import replacing
 from callbacks.score_report import average
 from lit_distill.measurement import Scores
-from lit_distill.models import student_from_state
+from lit_distill.models import student_from_state, whole_modules
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -29,7 +29,7 @@ class Training:
         languages: names of the languages and mixes of the data.
         scores: by language, if measured.
         measured_at: the number of updates before that measurement.
-        untrained: parameters that never received a gradient.
+        untrained: parameters that never received a gradient, or modules of nothing else.
     """
 
     updates: int
@@ -70,7 +70,8 @@ def write_student(
             logging.enable_progress_bar()
         for file, text in description["tokenizer"].items():
             (beside / file).write_text(text, encoding="utf-8")
-        card = model_card(name, description, training)
+        untrained = whole_modules(training.untrained, student)
+        card = model_card(name, description, replace(training, untrained=untrained))
         (beside / "README.md").write_text(card, encoding="utf-8")
         if description["config"]:
             (beside / "config.yaml").write_text(description["config"], encoding="utf-8")
@@ -98,6 +99,7 @@ def model_card(name: str, description: Mapping[str, Any], training: Training) ->
     ]
     if description["config"]:
         facts.append("- configuration of the run: `config.yaml` in this folder")
+    facts += [f"- {note}" for note in description.get("notes", ())]  # older checkpoints have none
     if training.untrained:
         facts.append(f"- parameters that received no gradient: {', '.join(training.untrained)}")
     load = [

@@ -52,6 +52,7 @@ def describe(module: Distillation) -> dict[str, Any]:
         "version": 1,
         "method": type(module).__name__,
         "config": module.config_text,
+        "notes": module.notes,
         "students": {
             name: student_state(cast(LanguageModel, student))
             for name, student in module.students.items()

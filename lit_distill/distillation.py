@@ -33,13 +33,13 @@ from lit_distill.models import (
 )
 from lit_distill.schedules import Linear, Schedule, parameter_groups
 from lit_distill.strategies import check_strategy
-from lit_distill.window import Window
+from lit_distill.window import Window, add_over_ranks
 
 
 class Distillation(Measured, ABC):
     """Trains students against frozen teachers; a method says only what its `losses` are.
 
-    Override points: `configure_model`, `prepare`, `losses`, `on_validated`.
+    Override points: `configure_model`, `on_models_built`, `prepare`, `losses`, `on_validated`.
 
     Args:
         student: what to train and how it starts; None carves every other layer of the teacher.
@@ -56,6 +56,7 @@ class Distillation(Measured, ABC):
         teachers: frozen, in eval mode, in no optimizer and in no checkpoint.
         auxiliary: projections, critics, heads: trained and checkpointed, never exported.
         config_text: the configuration that made this run, as YAML; set by the command line.
+        notes: sentences for the model card of what is exported.
         logged: unweighted means of the terms, and the loss, at the update that was logged last.
     """
 
@@ -83,7 +84,7 @@ class Distillation(Measured, ABC):
         self.tokenizer_name, self.dropout, self.execution = tokenizer, dropout, execution
         self.optimizer, self.schedule = optimizer, schedule
         self.auxiliary = nn.ModuleDict()
-        self.config_text = ""
+        self.config_text, self.notes = "", list[str]()
         self.logged: dict[str, float] = {}
         self.restored: dict[str, Any] = {}
         self.tokenizer: PreTrainedTokenizerBase | None = None
@@ -99,6 +100,9 @@ class Distillation(Measured, ABC):
     def prepare(self, window: list[Batch]) -> list[Batch]:
         """Changes the micro-batches of one accumulation window before its first (sampling)."""
         return window
+
+    def on_models_built(self) -> None:
+        """Called with whole models, before anything wraps or shards them: to refuse or freeze."""
 
     # -- models ---------------------------------------------------------------------------------
 
@@ -123,9 +127,9 @@ class Distillation(Measured, ABC):
         """Builds teacher and student once, and checks that they fit each other and the data."""
         if self.students:
             return
-        specs = self.teacher_specs
+        specs = self.student_spec, self.teacher_specs
         try:
-            student, teachers = build_models(self.student_spec, specs, self.tokenizer, self.data)
+            student, teachers = build_models(*specs, self.tokenizer, self.data)
         except UserError as error:
             if self.trainer.training:
                 raise
@@ -136,6 +140,7 @@ class Distillation(Measured, ABC):
             student.set_dropout(self.dropout)
         self.students["student"] = student
         self.teachers.update(teachers)
+        self.on_models_built()
         if self.device_mesh is not None:
             checkpoints.before_sharding(self)
         for model in (*self.students.values(), *self.teachers.values()):
@@ -163,9 +168,8 @@ class Distillation(Measured, ABC):
             raise UserError("The run has no end: set trainer.max_steps or trainer.max_epochs.")
         self._total_steps = int(total)
         optimizer = self.optimizer(parameter_groups(self))
-        scheduler = self.schedule(optimizer, self._total_steps)
-        stepped = {"scheduler": scheduler, "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": stepped}
+        each_step = {"scheduler": self.schedule(optimizer, self._total_steps), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": each_step}
 
     # -- training -------------------------------------------------------------------------------
 
@@ -222,12 +226,8 @@ class Distillation(Measured, ABC):
                 f"{len(batches)} batches: use a data module of `data_modules`."
             )
         progress = min(self.global_step / self._total_steps, 1.0)
-        reduce = self._reduce if self.trainer.world_size > 1 else None
+        reduce = add_over_ranks if self.trainer.world_size > 1 else None
         self._window = Window.of(self.prepare(batches), progress, reduce, self.device)
-
-    def _reduce(self, values: Tensor) -> Tensor:
-        torch.distributed.all_reduce(values)  # the strategy's `reduce` waits for the device first
-        return values
 
     def _log_means(self) -> None:
         """Logs `train/<term>` and `train/loss`.

@@ -15,6 +15,12 @@ Reduce = Callable[[Tensor], Tensor]
 """Adds a tensor over all ranks."""
 
 
+def add_over_ranks(values: Tensor) -> Tensor:
+    """In place; a strategy's own `reduce` waits for the device first."""
+    torch.distributed.all_reduce(values)
+    return values
+
+
 @dataclass
 class Window:
     """The micro-batches of one update with the counts of all ranks and all micro-batches.

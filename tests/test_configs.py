@@ -18,10 +18,14 @@ CONFIGS = ROOT / "configs"
 PARTS = {part: sorted((CONFIGS / part).glob("*.yaml")) for part in (
     "trainer", "methods", "models", "optimizers", "data", "experiments")}  # fmt: skip
 OWN_MODELS = {"mini_mbert_teacher": ["student"], "mini_mbert_triple_loss": ["teacher"],
-              "mini_mbert_control": ["teacher"]}  # fmt: skip
+              "mini_mbert_control": ["teacher"], "mini_mbert_minilm": ["teacher"],
+              "mini_mbert_minilm_v2": ["teacher"], "mini_mbert_head_fit": ["student"]}  # fmt: skip
 """Models that an experiment leaves to its user."""
 RECIPES = [CONFIGS / "quickstart/recipe.yaml", *sorted((CONFIGS / "recipes").glob("*.yaml"))]
 FAMILIES = {"distilgpt2": "gpt2"}
+TINY_KNOBS = {"relation_heads": 4, "teacher_layer": 3}
+"""In the place of those that fit no model of width 16 with 4 layers."""
+TINY_SHAPE = {"num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 2}
 
 
 def name(path: Path) -> str:
@@ -81,6 +85,9 @@ def test_an_experiment_names_real_models_and_runs(
             "teacher": {"name": model, "revision": None},
             "student": {"init_args": {"layers": "every_other"}},
         }
+        if spec["student"]["class_path"].endswith("FreshStudent"):
+            models["student"] = {"init_args": {"config": TINY_SHAPE}}
+        models |= {knob: value for knob, value in TINY_KNOBS.items() if knob in spec}
     elif "name" in own:
         models = {"student": {"init_args": {"name": model}}}
     (tmp_path / "models.yaml").write_text(yaml.safe_dump({"model": {"init_args": models}}))

@@ -18,6 +18,9 @@ from lit_distill.losses.mixtures import JensenShannon as JensenShannon
 from lit_distill.losses.mixtures import SkewKL as SkewKL
 from lit_distill.losses.mixtures import SkewReverseKL as SkewReverseKL
 from lit_distill.losses.nkd import NormalisedKD as NormalisedKD
+from lit_distill.losses.relations import Relation as Relation
+from lit_distill.losses.relations import Visible as Visible
+from lit_distill.losses.relations import relation_kl as relation_kl
 from lit_distill.losses.row_loss import RowLoss as RowLoss
 from lit_distill.losses.signals import MeanOfLogits as MeanOfLogits
 from lit_distill.losses.signals import MeanOfProbabilities as MeanOfProbabilities

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lit_distill.batch import Batch
 from lit_distill.distillation import Distillation
 from lit_distill.losses import CrossEntropy, LogitTerm, Term
+from lit_distill.models import freeze_body
 
 
 class MaskedLM(Distillation):
@@ -16,8 +19,27 @@ class MaskedLM(Distillation):
     Data: any masked objective (`MaskedTokens`).
     Relations: `TripleLoss` with alpha_ce = alpha_cos = 0.
 
+    Args:
+        freeze_body: train the language-model head only: the head fit by which students of methods
+            that train none (`MiniLM`, `MiniLMv2`) are measured. A decoder that is tied to the
+            embeddings is body; its transform and bias are head.
+        top_layers: with freeze_body, highest layers that are trained all the same; 1 fits what
+            MiniLM leaves untrained of its last layer, too.
+        base: see `Distillation`.
+
     Source: https://arxiv.org/abs/1810.04805, section 3.1, task 1.
     """
+
+    def __init__(self, freeze_body: bool = False, top_layers: int = 0, **base: Any) -> None:
+        super().__init__(**base)
+        self.freeze_body, self.top_layers = freeze_body, top_layers
+
+    def on_models_built(self) -> None:
+        """Freezes what is not to be trained."""
+        if self.freeze_body:
+            freeze_body(self.student, self.top_layers)
+            more = f" and the highest {self.top_layers} layers" if self.top_layers else ""
+            self.notes = [f"head fit: the language-model head{more} trained on a frozen body"]
 
     def losses(self, batch: Batch) -> dict[str, Term]:
         """The single term mlm."""

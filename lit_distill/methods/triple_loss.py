@@ -64,9 +64,8 @@ class TripleLoss(Distillation):
         """The name of the term with hard targets."""
         return "clm" if self.student.anatomy.causal else "mlm"
 
-    def configure_model(self) -> None:
+    def on_models_built(self) -> None:
         """Refuses teachers whose states or logits cannot be compared."""
-        super().configure_model()
         widths = {name: cast(LanguageModel, m).hidden_size for name, m in self.teachers.items()}
         for name, width in widths.items() if self.alpha_cos != 0 else ():
             if width != self.student.hidden_size:

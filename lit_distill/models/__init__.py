@@ -1,14 +1,24 @@
 """Language models: where their organs are, how a student starts, what a teacher is."""
 
 from lit_distill.models.anatomy import Anatomy as Anatomy
+from lit_distill.models.anatomy import Projection as Projection
 from lit_distill.models.architectures import ANATOMIES as ANATOMIES
 from lit_distill.models.ensemble import Ensemble as Ensemble
 from lit_distill.models.ensemble import Taught as Taught
 from lit_distill.models.ensemble import teach as teach
 from lit_distill.models.execution import Execution as Execution
+from lit_distill.models.freezing import freeze_body as freeze_body
+from lit_distill.models.freezing import freeze_unreached as freeze_unreached
+from lit_distill.models.freezing import take_over as take_over
+from lit_distill.models.freezing import whole_modules as whole_modules
 from lit_distill.models.language_model import Encoded as Encoded
 from lit_distill.models.language_model import LanguageModel as LanguageModel
 from lit_distill.models.language_model import Site as Site
+from lit_distill.models.projections import attention_heads as attention_heads
+from lit_distill.models.projections import check_layer as check_layer
+from lit_distill.models.projections import check_sight as check_sight
+from lit_distill.models.projections import probe as probe
+from lit_distill.models.projections import projections as projections
 from lit_distill.models.sharding import shard as shard
 from lit_distill.models.sharding import whole_state as whole_state
 from lit_distill.models.student import CarvedStudent as CarvedStudent

@@ -61,6 +61,8 @@ class Anatomy:
         projection_paths: inside a layer, the modules whose outputs (B, T, width) are q, k and v,
             before any rotation and with all heads side by side; one and the same module where it
             makes all three, side by side in this order and of equal width.
+        norm_path: inside a layer, the norm that its projections read through; None: they read the
+            layer's input as it is (the norm comes last).
         decoder_path: the linear map to the vocabulary; weight (V, D), bias (V,) or None.
         head_prefixes: how the names of head weights begin.
         transform: (model, last hidden states (N, D)) -> what the decoder reads (N, D).
@@ -90,6 +92,7 @@ class Anatomy:
     cap: Callable[[PretrainedConfig], float | None] = uncapped
     run: Callable[[Any, dict[str, Any]], Tensor] = _base_model
     logit_bias: Callable[[Any], Tensor | None] = _no_more
+    norm_path: str | None = None
     layer_count: str = "num_hidden_layers"
     intermediate_sizes: tuple[str, ...] = ("intermediate_size",)
     position_table: str | None = "max_position_embeddings"
