@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--equalities", help="Write the table of equal gradients to this file.")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def equalities(request: pytest.FixtureRequest) -> Equalities:
     """How far gradients are apart, for the table."""
     return request.config.stash.setdefault(EQUALITIES, {})

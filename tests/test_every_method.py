@@ -41,7 +41,7 @@ VOCABULARY = 100
 Step = Callable[..., torch.Tensor]
 
 
-@pytest.fixture(params=CASES, ids=[f"{name}-{family}" for name, family in CASES])
+@pytest.fixture(scope="module", params=CASES, ids=[f"{n}-{f}" for n, f in CASES])
 def case(request: pytest.FixtureRequest) -> tuple[str, str]:
     """A method and a family of models."""
     return request.param
@@ -54,7 +54,7 @@ def made(value: Any) -> Any:
     return getattr(lit_distill.losses, value["class_path"])(**value.get("init_args", {}))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def method(case: tuple[str, str], tiny_models: dict[str, Path]) -> Callable[..., Distillation]:
     """Builds the method of one shipped config on a tiny teacher, with plain SGD of rate 1."""
     name, family = case
@@ -77,7 +77,7 @@ def method(case: tuple[str, str], tiny_models: dict[str, Path]) -> Callable[...,
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def batch_of(case: tuple[str, str]) -> Callable[..., Batch]:
     """Makes a batch of texts as the models of this family read them."""
     return functools.partial(collate, causal=case[1] == "gpt2")
@@ -119,49 +119,57 @@ PRECISIONS = {"64-true": 1e-12, "32-true": 1e-5}
 """How far apart gradients may be, ||g - g'|| / ||g||, by the trainer's precision."""
 
 
-@pytest.fixture(params=PRECISIONS)
+@pytest.fixture(scope="module", params=PRECISIONS)
 def precision(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def step(method: Callable[..., Distillation], precision: str, tmp_path: Path) -> Step:
+@pytest.fixture(scope="module")
+def before(method: Callable[..., Distillation]) -> torch.Tensor:
+    """The student's parameters before any step, flat."""
+    module = method()
+    student = module.student_spec.build(module.teacher_specs["teacher"].build(), 0)
+    return torch.cat([parameter.detach().double().flatten() for parameter in student.parameters()])
+
+
+@pytest.fixture(scope="module")
+def step(
+    method: Callable[..., Distillation],
+    before: torch.Tensor,
+    precision: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Step:
     """The student's change, flat, in one update without dropout: the gradient, as the rate is 1."""
+    after = tmp_path_factory.mktemp("step") / "after.pt"
 
     def run(
         batches: list[list[Batch]], execution: Execution | None = None, **options: Any
     ) -> torch.Tensor:
-        module = method(execution)
-        windows = [window(rank) for rank in batches]
         loop = quiet_trainer(
             accumulate_grad_batches=max(len(batches[0]), 1),
-            callbacks=[Keep(tmp_path / "after.pt")],
+            callbacks=[Keep(after)],
             **{"precision": precision, **options},
         )
-        loop.fit(module, datamodule=Served(windows))
-        return read_change(method, tmp_path / "after.pt")
+        loop.fit(method(execution), datamodule=Served([window(rank) for rank in batches]))
+        return read(after) - before
 
     return run
 
 
-def read_change(method: Callable[..., Distillation], after: Path) -> torch.Tensor:
-    module = method()
-    student = module.student_spec.build(module.teacher_specs["teacher"].build(), 0)
-    pairs = zip(torch.load(after, weights_only=True), student.parameters(), strict=True)
-    return torch.cat([(new.double() - old.detach()).flatten() for new, old in pairs])
+def read(after: Path) -> torch.Tensor:
+    parameters = torch.load(after, weights_only=True)
+    return torch.cat([parameter.double().flatten() for parameter in parameters])
 
 
-@pytest.fixture
-def whole(
-    step: Step, texts: list[Sample], batch_of: Callable[..., Batch], precision: str
-) -> torch.Tensor:
+@pytest.fixture(scope="module")
+def whole(step: Step, texts: list[Sample], batch_of: Callable[..., Batch]) -> torch.Tensor:
     """The gradient of all texts as one batch on one process."""
     change = step([[batch_of(texts)]])
     assert change.norm() > 1e-6
     return change
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def agrees(
     whole: torch.Tensor, case: tuple[str, str], precision: str, equalities: Equalities
 ) -> Callable[[str, torch.Tensor], None]:
@@ -175,12 +183,12 @@ def agrees(
     return compare
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def texts() -> list[Sample]:
     return samples(8, VOCABULARY)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def parts(texts: list[Sample], batch_of: Callable[..., Batch]) -> list[Batch]:
     """Four uneven micro-batches."""
     return [batch_of(part) for part in (texts[:1], texts[1:3], texts[3:4], texts[4:])]
@@ -208,6 +216,7 @@ def test_gradient_depends_on_no_number_of_ranks(
     agrees("2 ranks (DDP) x 2", split)
 
 
+@pytest.mark.parametrize("precision", ["64-true"], indirect=True)  # compiling takes seconds
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 def test_gradient_depends_on_no_way_of_running(
     agrees: Agrees, step: Step, parts: list[Batch]
@@ -226,6 +235,7 @@ def test_bf16_is_near(step: Step, whole: torch.Tensor, parts: list[Batch]) -> No
 
 def test_gradient_is_the_same_with_weights_in_pieces(
     method: Callable[..., Distillation],
+    before: torch.Tensor,
     agrees: Agrees,
     parts: list[Batch],
     precision: str,
@@ -253,7 +263,7 @@ def test_gradient_is_the_same_with_weights_in_pieces(
         loop.fit(method(), datamodule=Served([window(parts[:2]), window(parts[2:])]))
 
     on_two_ranks(work, tmp_path / "log.txt")
-    agrees("2 ranks (FSDP2) x 2", read_change(method, tmp_path / "sharded.pt"))
+    agrees("2 ranks (FSDP2) x 2", read(tmp_path / "sharded.pt") - before)
 
 
 def test_a_batch_without_targets_has_a_gradient(
