@@ -188,6 +188,10 @@ class MixingStatistics:
         return {tag: count / total for tag, count in self.languages.most_common()}
 
 
+SCRIPTS = {"CJK": "Han", "MASCULINE": "Latin", "FEMININE": "Latin"}
+"""Where the first word of a name is not the script's; the latter two are the ordinals º and ª."""
+
+
 @cache  # one entry per distinct character of all texts
 def script_of(character: str) -> str | None:
     """The script of a letter or vowel sign ("Latin", "Devanagari", ...); None for all else.
@@ -199,7 +203,7 @@ def script_of(character: str) -> str | None:
     name = unicodedata.name(character, "").partition(" ")[0]
     if name in ("COMBINING", "MODIFIER", "VARIATION", "ZERO", ""):
         return None
-    return {"CJK": "Han"}.get(name, name.capitalize())
+    return SCRIPTS.get(name, name.capitalize())
 
 
 def script_counts(characters: Mapping[str, int]) -> Counter[str]:

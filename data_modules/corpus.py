@@ -196,16 +196,20 @@ class Corpus(LightningDataModule, ABC):
         counts = dict(zip(self.languages, tokens, strict=True))
         return self.sampler.shares(counts, self._weights)
 
+    def plan(self) -> Plan:
+        """The order of all training batches, from the first on."""
+        lengths, language = self.train.lengths, self.train.language
+        shares = self.shares()
+        return Plan(lengths, language, shares, self.batch_tokens, self.seed, self.pool_size)
+
     def train_dataloader(self) -> WindowLoader:
         """The endless training stream, cut into epochs; goes on where a checkpoint was."""
         assert self.trainer is not None
-        shares, store = self.shares(), self.train
-        lengths, language = store.lengths, store.language
-        plan = Plan(lengths, language, shares, self.batch_tokens, self.seed, self.pool_size)
-        mixture = mixture_counts(store.token_counts, shares)
+        store = self.train
+        mixture = mixture_counts(store.token_counts, self.shares())
         select = self.objective.bind(self.tokenizer, mixture, self.seed)
         self._loader = WindowLoader(
-            plan,
+            self.plan(),
             Collator(store, select, self._pad_id),
             self.updates_per_epoch,
             self.trainer.accumulate_grad_batches,
