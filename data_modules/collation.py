@@ -18,6 +18,13 @@ from data_modules.objectives import Selector
 from lit_distill.batch import Batch
 
 
+class Collate(Protocol):
+    """Makes a batch; it must do the same in every process."""
+
+    def __call__(self, windows: NDArray[np.int64], passes: NDArray[np.int64]) -> Batch:
+        """The batch of these windows (B,), each in its pass (B,) over the corpus."""
+
+
 class Corpus(Protocol):
     """What collation reads of a token store.
 

@@ -49,7 +49,7 @@ class Settings:
 def fingerprint(texts: Sequence[LanguageTexts], tokenizer: Any, settings: Settings) -> str:
     """Names a store: the same for the same files, tokenizer and settings."""
     digest = blake2b(digest_size=16)
-    digest.update(_uncut(tokenizer).to_str().encode("utf-8"))
+    digest.update(engine(tokenizer).to_str().encode("utf-8"))
     digest.update(json.dumps([FORMAT, asdict(settings)]).encode())
     for language in texts:
         for split in SPLITS:
@@ -185,7 +185,7 @@ class Cutter:
     """
 
     def __init__(self, tokenizer: Any, max_length: int) -> None:
-        self._backend = _uncut(tokenizer)
+        self._backend = engine(tokenizer)
         probe = self._backend.encode("a")
         mask, ids = probe.special_tokens_mask, probe.ids
         inner = [index for index, special in enumerate(mask) if not special] or [len(ids)]
@@ -237,8 +237,8 @@ class Cutter:
         return result, outside
 
 
-def _uncut(tokenizer: Any) -> Tokenizer:
-    """The tokenizer's engine, as a copy without the truncation and padding it may be set to."""
+def engine(tokenizer: Any) -> Tokenizer:
+    """A fast tokenizer's engine, as a copy without the truncation and padding it may be set to."""
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     backend.no_truncation()
     backend.no_padding()

@@ -17,7 +17,11 @@ IGNORED = -100
 
 
 class Batch(TypedDict, total=False):
-    """One micro-batch. Keys are Hugging Face's where such keys exist."""
+    """One micro-batch. Keys are Hugging Face's where such keys exist.
+
+    Where a text has two views (`data_modules.ParallelCorpus`), every key is there with the prefixes
+    `src_` and `tgt_` as well, counts too.
+    """
 
     input_ids: Tensor
     """(B, T) int64, padded on the right."""

@@ -17,8 +17,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 import data_modules as data_modules  # makes bare class names of data modules resolve
 from callbacks.atomic_files import replacing
-from data_modules import Corpus
+from data_modules import Corpus, ParallelCorpus
 from data_modules.language_report import LanguageReport, report_of
+from lit_distill.errors import UserError
 from lit_distill.tools.corpus_figures import corpus_figures
 
 HEADINGS = (
@@ -61,6 +62,10 @@ def corpus_report(output: str, data: Corpus) -> dict[str, LanguageReport]:
         UserError: a source cannot be read, or the corpus has no tokenizer.
     """
     tokenizer = data.tokenizer  # raises where there is none
+    if isinstance(data, ParallelCorpus):
+        raise UserError(
+            "A ParallelCorpus draws pairs, not texts: report its texts as a MultilingualCorpus."
+        )
     data.trainer = Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
