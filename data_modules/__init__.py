@@ -1,8 +1,11 @@
 """Data modules: corpora in which language is a first-class column."""
 
+from data_modules.code_mixed import CodeMixedCorpus as CodeMixedCorpus
 from data_modules.corpus import Corpus as Corpus
+from data_modules.curriculum import Curriculum as Curriculum
 from data_modules.loader import EvaluationLoader as EvaluationLoader
 from data_modules.loader import WindowLoader as WindowLoader
+from data_modules.mix import Mix as Mix
 from data_modules.multilingual import MultilingualCorpus as MultilingualCorpus
 from data_modules.objectives import MaskedTokens as MaskedTokens
 from data_modules.objectives import NextToken as NextToken

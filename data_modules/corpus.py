@@ -114,6 +114,11 @@ class Corpus(LightningDataModule, ABC):
         return self._stores["train"].languages
 
     @property
+    def token_languages(self) -> list[str]:
+        """Languages of words, which `batch["token_language"]` numbers from 1; often none."""
+        return self._stores["train"].tag_names
+
+    @property
     def train(self) -> TokenStore:
         """The training windows."""
         return self._stores["train"]

@@ -114,7 +114,7 @@ def report_of(texts: LanguageTexts, tokenizer: Any) -> LanguageReport:
             characters.update(text)
             report.words += len(text.split())
             if isinstance(text, TaggedText):
-                report.mixing.add(words_tags(text))
+                report.mixing.add(text.word_tags)
         encoded = tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"]
         lengths = np.fromiter(map(len, encoded), np.int64, len(part))
         report.tokens += int(lengths.sum())
@@ -124,11 +124,6 @@ def report_of(texts: LanguageTexts, tokenizer: Any) -> LanguageReport:
     report.characters = characters.total()
     report.scripts = script_counts(characters)
     return report
-
-
-def words_tags(text: TaggedText) -> list[str | None]:
-    """The tags of its words, punctuation marks left out: they are no words of the statistics."""
-    return [tag for start, end, tag in text.words if tag or any(map(str.isalnum, text[start:end]))]
 
 
 def _parts(texts: LanguageTexts, report: LanguageReport) -> Iterator[list[str]]:

@@ -50,6 +50,13 @@ class TaggedText(str):
         return made
 
     @property
+    def word_tags(self) -> list[str | None]:
+        """The tags without those of punctuation marks, which the statistics do not count."""
+        return [
+            tag for start, end, tag in self.words if tag or any(map(str.isalnum, self[start:end]))
+        ]
+
+    @property
     def tags(self) -> list[str | None]:
         """A tag or None for every word."""
         return [tag for _, _, tag in self.words]
