@@ -100,7 +100,7 @@ def _romanised(word: str, language: str) -> str:
     iso = iso.replace("jñ", "gy") if language != "bn" else iso.replace("v", "b")
     units = _UNIT.findall(iso)
     kept = _voiced(units) if language != "bn" else _voiced_bengali(units)
-    typed = "".join(kept)
+    typed = "".join(kept).replace("\u200c", "").replace("\u200d", "")  # joiners, which are no sound
     for found, instead in _TYPED if language != "bn" else ():
         typed = found.sub(instead, typed)
     return _COMMON.get(language, {}).get(typed, typed)
