@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,38 @@ import numpy as np
 from data_modules.corpus import Corpus
 from data_modules.curriculum import Curriculum
 from data_modules.mix import Mix
-from data_modules.mixing import Mixer, MixReader
+from data_modules.mixing import Mixer
 from data_modules.plan import Plan
+from data_modules.readers import Broken, Reader
 from data_modules.sources import LanguageTexts, Source, resolve
 from lit_distill.errors import UserError
 
 PADDING = 1.05
 """Positions per token, about, of which a pool's number of batches is reckoned."""
+
+
+@dataclass(frozen=True, eq=False)
+class MixReader(Reader):
+    """One level of a mix, for training or for validation."""
+
+    mixer: Mixer
+    cmi: float
+    validation: bool
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        split = "validation" if self.validation else "training"
+        return f"{self.mixer.mix.level(self.cmi)}, made, {split}"
+
+    @property
+    def stamp(self) -> str:
+        """Of the mixer, the level and the split."""
+        return f"{self.mixer.stamp} {self.cmi} {self.validation}"
+
+    def rows(self) -> Iterator[str | Broken]:
+        """See `Reader.rows`; nothing is ever broken."""
+        yield from self.mixer.made(self.cmi, self.validation)
 
 
 class CodeMixedCorpus(Corpus):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from statistics import fmean
@@ -32,8 +31,8 @@ from lit_distill.errors import UserError
 GENERATOR = 1
 """Part of every stamp: raise it when the same sources give other text."""
 FUNCTION_WORDS = 60
-"""So many of the most frequent words of the matrix language are switched only where others do not
-suffice: function words stay in the matrix language (Joshi, 1982; Myers-Scotton, 1993)."""
+"""So many of the most frequent words of each language switch only where others do not suffice:
+function words come from the matrix language (Joshi, 1982; Myers-Scotton, 1993)."""
 TOLERANCE = 0.05
 """How far the corpus mean may be from what was asked for, relatively."""
 
@@ -128,10 +127,9 @@ class Mixer:
         """The matrix sentences of a split, with their units."""
         if self._frames is None:
             rows = self._rows()
-            frequent = Counter(
-                word.lower() for row in rows for word in split_words(row[self.mix.matrix])[0]
-            )
-            function_words = {word for word, _ in frequent.most_common(FUNCTION_WORDS)}
+            function_words = {
+                language: _frequent(row[language] for row in rows) for language in rows[0]
+            }
             found = self._from_parallel(rows) if self.mix.parallel else self._from_lexicons(rows)
             self._frames = {False: [], True: []}
             for row, (units, names) in zip(rows, found, strict=True):
@@ -141,12 +139,21 @@ class Mixer:
         return self._frames[validation]
 
     def _frame(
-        self, text: str, units: list[Unit], names: Mapping[int, str], function_words: set[str]
+        self,
+        text: str,
+        units: list[Unit],
+        names: Mapping[int, str],
+        function_words: Mapping[str, set[str]],
     ) -> Frame:
         words, glued = split_words(text)
 
         def is_function(unit: Unit) -> bool:
-            return unit.stop - unit.start == 1 and words[unit.start].lower() in function_words
+            own, other = function_words[self.mix.matrix], function_words.get(unit.language, set())
+            edges = (words[unit.start], words[unit.stop - 1])
+            new = (unit.words[0], unit.words[-1])
+            return any(word.lower() in own for word in edges) or any(
+                word.lower() in other for word in new
+            )
 
         kept = [unit for unit in units if not names.keys() & set(range(unit.start, unit.stop))]
         kept = [unit for unit in kept if any(map(has_letters, words[unit.start : unit.stop]))]
@@ -242,6 +249,11 @@ class Mixer:
         return TaggedText(text, words)
 
 
+def _frequent(texts: Iterable[str]) -> set[str]:
+    counts = Counter(word.lower() for text in texts for word in split_words(text)[0])
+    return {word for word, _ in counts.most_common(FUNCTION_WORDS)}
+
+
 def _names(english: Sequence[str], links: Sequence[tuple[int, int]]) -> dict[int, str]:
     """Words that are linked to an English name (a capital inside the sentence), and the name."""
     return {
@@ -264,27 +276,3 @@ def _lexicon(reader: Reader) -> dict[str, tuple[str, ...]]:
             )
         lexicon.setdefault(word.strip().lower(), tuple(translation.split()))
     return lexicon
-
-
-@dataclass(frozen=True, eq=False)
-class MixReader(Reader):
-    """One level of a mix, for training or for validation."""
-
-    mixer: Mixer
-    cmi: float
-    validation: bool
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        split = "validation" if self.validation else "training"
-        return f"{self.mixer.mix.level(self.cmi)}, made, {split}"
-
-    @property
-    def stamp(self) -> str:
-        """Of the mixer, the level and the split."""
-        return f"{self.mixer.stamp} {self.cmi} {self.validation}"
-
-    def rows(self) -> Iterator[str | Broken]:
-        """See `Reader.rows`; nothing is ever broken."""
-        yield from self.mixer.made(self.cmi, self.validation)
