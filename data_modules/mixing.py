@@ -30,7 +30,7 @@ from lit_distill.errors import UserError
 
 GENERATOR = 1
 """Part of every stamp: raise it when the same sources give other text."""
-FUNCTION_WORDS = 60
+FUNCTION_WORDS = 150
 """So many of the most frequent words of each language switch only where others do not suffice:
 function words come from the matrix language (Joshi, 1982; Myers-Scotton, 1993)."""
 TOLERANCE = 0.05
@@ -250,7 +250,8 @@ class Mixer:
 
 
 def _frequent(texts: Iterable[str]) -> set[str]:
-    counts = Counter(word.lower() for text in texts for word in split_words(text)[0])
+    words = (word.lower() for text in texts for word in split_words(text)[0])
+    counts = Counter(word for word in words if has_letters(word))
     return {word for word, _ in counts.most_common(FUNCTION_WORDS)}
 
 
