@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -217,20 +217,19 @@ def mixed_frame(frame: Frame, cmi: float, switches: float | None, draw: random.R
         switches: wished switch-point fraction, or None.
         draw: all chances.
     """
-    best, distance = replaced(frame, ()), float("inf")
-    tries = ORDERS if frame.units else 0
-    for number in range(tries):
+    best: Sequence[Unit] = ()
+    distance = float("inf")
+    for number in range(ORDERS if frame.units else 0):
         together = switches is not None and number % 2 == 1
-        for chosen in _growing(frame, _order(frame, draw, together), cmi):
-            mixed = replaced(frame, chosen)
-            off = abs(mixed.cmi - cmi)
+        for chosen, reached in _growing(frame, _order(frame, draw, together), cmi):
+            off = abs(reached - cmi)
             if switches is not None:
-                off += 100.0 * abs(mixed.switches - switches)
+                off += 100.0 * abs(replaced(frame, chosen).switches - switches)
             if off < distance - 1e-9:
-                best, distance = mixed, off
+                best, distance = chosen, off
         if distance < 1.0:
             break
-    return best
+    return replaced(frame, best)
 
 
 def _order(frame: Frame, draw: random.Random, together: bool) -> list[Unit]:
@@ -245,13 +244,13 @@ def _order(frame: Frame, draw: random.Random, together: bool) -> list[Unit]:
     return units
 
 
-def _growing(frame: Frame, order: Sequence[Unit], cmi: float) -> list[list[Unit]]:
-    """Choices of units around the wished mixing: those just below it and just above it."""
+def _growing(frame: Frame, order: Sequence[Unit], cmi: float) -> Iterator[tuple[list[Unit], float]]:
+    """Choices of units, and their indices: the last below the wished mixing, the first above it."""
     tags = frame.tags()
     counts = Counter(tag for tag in tags if tag is not None)
     taken: set[int] = set()
     chosen: list[Unit] = []
-    below: list[Unit] = []
+    reached = 0.0
     for unit in order:
         stretch = range(unit.start, unit.stop)
         if taken.intersection(stretch):
@@ -261,10 +260,12 @@ def _growing(frame: Frame, order: Sequence[Unit], cmi: float) -> list[list[Unit]
         after[unit.language] += len(unit.words)
         if after[frame.language] < max(n for tag, n in after.items() if tag != frame.language):
             continue
-        counts = after
-        taken.update(stretch)
+        more = 100.0 * (1.0 - after[frame.language] / after.total())
+        if more >= cmi:
+            yield chosen, reached
+            yield [*chosen, unit], more
+            return
+        counts, reached = after, more
         chosen = [*chosen, unit]
-        if 100.0 * (1.0 - counts[frame.language] / counts.total()) >= cmi:
-            return [below, chosen]
-        below = chosen
-    return [below]
+        taken.update(stretch)
+    yield chosen, reached
