@@ -124,10 +124,10 @@ def _by_mix(scores: dict[str, Scores]) -> Grouped:
 def _table(stage: str, at: Grouped, by: Grouped, edges: Sequence[int]) -> str:
     """Losses at switch points, elsewhere and by level, a row per mix, as text."""
     drawn = Table(title=f"{stage}: loss on code-mixed text", box=SIMPLE_HEAD, title_justify="left")
-    drawn.add_column("mix")
+    drawn.add_column("mix", no_wrap=True, min_width=max(map(len, by or at)))
     levels = [f"cmi_{edge}" for edge in edges]
-    for title in (*PLACES, *levels):
-        drawn.add_column(title.replace("_", " "), justify="right", no_wrap=True)
+    for title in ("at switches", "elsewhere", *(f"CMI {edge}" for edge in edges)):
+        drawn.add_column(title, justify="right")
     for mix in by or at:
         cells = {**at.get(mix, {}), **by.get(mix, {})}
         row = (f"{cells[one].loss:.3f}" if one in cells else "" for one in (*PLACES, *levels))
