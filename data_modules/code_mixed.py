@@ -42,8 +42,10 @@ class MixReader(Reader):
         return f"{self.mixer.stamp} {self.cmi} {self.validation}"
 
     def rows(self) -> Iterator[str | Broken]:
-        """See `Reader.rows`; nothing is ever broken."""
+        """See `Reader.rows`: the made texts, and for training the rows that none is made of."""
         yield from self.mixer.made(self.cmi, self.validation)
+        if not self.validation:
+            yield from self.mixer.broken
 
 
 class CodeMixedCorpus(Corpus):

@@ -45,11 +45,15 @@ class Mixer:
         root: where relative paths start.
         seed: of all chances.
         holdout: one row of so many is for validation, by a hash of its matrix sentence.
+
+    Attributes:
+        broken: rows that could not be mixed; there once the sentences are read.
     """
 
     def __init__(self, mix: Mix, root: Path, seed: int, holdout: int) -> None:
         mix.check()
         self.mix, self.root, self.seed, self.holdout = mix, root, seed, holdout
+        self.broken: list[Broken] = []
         self._frames: dict[bool, list[Frame]] | None = None
 
     @property
@@ -167,13 +171,20 @@ class Mixer:
         readers: list[Iterator[dict[str, str] | Broken]] = []
         if self.mix.parallel:
             readers = [reader.rows() for reader in resolve_parallel(self.mix.parallel, self.root)]
-        rows: dict[str, dict[str, str]] = {}
-        for row in chain.from_iterable(readers):
-            if not isinstance(row, Broken) and all(language in row for language in wanted):
-                rows.setdefault(row[self.mix.matrix], row)
         for reader in self._texts():
-            texts = (row for row in reader.rows() if isinstance(row, str))
-            rows |= {text: {self.mix.matrix: text} for text in texts}
+            alone = reader.rows()
+            readers.append(
+                row if isinstance(row, Broken) else {self.mix.matrix: row} for row in alone
+            )
+        rows: dict[str, dict[str, str]] = {}
+        self.broken = []
+        for number, row in enumerate(chain.from_iterable(readers), 1):
+            if isinstance(row, Broken):
+                self.broken.append(row)
+            elif missing := [language for language in wanted if language not in row]:
+                self.broken.append(Broken(number, f"no text in {', '.join(missing)}"))
+            else:
+                rows.setdefault(row[self.mix.matrix], row)
         if not rows:
             raise UserError(f"The mix {self.mix.name!r}: no row has all of {', '.join(wanted)}.")
         return list(rows.values())

@@ -24,7 +24,7 @@ from data_modules.pairing import PAIR_SPLITS, Pairing, PairStore, write_pairs
 from data_modules.parallel_sources import ParallelReader, ParallelSource, resolve_parallel
 from data_modules.plan import EvaluationPlan, Plan
 from data_modules.sources import LanguageTexts
-from data_modules.tokenising import Split, engine
+from data_modules.tokenising import FORMAT, Split, engine
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.models import load_tokenizer
@@ -149,7 +149,7 @@ class ParallelCorpus(Corpus):
         digest = blake2b(digest_size=16)
         for part in (
             *(f"{view} {engine(one).to_str()}" for view, one in tokenizers.items()),
-            *(repr(part) for part in (1, self.settings, pairing)),
+            *(repr(part) for part in (FORMAT, self.settings, pairing)),
             *(reader.stamp for reader in readers),
         ):
             digest.update(part.encode("utf-8"))

@@ -299,3 +299,16 @@ def test_real_and_made_text_of_one_name_are_one_language(make: Make, tmp_path: P
     names = [report.name for report in corpus.report]
     assert any("made, training" in name for name in names)
     assert any(name.endswith("real.txt") for name in names)
+
+
+def test_rows_that_cannot_be_mixed_are_counted(make: Make, folder: Path, tmp_path: Path) -> None:
+    for language in ("en", "hi"):
+        lines = (folder / f"p.{language}.txt").read_text("utf-8").splitlines()
+        lines[7 if language == "hi" else 9] = ""
+        (tmp_path / f"p.{language}.txt").write_text("\n".join(lines), "utf-8")
+    corpus = make([english([20.0])], data_dir=str(tmp_path))
+    made = {report.name: report for report in corpus.report}
+    assert made["en-hi, made, training"].broken == 2
+    assert made["en-hi, made, validation"].broken == 0
+    with pytest.raises(UserError, match=r"2 of \d+ rows are broken"):
+        make([english([20.0])], data_dir=str(tmp_path), max_broken=0.001)
