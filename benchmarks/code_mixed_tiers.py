@@ -131,7 +131,6 @@ def _curve(runs: Path) -> Figure:
 if __name__ == "__main__":
     parser = OneLineErrors(prog="code_mixed_tiers")
     parser.add_function_arguments(measure, as_group=False)
-    parser.add_argument("--config", action="config")
     parsed = parser.instantiate(parser.parse_args())
     del parsed["config"]
     measure(**parsed)
