@@ -28,7 +28,7 @@ from data_modules.tokenising import held_out
 from data_modules.word_alignment import align
 from lit_distill.errors import UserError
 
-GENERATOR = 1
+GENERATOR = 2
 """Part of every stamp: raise it when the same sources give other text."""
 FUNCTION_WORDS = 150
 """So many of the most frequent words of each language switch only where others do not suffice:
