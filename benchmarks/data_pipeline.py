@@ -35,6 +35,8 @@ class Corpus:
     lengths: NDArray[np.int32]
     language: NDArray[np.int64]
 
+    tag_names = ()
+
     def gather(self, windows: NDArray[np.int64]) -> NDArray[np.int32]:
         lengths = self.lengths[windows].astype(np.int64)
         shift = self.starts[windows] - (np.cumsum(lengths) - lengths)

@@ -4,6 +4,7 @@ from callbacks.agreement import TeacherAgreement as TeacherAgreement
 from callbacks.checkpoint_io import AtomicCheckpointIO as AtomicCheckpointIO
 from callbacks.checkpoint_io import newest_readable_checkpoint as newest_readable_checkpoint
 from callbacks.checkpoint_io import read_index as read_index
+from callbacks.code_mixing import CodeMixing as CodeMixing
 from callbacks.export_student import ExportStudent as ExportStudent
 from callbacks.export_student import training_of as training_of
 from callbacks.masked_samples import MaskedSamples as MaskedSamples

@@ -13,9 +13,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_modules.masking import Texts
+from data_modules.masking import Selection, Texts
 from data_modules.objectives import Selector
+from data_modules.token_tags import SWITCHED
 from lit_distill.batch import Batch
+
+
+class Collate(Protocol):
+    """Makes a batch; it must do the same in every process."""
+
+    def __call__(self, windows: NDArray[np.int64], passes: NDArray[np.int64]) -> Batch:
+        """The batch of these windows (B,), each in its pass (B,) over the corpus."""
 
 
 class Corpus(Protocol):
@@ -24,10 +32,17 @@ class Corpus(Protocol):
     Attributes:
         lengths: (W,) tokens of every window.
         language: (W,) language number of every window.
+        tag_names: languages of words; where there are none, batches have no keys for them.
+        mixing: (W,) code-mixing index of every window.
     """
 
     lengths: NDArray[Any]
     language: NDArray[Any]
+    tag_names: list[str]
+    mixing: NDArray[Any]
+
+    def gather_tags(self, windows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The language byte of every token of these windows; see `token_tags`."""
 
     def gather(self, windows: NDArray[np.int64]) -> NDArray[np.int32]:
         """Token ids (M,) of these windows, one after the other."""
@@ -58,7 +73,7 @@ class Collator:
         padded[tokens] = selection.ids
         mask = np.zeros(count * width, dtype=np.int64)
         mask[tokens] = 1
-        return Batch(
+        batch = Batch(
             input_ids=torch.from_numpy(padded.reshape(count, width)),
             attention_mask=torch.from_numpy(mask.reshape(count, width)),
             language=torch.from_numpy(self.corpus.language[windows].astype(np.int64)),
@@ -73,3 +88,21 @@ class Collator:
                 "masked": selection.masked,
             },
         )
+        if self.corpus.tag_names:
+            self._add_tags(batch, windows, tokens, selection)
+        return batch
+
+    def _add_tags(
+        self, batch: Batch, windows: NDArray[np.int64], tokens: NDArray[Any], selection: Selection
+    ) -> None:
+        """The languages of words, and which targets begin or belong to a word at a switch point."""
+        tags = self.corpus.gather_tags(windows)
+        language = np.zeros(batch["input_ids"].numel(), dtype=np.int64)
+        language[tokens] = tags & (SWITCHED - 1)
+        # The token to be predicted: with hidden tokens the row's own, else the next one.
+        target = selection.rows + (0 if selection.masked else 1)
+        batch["token_language"] = torch.from_numpy(language).view_as(batch["input_ids"])
+        own = tags[target].astype(np.int64)
+        batch["target_languages"] = torch.from_numpy(own & (SWITCHED - 1))
+        batch["target_switched"] = torch.from_numpy(np.where(own, (own & SWITCHED) // SWITCHED, -1))
+        batch["mixing"] = torch.from_numpy(self.corpus.mixing[windows].astype(np.int64))

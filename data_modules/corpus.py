@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_info
 from transformers import PreTrainedTokenizerFast
 
-from data_modules.collation import Collator
+from data_modules.collation import Collate, Collator
+from data_modules.corpus_cache import made_once
 from data_modules.corpus_report import FileReport, check_broken, show
 from data_modules.loader import EvaluationLoader, WindowLoader
 from data_modules.objectives import VALIDATION_SEED, MaskedTokens, Objective
@@ -95,6 +91,7 @@ class Corpus(LightningDataModule, ABC):
         self._resumed: dict[str, Any] | None = None
         self._loader: WindowLoader | None = None
         self._stores: dict[Split, TokenStore] = {}
+        self._made_as = ""
 
     @abstractmethod
     def texts(self) -> list[LanguageTexts]:
@@ -117,6 +114,11 @@ class Corpus(LightningDataModule, ABC):
         return self._stores["train"].languages
 
     @property
+    def token_languages(self) -> list[str]:
+        """Languages of words, which `batch["token_language"]` numbers from 1; often none."""
+        return self._stores["train"].tag_names
+
+    @property
     def train(self) -> TokenStore:
         """The training windows."""
         return self._stores["train"]
@@ -124,35 +126,13 @@ class Corpus(LightningDataModule, ABC):
     # -- once -----------------------------------------------------------------------------------
 
     def prepare_data(self) -> None:
-        """Tokenises, unless the cache has it.
-
-        Beside the target, then renamed: what is there is whole. One process at a time; another that
-        wants the same corpus waits for it.
-        """
+        """Tokenises, unless the cache has it."""
         texts = self.texts()
-        target = self._folder(texts)
-        if target.is_dir():
-            return
-        try:
-            self.cache_dir.mkdir(parents=True, exist_ok=True)
-            with _locked(target):
-                if not target.is_dir():
-                    self._tokenise(texts, target)
-        except OSError as error:
-            raise UserError(
-                f"The tokenised corpus cannot be written: {error}. Free some space there, or set "
-                "data.init_args.cache_dir to another folder."
-            ) from error
+        made_once(self._folder(texts), lambda folder: self._tokenise(texts, folder))
 
-    def _tokenise(self, texts: list[LanguageTexts], target: Path) -> None:
-        beside = target.with_suffix(".partial")
-        shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed: the lock is ours
-        try:
-            reports = tokenise(texts, self.tokenizer, self.settings, self.max_broken, beside)
-            show(reports, {split: TokenStore(beside / split) for split in SPLITS})
-            beside.rename(target)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+    def _tokenise(self, texts: list[LanguageTexts], folder: Path) -> None:
+        reports = tokenise(texts, self.tokenizer, self.settings, self.max_broken, folder)
+        show(reports, {split: TokenStore(folder / split) for split in SPLITS})
 
     def setup(self, stage: str) -> None:
         """Maps the stores and checks that every language can be trained and measured.
@@ -182,6 +162,7 @@ class Corpus(LightningDataModule, ABC):
             empty = [language for language, windows in counts if windows == 0]
             if empty:
                 raise UserError(f"No {split} text for {', '.join(empty)}. {remedy}")
+        self._made_as = folder.name
         self._weights = {language.language: language.weight for language in texts}
         self._stores = stores
 
@@ -196,32 +177,43 @@ class Corpus(LightningDataModule, ABC):
         counts = dict(zip(self.languages, tokens, strict=True))
         return self.sampler.shares(counts, self._weights)
 
+    def plan(self) -> Plan:
+        """The order of all training batches, from the first on."""
+        lengths, language = self.train.lengths, self.train.language
+        shares = self.shares()
+        return Plan(lengths, language, shares, self.batch_tokens, self.seed, self.pool_size)
+
     def train_dataloader(self) -> WindowLoader:
         """The endless training stream, cut into epochs; goes on where a checkpoint was."""
         assert self.trainer is not None
-        shares, store = self.shares(), self.train
-        lengths, language = store.lengths, store.language
-        plan = Plan(lengths, language, shares, self.batch_tokens, self.seed, self.pool_size)
-        mixture = mixture_counts(store.token_counts, shares)
-        select = self.objective.bind(self.tokenizer, mixture, self.seed)
         self._loader = WindowLoader(
-            plan,
-            Collator(store, select, self._pad_id),
+            self.plan(),
+            self._collator("train"),
             self.updates_per_epoch,
             self.trainer.accumulate_grad_batches,
             self.trainer.global_rank,
             self.trainer.world_size,
             self.num_workers,
-            {"objective": repr(self.objective), "texts": store.folder.parent.name},
+            {"objective": repr(self.objective), "texts": self._made_as},
         )
         if self._resumed is not None:
             self._loader.load_state_dict(self._resumed)
             self._resumed = None
         return self._loader
 
+    def _collator(self, split: Split) -> Collate:
+        """Makes batches of a split: with training's objective, or as every run is measured."""
+        store, objective, seed = self._stores[split], self.objective, self.seed
+        counts = mixture_counts(store.token_counts, self.shares())
+        if split != "train":
+            objective, seed = objective.validation(self.tokenizer), VALIDATION_SEED
+            counts = store.token_counts.sum(0) * 1.0
+        select = objective.bind(self.tokenizer, counts, seed)
+        return Collator(store, select, self._pad_id)
+
     def val_dataloader(self) -> list[EvaluationLoader]:
         """One loader per language: the same windows and masks in every validation and run."""
-        return self._evaluation(self._stores["validation"], self.validation_windows)
+        return self._evaluation("validation", self.validation_windows)
 
     def test_dataloader(self) -> list[EvaluationLoader]:
         """One loader per language over its test texts.
@@ -229,20 +221,17 @@ class Corpus(LightningDataModule, ABC):
         Raises:
             UserError: no language has any.
         """
-        store = self._stores["test"]
-        if not len(store.lengths):
+        if not len(self._stores["test"].lengths):
             raise UserError(
                 "No source has test texts: give `test` files or a `test_split`, or run "
                 "`python -m lit_distill validate`."
             )
-        return self._evaluation(store, None)
+        return self._evaluation("test", None)
 
-    def _evaluation(self, store: TokenStore, most: int | None) -> list[EvaluationLoader]:
+    def _evaluation(self, split: Split, most: int | None) -> list[EvaluationLoader]:
         assert self.trainer is not None
         rank, ranks = self.trainer.global_rank, self.trainer.world_size
-        objective = self.objective.validation(self.tokenizer)
-        select = objective.bind(self.tokenizer, store.token_counts.sum(0) * 1.0, VALIDATION_SEED)
-        collate = Collator(store, select, self._pad_id)
+        store, collate = self._stores[split], self._collator(split)
         loaders = []
         for number in range(len(store.languages)):
             windows = np.flatnonzero(store.language == number)
@@ -266,18 +255,3 @@ class Corpus(LightningDataModule, ABC):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keeps the place until the loader is made."""
         self._resumed = state_dict["loader"]
-
-
-@contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """Keeps other processes from making the same folder."""
-    lock = FileLock(target.with_suffix(".lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        rank_zero_info(f"Another process tokenises into {target}: waiting for it.")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

@@ -28,6 +28,7 @@ class FileReport:
         repeated: texts left out because the language had them already.
         in_evaluation: training texts left out because they are given validation or test texts.
         held_out: training texts that became validation.
+        too_long: texts of parallel rows that fit into no window, and so are in no pair.
     """
 
     name: str
@@ -39,6 +40,7 @@ class FileReport:
     repeated: int = 0
     in_evaluation: int = 0
     held_out: int = 0
+    too_long: int = 0
 
     def note(self, place: str, reason: str) -> None:
         """Counts a broken row."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from data_modules.collation import Collator
+from data_modules.collation import Collate
 from data_modules.plan import EvaluationPlan, Plan
 from data_modules.prefetching import Request, prefetched
 from lit_distill.batch import Batch
@@ -68,7 +68,7 @@ class WindowLoader:
     def __init__(
         self,
         plan: Plan,
-        collate: Collator,
+        collate: Collate,
         updates_per_epoch: int,
         accumulation: int = 1,
         rank: int = 0,
@@ -191,7 +191,7 @@ class EvaluationLoader:
     def __init__(
         self,
         plan: EvaluationPlan,
-        collate: Collator,
+        collate: Collate,
         rank: int = 0,
         world_size: int = 1,
         num_workers: int = 0,

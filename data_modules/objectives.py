@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -158,6 +158,46 @@ class Plain(Objective):
     def validation(self, tokenizer: Any) -> Objective:
         """The language model is measured all the same, by the tokenizer's kind."""
         return NextToken() if tokenizer.mask_token_id is None else MaskedTokens()
+
+
+@dataclass(frozen=True)
+class Noised(Objective):
+    """Text of which some tokens are hidden or replaced, without targets: a view to be made robust.
+
+    Args:
+        probability: share of the tokens that are touched, as in `MaskedTokens`.
+        mask_share: share of these read as the mask token.
+        random_share: share read as a random token.
+    """
+
+    masked: ClassVar[bool | None] = None
+
+    probability: float = 0.15
+    mask_share: float = 0.5
+    random_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuses shares that are none."""
+        self._masks()
+
+    def _masks(self) -> MaskedTokens:
+        return MaskedTokens(self.probability, self.mask_share, self.random_share)
+
+    def bind(self, tokenizer: Any, counts: NDArray[np.float64], seed: int) -> Selector:
+        """See `Objective.bind`."""
+        return _WithoutTargets(self._masks().bind(tokenizer, counts, seed))
+
+    def validation(self, tokenizer: Any) -> Objective:
+        """As of `Plain`."""
+        return Plain().validation(tokenizer)
+
+
+@dataclass(frozen=True)
+class _WithoutTargets:
+    select: Selector
+
+    def __call__(self, texts: Texts) -> Selection:
+        return replace(_nothing(texts), ids=self.select(texts).ids)
 
 
 def _next_tokens(texts: Texts) -> Selection:

@@ -9,10 +9,12 @@ from hashlib import blake2b
 from typing import Any
 
 from data_modules.corpus import Corpus
+from data_modules.phrasebook_grammar import MIXES
 from data_modules.phrasebook_sentences import SPOKEN, Phrasebook, Split, check_language
 from data_modules.phrasebook_sentences import Sentence as Sentence
 from data_modules.readers import Broken, Reader
 from data_modules.sources import LanguageTexts
+from data_modules.tagged_text import located
 
 GENERATOR = 1
 """Part of every stamp: raise it when the same phrasebook files give other sentences."""
@@ -41,9 +43,13 @@ class PhrasebookReader(Reader):
         return f"{self} {GENERATOR} {digest.hexdigest()}"
 
     def rows(self) -> Iterator[str | Broken]:
-        """See `Reader.rows`; nothing is ever broken."""
+        """See `Reader.rows`; nothing is ever broken, and words of mixes have their tags."""
         sentences = _phrasebook(self.seed).sentences(self.language, self.split, self.count)
-        yield from (sentence.text for sentence in sentences)
+        for sentence in sentences:
+            if self.language in MIXES:
+                yield located(sentence.text, sentence.tokens, sentence.token_languages)
+            else:
+                yield sentence.text
 
 
 def phrasebook_texts(

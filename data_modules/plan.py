@@ -95,7 +95,8 @@ class Plan:
     Args:
         lengths: (W,) tokens of every window, special tokens included.
         language: (W,) language number of every window.
-        shares: (L,) share of every language in the sampled tokens.
+        shares: (L,) share of every language in the sampled tokens; or (K, L), those of each of the
+            first K pools, of which the last holds for all further ones.
         budget: most positions of a batch, padding included (rows x longest row).
         seed: of the run.
         pool_size: windows that are sorted by length together. Larger means less padding and batches
@@ -120,13 +121,16 @@ class Plan:
             raise UserError(f"pool_size must be at least 1 window, found {pool_size}.")
         self.budget, self.seed, self.pool_size = budget, seed, pool_size
         self._lengths = lengths
-        self._shares = np.asarray(shares, dtype=np.float64)
-        sizes = np.bincount(language, minlength=len(shares))
-        if ((sizes == 0) & (self._shares > 0)).any():
-            missing = np.flatnonzero((sizes == 0) & (self._shares > 0)).tolist()
+        self._shares = np.atleast_2d(np.asarray(shares, dtype=np.float64))
+        languages = self._shares.shape[1]
+        sizes = np.bincount(language, minlength=languages)
+        wanted = (self._shares > 0).any(0)
+        if ((sizes == 0) & wanted).any():
+            missing = np.flatnonzero((sizes == 0) & wanted).tolist()
             raise UserError(f"Languages number {missing} have a share and no text.")
-        means = np.bincount(language, lengths, minlength=len(shares)) / np.maximum(sizes, 1)
-        self._window_shares = window_shares(self._shares, np.maximum(means, 1.0))
+        means = np.bincount(language, lengths, minlength=languages) / np.maximum(sizes, 1)
+        means = np.maximum(means, 1.0)
+        self._window_shares = np.stack([window_shares(row, means) for row in self._shares])
         by_language = np.split(np.argsort(language, kind="stable"), np.cumsum(sizes)[:-1])
         self._streams = [LanguageStream(own, seed, i) for i, own in enumerate(by_language)]
         self._corpus = blake2b(lengths.tobytes() + language.tobytes(), digest_size=8).hexdigest()
@@ -159,7 +163,7 @@ class Plan:
             "budget": self.budget,
             "pool_size": self.pool_size,
             "corpus": self._corpus,
-            "shares": " ".join(f"{share:.6g}" for share in self._shares),
+            "shares": "; ".join(" ".join(f"{share:.6g}" for share in row) for row in self._shares),
         }
 
     def _pool(self, number: int) -> Pool:
@@ -168,11 +172,16 @@ class Plan:
             self._cached = number, self._make_pool(number)
         return self._cached[1]
 
+    def _taken(self, pools: int) -> list[int]:
+        """Windows of every language (L,) that the first `pools` pools have taken."""
+        listed = min(pools, len(self._window_shares) - 1)
+        first = self._window_shares[:listed].sum(0) * self.pool_size
+        rest = (pools - listed) * self.pool_size * self._window_shares[-1]
+        taken: list[int] = np.floor(first + rest).astype(int).tolist()
+        return taken
+
     def _make_pool(self, number: int) -> Pool:
-        start, stop = (
-            np.floor((number + step) * self.pool_size * self._window_shares).astype(int).tolist()
-            for step in (0, 1)
-        )
+        start, stop = (self._taken(number + step) for step in (0, 1))
         parts = [
             stream.take(a, b)
             for stream, a, b in zip(self._streams, start, stop, strict=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from data_modules.collation import Collator
+from data_modules.collation import Collate
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 
@@ -31,14 +31,14 @@ _WORKER_DIED = "DataLoader worker (pid"  # how torch's message begins
 class _Collated(Dataset[Batch]):
     """What workers hold: requests in, batches out. The plan stays in the main process."""
 
-    collate: Collator
+    collate: Collate
 
     def __getitem__(self, request: Request) -> Batch:
         return self.collate(*request)
 
 
 def prefetched(
-    collate: Collator, requests: Callable[[int], Iterable[Request]], num_workers: int
+    collate: Collate, requests: Callable[[int], Iterable[Request]], num_workers: int
 ) -> Iterator[Batch]:
     """Collates requests in their order, ahead of time where there are workers.
 
@@ -86,7 +86,7 @@ def _is_death(error: Exception) -> bool:
     return text.startswith(_WORKER_DIED)
 
 
-def _packed(collate: Collator, requests: Iterable[Request], num_workers: int) -> Iterator[_Packed]:
+def _packed(collate: Collate, requests: Iterable[Request], num_workers: int) -> Iterator[_Packed]:
     loader = DataLoader(
         _Collated(collate),
         batch_size=None,

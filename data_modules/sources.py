@@ -11,6 +11,7 @@ from pathlib import Path
 from data_modules.file_patterns import LANGUAGE, files_of, languages_of, nearest
 from data_modules.hub_reader import HubReader
 from data_modules.readers import FileReader, Reader
+from data_modules.tagged_text import TaggedReader
 from lit_distill.errors import UserError
 
 Paths = str | list[str]
@@ -38,6 +39,9 @@ class Source:
         revision: the hub dataset's branch, tag or commit.
         streaming: read the hub dataset over the network instead of downloading it first.
         column: where the text is in anything but .txt.
+        tags: a column of .jsonl files with the list of its words' language tags ("hi", "en",
+            "other", ...), for code-mixed text; see `TaggedReader`.
+        tokens: the column with the list of these words.
         weight: factor of this source's languages in the sampler.
         validation: files with validation texts; by default they are held out by a hash.
         validation_split: a split of the hub dataset instead.
@@ -55,6 +59,8 @@ class Source:
     revision: str | None = None
     streaming: bool = False
     column: str = "text"
+    tags: str | None = None
+    tokens: str = "tokens"
     weight: float = 1.0
     validation: Paths | None = None
     validation_split: str | None = None
@@ -103,7 +109,7 @@ def resolve(sources: Sequence[Source], root: Path) -> list[LanguageTexts]:
                 )
             texts.weight = one.weight
             if one.files is not None:
-                texts.train += _files(one.files, root, one.column, one.limit)
+                texts.train += _files(one, one.files, root, one.limit)
             else:
                 texts.train.append(_hub(one, one.split, root, one.limit))
             texts.validation += _split(one, one.validation, one.validation_split, root)
@@ -121,6 +127,8 @@ def _check(source: Source) -> None:
         raise UserError(f"The source {shown} has an empty list of files.")
     if not (math.isfinite(source.weight) and source.weight >= 0):
         raise UserError(f"The source {shown} has the weight {source.weight}: use 0 or more.")
+    if source.tags is not None and source.dataset is not None:
+        raise UserError(f"The source {shown} has tags: they are read from .jsonl files only.")
     if source.limit is not None and source.limit < 1:
         raise UserError(f"The source {shown} has the limit {source.limit}: use 1 or more rows.")
     for name, files in (("validation", source.validation), ("test", source.test)):
@@ -182,7 +190,7 @@ def _filled(source: Source, language: str, found: Mapping[str, set[str]]) -> Sou
 
 def _split(source: Source, files: Paths | None, split: str | None, root: Path) -> list[Reader]:
     if files is not None:
-        return _files(files, root, source.column)
+        return _files(source, files, root)
     if split is None:
         return []
     if source.dataset is None:
@@ -193,9 +201,11 @@ def _split(source: Source, files: Paths | None, split: str | None, root: Path) -
     return [_hub(source, split, root)]
 
 
-def _files(patterns: Paths, root: Path, column: str, limit: int | None = None) -> list[Reader]:
+def _files(source: Source, patterns: Paths, root: Path, limit: int | None = None) -> list[Reader]:
     paths = [path for pattern in _listed(patterns) for path in files_of(pattern, root)]
-    return [FileReader(path, column, limit) for path in paths]
+    if source.tags is None:
+        return [FileReader(path, source.column, limit) for path in paths]
+    return [TaggedReader(path, source.column, limit, source.tokens, source.tags) for path in paths]
 
 
 def _hub(source: Source, split: str, root: Path, limit: int | None = None) -> Reader:

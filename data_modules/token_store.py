@@ -7,6 +7,8 @@ windows, M tokens, L languages, V vocabulary.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from data_modules.token_tags import UNKNOWN, WindowTags
 from lit_distill.errors import UserError
 
 SHARD_TOKENS = 1 << 24
 """Tokens of a shard, about: 64 MiB. The writer holds so many, three times over while it writes."""
 
 SCHEMA = pa.schema([("ids", pa.list_(pa.int32())), ("language", pa.int16())])
+TAGGED = (pa.field("tags", pa.list_(pa.uint8())), pa.field("mixing", pa.int16()))
+"""Further columns of shards with language tags of words; see `token_tags`."""
 
 
 class TokenStore:
@@ -35,6 +40,8 @@ class TokenStore:
         lengths: (W,) int32, tokens of every window, special ones included.
         language: (W,) int16.
         token_counts: (L, V) int64, memory-mapped.
+        tag_names: languages of words, where any word has one; `token_tags` numbers them from 1.
+        mixing: (W,) int16, code-mixing index of every window's text in whole per cent; -1 unknown.
 
     Raises:
         UserError: a file is missing or damaged.
@@ -47,18 +54,21 @@ class TokenStore:
             self.token_counts: NDArray[np.int64] = np.load(
                 folder / "counts.npy", mmap_mode="r", allow_pickle=False
             )
+            self.tag_names: list[str] = json.loads((folder / "tags.json").read_text("utf-8"))
             shards = [_open(path) for path in sorted(folder.glob("shard-*.arrow"))]
         except (OSError, EOFError, ValueError) as error:  # Arrow's and JSON's errors are among them
             raise UserError(
                 f"The tokenised corpus in {folder} is damaged ({error}): delete {folder.parent} "
                 "and start again; it will be made anew."
             ) from error
-        self._ids = [ids for ids, _, _ in shards]
-        offsets = [offset for _, offset, _ in shards]
+        self._ids = [shard.ids for shard in shards]
+        self._tags = [shard.tags for shard in shards]
+        offsets = [shard.offsets for shard in shards]
         nothing = np.empty(0, dtype=np.int32)
         self._starts = np.concatenate([nothing, *(offset[:-1] for offset in offsets)])
         self.lengths = np.concatenate([nothing, *map(np.diff, offsets)])
-        self.language = np.concatenate([nothing, *(x for _, _, x in shards)]).astype(np.int16)
+        self.language = np.concatenate([nothing, *(x.language for x in shards)]).astype(np.int16)
+        self.mixing = np.concatenate([nothing, *(x.mixing for x in shards)]).astype(np.int16)
         self._borders = np.cumsum([len(offset) - 1 for offset in offsets], dtype=np.int64)
 
     def __reduce__(self) -> tuple[type[TokenStore], tuple[Path]]:
@@ -75,18 +85,25 @@ class TokenStore:
 
         Every token is copied once, whatever the number of shards that are touched.
         """
+        return self._gathered(self._ids, windows)
+
+    def gather_tags(self, windows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The byte of `token_tags` for every token that `gather` gives (M,)."""
+        return self._gathered(self._tags, windows)
+
+    def _gathered(self, shards: list[NDArray[Any]], windows: NDArray[np.int64]) -> NDArray[Any]:
         lengths = self.lengths[windows].astype(np.int64)
         where = self._starts[windows]
-        if len(self._ids) == 1:
-            return self._ids[0][_ranges(where, lengths)]
+        if len(shards) == 1:
+            return shards[0][_ranges(where, lengths)]
         targets = np.cumsum(lengths) - lengths
-        result = np.empty(lengths.sum(), dtype=np.int32)
+        result = np.empty(lengths.sum(), dtype=shards[0].dtype)
         shard = np.searchsorted(self._borders, windows, side="right")
         order = np.argsort(shard, kind="stable")
         touched, begins = np.unique(shard[order], return_index=True)
         for number, own in zip(touched.tolist(), np.split(order, begins[1:]), strict=True):
             source = _ranges(where[own], lengths[own])
-            result[_ranges(targets[own], lengths[own])] = self._ids[number][source]
+            result[_ranges(targets[own], lengths[own])] = shards[number][source]
         return result
 
 
@@ -106,10 +123,25 @@ class StoreWriter:
         self._ids: list[NDArray[np.int32]] = []
         self._lengths: list[NDArray[np.int64]] = []
         self._owners: list[int] = []
+        self._tags: list[WindowTags | None] = []
         self._pending = self._shards = 0
 
-    def add(self, ids: NDArray[np.int32], lengths: NDArray[np.int64], language: int) -> None:
-        """Adds windows of one language: their tokens (M,) one after the other, and lengths (W,)."""
+    def add(
+        self,
+        ids: NDArray[np.int32],
+        lengths: NDArray[np.int64],
+        language: int,
+        tags: WindowTags | None = None,
+    ) -> None:
+        """Adds windows of one language.
+
+        Args:
+            ids: their tokens (M,), one window after the other.
+            lengths: (W,).
+            language: its number.
+            tags: of their words, if known.
+        """
+        self._tags.append(tags)
         self._ids.append(ids)
         self._lengths.append(lengths)
         self._owners.append(language)
@@ -118,9 +150,11 @@ class StoreWriter:
         if self._pending >= SHARD_TOKENS:
             self._flush()
 
-    def close(self) -> None:
+    def close(self, tag_names: Sequence[str] = ()) -> None:
         """Writes what is left, and what the whole store needs."""
         self._flush()
+        tags = json.dumps(list(tag_names), ensure_ascii=False)
+        (self._folder / "tags.json").write_text(tags, "utf-8")
         np.save(self._folder / "counts.npy", self._counts, allow_pickle=False)
         names = json.dumps(self._languages, ensure_ascii=False)
         (self._folder / "languages.json").write_text(names, "utf-8")
@@ -133,13 +167,36 @@ class StoreWriter:
         np.cumsum(lengths, out=offsets[1:])
         owners = np.repeat(np.array(self._owners, np.int16), [len(own) for own in self._lengths])
         flat = np.concatenate(self._ids)
-        self._ids, self._lengths, self._owners, self._pending = [], [], [], 0
-        lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
-        batch = pa.record_batch([lists, pa.array(owners)], schema=SCHEMA)
+        columns = [pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat)), pa.array(owners)]
+        schema = SCHEMA
+        if any(self._tags):
+            tags, mixing = self._joined_tags()
+            columns += [pa.ListArray.from_arrays(pa.array(offsets), tags), mixing]
+            schema = pa.schema([*SCHEMA, *TAGGED])
+        self._ids, self._lengths, self._owners, self._tags, self._pending = [], [], [], [], 0
+        batch = pa.record_batch(columns, schema=schema)
         path = self._folder / f"shard-{self._shards:05d}.arrow"
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
             writer.write_batch(batch)
         self._shards += 1
+
+    def _joined_tags(self) -> tuple[pa.Array, pa.Array]:
+        """Tags of all pending tokens and mixing of all pending windows."""
+        parts = [
+            tags or WindowTags(np.zeros(len(ids), np.uint8), np.full(len(own), UNKNOWN, np.int16))
+            for tags, ids, own in zip(self._tags, self._ids, self._lengths, strict=True)
+        ]
+        tags = np.concatenate([part.tags for part in parts])
+        return pa.array(tags), pa.array(np.concatenate([part.mixing for part in parts]))
+
+
+@dataclass(frozen=True)
+class _Shard:
+    ids: NDArray[np.int32]
+    offsets: NDArray[Any]
+    language: NDArray[Any]
+    tags: NDArray[np.uint8]
+    mixing: NDArray[Any]
 
 
 def _ranges(starts: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -150,10 +207,17 @@ def _ranges(starts: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[np.int6
     return result
 
 
-def _open(path: Path) -> tuple[NDArray[np.int32], NDArray[Any], NDArray[Any]]:
-    """Ids, offsets and languages of one shard, without reading it into memory."""
+def _open(path: Path) -> _Shard:
+    """One shard, without reading it into memory; without tags, one zero stands for all of them."""
     with pa.memory_map(str(path)) as file:
         batch = pa.ipc.open_file(file).get_batch(0)
     ids, language = batch.column("ids"), batch.column("language")
     flat = ids.values.to_numpy(zero_copy_only=True)
-    return flat, ids.offsets.to_numpy(zero_copy_only=True), language.to_numpy()
+    if "tags" in batch.schema.names:
+        tags = batch.column("tags").values.to_numpy(zero_copy_only=True)
+        mixing = batch.column("mixing").to_numpy()
+    else:
+        tags = np.broadcast_to(np.zeros(1, dtype=np.uint8), flat.shape)
+        mixing = np.full(len(language), UNKNOWN, dtype=np.int16)
+    offsets = ids.offsets.to_numpy(zero_copy_only=True)
+    return _Shard(flat, offsets, language.to_numpy(), tags, mixing)

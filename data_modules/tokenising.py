@@ -18,22 +18,23 @@ from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tokenizers import Tokenizer
 
 from data_modules.corpus_report import FileReport, check_broken
 from data_modules.readers import Broken, Reader
 from data_modules.seen_texts import SeenTexts, marks_of
 from data_modules.sources import LanguageTexts
+from data_modules.tagged_text import TaggedText
 from data_modules.token_store import StoreWriter
+from data_modules.token_tags import TagNumbers, WindowTags, mixing_of
+from data_modules.tokenising_bar import TokenisingBar
 from lit_distill.errors import UserError
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 TEXTS_AT_ONCE = 2000
 CHARACTERS_AT_ONCE = 1 << 20  # of long texts fewer: the tokenizer takes about 100 bytes for each
-FORMAT = 2
+FORMAT = 3
 """Part of every fingerprint: stores written by another format are made anew."""
 
 
@@ -49,7 +50,7 @@ class Settings:
 def fingerprint(texts: Sequence[LanguageTexts], tokenizer: Any, settings: Settings) -> str:
     """Names a store: the same for the same files, tokenizer and settings."""
     digest = blake2b(digest_size=16)
-    digest.update(_uncut(tokenizer).to_str().encode("utf-8"))
+    digest.update(engine(tokenizer).to_str().encode("utf-8"))
     digest.update(json.dumps([FORMAT, asdict(settings)]).encode())
     for language in texts:
         for split in SPLITS:
@@ -80,7 +81,8 @@ def tokenise(
     size = max(tokenizer.get_vocab().values()) + 1
     writers = {split: StoreWriter(folder / split, names, size) for split in SPLITS}
     reports: list[FileReport] = []
-    with _Bar(texts) as bar:
+    readers = [reader for language in texts for reader, _ in _readers(language)]
+    with TokenisingBar(readers) as bar:
         for number, language in enumerate(texts):
             splitter = _Splitter(settings, held_out=not language.validation)
             for reader, given in _readers(language):
@@ -89,12 +91,12 @@ def tokenise(
                 for part in _parts(reader, report):
                     for split, own in splitter.split(part, given, report).items():
                         ids, lengths = cutter.windows(own, report)
-                        writers[split].add(ids, lengths, number)
+                        writers[split].add(ids, lengths, number, cutter.tags)
                         bar.advance(own, len(ids), language.language)
                 bar.finish(reader)
                 check_broken([report], max_broken)
     for writer in writers.values():
-        writer.close()
+        writer.close(cutter.numbers.names)
     (folder / "report.json").write_text(
         json.dumps([asdict(report) for report in reports], ensure_ascii=False, indent=1), "utf-8"
     )
@@ -180,16 +182,22 @@ class Cutter:
         tokenizer: a fast one.
         max_length: most tokens of a window, special ones included.
 
+    Attributes:
+        tags: languages of the words of the windows made last; None where no text had any.
+        numbers: of all language tags so far.
+
     Raises:
         UserError: `max_length` leaves no room for text.
     """
 
     def __init__(self, tokenizer: Any, max_length: int) -> None:
-        self._backend = _uncut(tokenizer)
+        self._backend = engine(tokenizer)
         probe = self._backend.encode("a")
         mask, ids = probe.special_tokens_mask, probe.ids
         inner = [index for index, special in enumerate(mask) if not special] or [len(ids)]
         self._before, self._after = ids[: inner[0]], ids[inner[-1] + 1 :]
+        self.tags: WindowTags | None = None
+        self.numbers = TagNumbers()
         self._room = max_length - len(self._before) - len(self._after)
         if self._room < 1:
             raise UserError(
@@ -204,80 +212,55 @@ class Cutter:
 
         A text without tokens (of invisible characters, say) has no window and is broken.
         """
-        encodings = self._backend.encode_batch_fast(
-            [text for _, text in texts], add_special_tokens=False
-        )
+        tagged = any(isinstance(text, TaggedText) for _, text in texts)
+        # Where tokens are in their text is told by the slower one of the two.
+        encode = self._backend.encode_batch if tagged else self._backend.encode_batch_fast
+        encodings = encode([str(text) for _, text in texts], add_special_tokens=False)
         pieces = [encoding.ids for encoding in encodings]
         lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
         for index in np.flatnonzero(lengths == 0).tolist():
             number, text = texts[index]
             report.note(f"first at row {number}", f"no tokens ({ascii(text)[:40]})")
         flat = np.fromiter(chain.from_iterable(pieces), np.int32, int(lengths.sum()))
+        self.tags = None
+        if tagged:
+            rows = [
+                self.numbers.of_tokens(text, encoding.offsets)
+                for (_, text), encoding in zip(texts, encodings, strict=True)
+            ]
+            tags, _ = self._framed(np.concatenate(rows), lengths, special=False)
+            mixing = np.array([mixing_of(text) for _, text in texts], dtype=np.int16)
+            self.tags = WindowTags(tags, np.repeat(mixing, -(-lengths // self._room)))
         return self._framed(flat, lengths)
 
     def _framed(
-        self, flat: NDArray[np.int32], lengths: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Cuts texts into windows of even room, the last of each text shorter, and frames them."""
+        self, flat: NDArray[Any], lengths: NDArray[np.int64], special: bool = True
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Cuts texts into windows of even room, the last of each text shorter, and frames them.
+
+        The frame is the special tokens, or zeros.
+        """
         counts = -(-lengths // self._room)
         inside = np.full(counts.sum(), self._room)
         ends = np.cumsum(counts)[counts > 0]
         inside[ends - 1] = (lengths - (counts - 1) * self._room)[counts > 0]
         outside = inside + len(self._before) + len(self._after)
         stops = np.cumsum(outside)
-        result = np.empty(outside.sum(), dtype=np.int32)
+        result = np.zeros(outside.sum(), dtype=flat.dtype)
         text = np.ones(len(result), dtype=bool)
         for offset, token in enumerate(self._before):
-            result[stops - outside + offset] = token
+            result[stops - outside + offset] = token if special else 0
             text[stops - outside + offset] = False
         for offset, token in enumerate(reversed(self._after), 1):
-            result[stops - offset] = token
+            result[stops - offset] = token if special else 0
             text[stops - offset] = False
         result[text] = flat
         return result, outside
 
 
-def _uncut(tokenizer: Any) -> Tokenizer:
-    """The tokenizer's engine, as a copy without the truncation and padding it may be set to."""
+def engine(tokenizer: Any) -> Tokenizer:
+    """A fast tokenizer's engine, as a copy without the truncation and padding it may be set to."""
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     backend.no_truncation()
     backend.no_padding()
     return backend
-
-
-class _Bar:
-    """Progress by bytes of text where files say their size, else by tokens only."""
-
-    def __init__(self, texts: Sequence[LanguageTexts]) -> None:
-        readers = [reader for language in texts for reader, _ in _readers(language)]
-        total = sum(reader.size for reader in readers)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[tokens]:,} tokens"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._progress.add_task("Tokenising", total=total or None, tokens=0)
-        self._tokens, self._finished = 0, 0
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
-
-    def advance(self, texts: list[tuple[int, str]], tokens: int, language: str) -> None:
-        """Shows what was just tokenised."""
-        self._tokens += tokens
-        size = sum(len(text.encode("utf-8")) + 1 for _, text in texts)
-        self._progress.update(
-            self._task, advance=size, tokens=self._tokens, description=f"Tokenising {language}"
-        )
-
-    def finish(self, reader: Reader) -> None:
-        """A file is done: what it really had in bytes, whatever its format, counts now."""
-        self._finished += reader.size
-        self._progress.update(self._task, completed=self._finished)

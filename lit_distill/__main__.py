@@ -26,6 +26,7 @@ TRAINING = {
 TOOLS = {
     "export": "turn a checkpoint into a Hugging Face folder",
     "train-tokenizer": "train a tokenizer: WordPiece, Unigram or byte-level BPE",
+    "corpus-report": "count what a corpus holds per language, and what will be drawn of it",
     "compare": "measure several model folders side by side",
     "run": "run a recipe: stages one after the other, finished ones are skipped",
 }

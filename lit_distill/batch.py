@@ -17,7 +17,11 @@ IGNORED = -100
 
 
 class Batch(TypedDict, total=False):
-    """One micro-batch. Keys are Hugging Face's where such keys exist."""
+    """One micro-batch. Keys are Hugging Face's where such keys exist.
+
+    Where a text has two views (`data_modules.ParallelCorpus`), every key is there with the prefixes
+    `src_` and `tgt_` as well, counts too.
+    """
 
     input_ids: Tensor
     """(B, T) int64, padded on the right."""
@@ -34,6 +38,17 @@ class Batch(TypedDict, total=False):
     """(B, T) int64; only for packed rows: which text a position belongs to, 0 for padding."""
     language: Tensor
     """(B,) int64; an index into the data module's `languages`."""
+    token_language: Tensor
+    """(B, T) int64; only of corpora whose words have language tags: an index from 1 on into the
+    data module's `token_languages`, 0 where a token's word has none."""
+    target_languages: Tensor
+    """(N,) int64; with `token_language`: that of every target."""
+    target_switched: Tensor
+    """(N,) int64; with `token_language`: 1 where the target's word has another language than the
+    tagged word before it, 0 elsewhere, -1 where it has no language."""
+    mixing: Tensor
+    """(B,) int64; with `token_language`: the code-mixing index (0 to 100) of each text, -1 where
+    its words have no tags."""
     sample_id: Tensor
     """(B,) int64; a window's number in its corpus, the same in every epoch."""
     tokens: Tensor

@@ -8,7 +8,7 @@ the share of rows on which both put the same token first.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -48,53 +48,58 @@ def mean_over_languages(scores: dict[str, Scores], name: str) -> float | None:
     return float(sum(values) / len(values))
 
 
+Grouping = Callable[[Batch], Tensor]
+"""The group (N,) of every selected row of a batch; -1 for rows that are in none."""
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """A further way to group the selected rows, beside their language.
+
+    Attributes:
+        names: of the groups.
+        grouping: gives their numbers.
+    """
+
+    names: Sequence[str]
+    grouping: Grouping
+
+
 class ScoreKeeper(Metric):
-    """Sums per language in float64, added over ranks.
+    """Sums per group of rows in float64, added over ranks.
 
     Args:
-        languages: how many languages the batches number.
+        groups: how many there are.
         with_teacher: whether teacher logits will be given.
+        grouping: tells the rows' groups; by default their languages.
     """
 
     full_state_update = False
     sums: Tensor
 
-    def __init__(self, languages: int, with_teacher: bool) -> None:
+    def __init__(self, groups: int, with_teacher: bool, grouping: Grouping = row_languages) -> None:
         super().__init__()
-        self.with_teacher = with_teacher
-        zeros = torch.zeros(languages, 6, dtype=torch.float64)
+        self.with_teacher, self.grouping = with_teacher, grouping
+        # The last one takes the rows that are in no group: leaving them out would wait for the GPU.
+        zeros = torch.zeros(groups + 1, 6, dtype=torch.float64)
         self.add_state("sums", default=zeros, dist_reduce_fx="sum")
 
-    def update(
-        self, student: Tensor, teacher: Tensor | None, targets: Tensor, languages: Tensor
-    ) -> None:
+    def update(self, table: Tensor, groups: Tensor) -> None:
         """Adds rows.
 
         Args:
-            student: logits (N, V).
-            teacher: logits (N, V), or None.
-            targets: token ids (N,).
-            languages: language numbers (N,).
+            table: what `row_scores` made of them.
+            groups: their numbers (N,).
         """
-        log_q = _log_softmax(student)
-        ones = torch.ones(len(targets), dtype=torch.float64, device=targets.device)
-        best = student.argmax(-1)
-        columns = [ones, -_pick(log_q, targets), best == targets]
-        if teacher is not None:
-            log_p = _log_softmax(teacher)
-            kl = (log_p.exp() * (log_p - log_q)).sum(-1)
-            columns += [-_pick(log_p, targets), kl, best == teacher.argmax(-1)]
-        table = torch.stack([column.to(torch.float64) for column in columns], dim=1)
-        self.sums[:, : table.shape[1]] = self.sums[:, : table.shape[1]].index_add(
-            0, languages, table
-        )
+        places = groups.remainder(len(self.sums))
+        self.sums[:, : table.shape[1]] = self.sums[:, : table.shape[1]].index_add(0, places, table)
 
     def compute(self) -> Tensor:
-        """The sums (languages, 6) over all ranks: rows, losses, hits, teacher losses, KL, equal."""
-        return self.sums
+        """The sums (groups, 6) over all ranks: rows, losses, hits, teacher losses, KL, equal."""
+        return self.sums[:-1]
 
     def scores(self, names: Sequence[str]) -> dict[str, Scores]:
-        """Scores of every language that had rows, by name, in the order of `names`."""
+        """Scores of every group that had rows, by name, in the order of `names`."""
         result = {}
         for name, row in zip(names, self.compute().tolist(), strict=True):
             rows = row[0]
@@ -104,24 +109,45 @@ class ScoreKeeper(Metric):
         return result
 
 
+def row_scores(student: Tensor, teacher: Tensor | None, targets: Tensor) -> Tensor:
+    """What is summed of each row, in float64: (N, 6), or (N, 3) without a teacher.
+
+    Args:
+        student: logits (N, V).
+        teacher: logits (N, V), or None.
+        targets: token ids (N,).
+    """
+    log_q = _log_softmax(student)
+    ones = torch.ones(len(targets), dtype=torch.float64, device=targets.device)
+    best = student.argmax(-1)
+    columns = [ones, -_pick(log_q, targets), best == targets]
+    if teacher is not None:
+        log_p = _log_softmax(teacher)
+        kl = (log_p.exp() * (log_p - log_q)).sum(-1)
+        columns += [-_pick(log_p, targets), kl, best == teacher.argmax(-1)]
+    return torch.stack([column.to(torch.float64) for column in columns], dim=1)
+
+
 def score_batch(
-    keepers: Mapping[str, ScoreKeeper],
+    keepers: Mapping[str, Sequence[ScoreKeeper]],
     students: Mapping[str, LanguageModel],
     taught: Taught | None,
     batch: Batch,
 ) -> None:
-    """Adds the selected rows of one batch to every student's keeper; one forward per model."""
-    rows, languages = batch["rows"], row_languages(batch)
-    for name, keeper in keepers.items():
+    """Adds the selected rows of one batch to every student's keepers; one forward per model."""
+    rows = batch["rows"]
+    for name, own in keepers.items():
         states = students[name].encode(batch).rows(rows)
+        groups = [keeper.grouping(batch) for keeper in own]
         for start in range(0, len(rows), ROWS_PER_TILE):
             tile = slice(start, start + ROWS_PER_TILE)
-            keeper.update(
+            table = row_scores(
                 students[name].project(states[tile]),
                 taught.logits(rows[tile]) if taught else None,
                 batch["targets"][tile],
-                languages[tile],
             )
+            for keeper, numbers in zip(own, groups, strict=True):
+                keeper.update(table, numbers[tile])
 
 
 class Measured(LightningModule):
@@ -131,13 +157,16 @@ class Measured(LightningModule):
         students: trained models by name.
         teachers: frozen models by name; students are compared with what they say together.
         ensemble: how several are heard as one.
+        breakdowns: further groups of rows that are measured in the same pass, by name; callbacks
+            add theirs when a validation starts.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.students, self.teachers = nn.ModuleDict(), nn.ModuleDict()
         self.ensemble = Ensemble()
-        self._keepers: dict[str, ScoreKeeper] = {}
+        self.breakdowns: dict[str, Breakdown] = {}
+        self._keepers: dict[str, list[ScoreKeeper]] = {}
         self._scores: dict[str, dict[str, Scores]] | None = None
 
     @property
@@ -149,8 +178,14 @@ class Measured(LightningModule):
         """
         if self._scores is None:
             names = self.data.languages if self._keepers else []
-            self._scores = {key: keeper.scores(names) for key, keeper in self._keepers.items()}
+            self._scores = {key: own[0].scores(names) for key, own in self._keepers.items()}
         return self._scores
+
+    def broken_down(self, name: str) -> dict[str, dict[str, Scores]]:
+        """Scores by student and group of a breakdown; every rank must ask, as above."""
+        place = 1 + list(self.breakdowns).index(name)
+        names = self.breakdowns[name].names
+        return {key: own[place].scores(names) for key, own in self._keepers.items()}
 
     @property
     def data(self) -> Any:
@@ -166,9 +201,16 @@ class Measured(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Starts a fresh measurement for every student."""
-        count = len(self.data.languages)
+        taught = bool(self.teachers)
         self._keepers = {
-            name: ScoreKeeper(count, bool(self.teachers)).to(self.device) for name in self.students
+            name: [
+                ScoreKeeper(len(self.data.languages), taught).to(self.device),
+                *(
+                    ScoreKeeper(len(one.names), taught, one.grouping).to(self.device)
+                    for one in self.breakdowns.values()
+                ),
+            ]
+            for name in self.students
         }
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:

@@ -326,4 +326,40 @@ MUTANTS = (
         "split.repeat(1, 1, count // heads, 1)",
         "tests/lit_distill/methods/test_minilm.py",
     ),
+    Mutant(
+        "words without a tag count in the code-mixing index",
+        "data_modules/code_mixing_statistics.py",
+        "    total = sum(numbers)\n    return 100.0 * (1.0 - max(numbers) / total)",
+        "    total = sum(numbers) + 1\n    return 100.0 * (1.0 - max(numbers) / total)",
+        "tests/data_modules/test_code_mixing_statistics.py",
+    ),
+    Mutant(
+        "a full stop or a name hides a switch",
+        "data_modules/code_mixing_statistics.py",
+        "        if tag is None:\n            continue\n        if before is not None",
+        "        if tag is None:\n            before = None\n            continue\n"
+        "        if before is not None",
+        "tests/data_modules/test_code_mixing_statistics.py",
+    ),
+    Mutant(
+        "rows of no group count in the last one",
+        "lit_distill/measurement.py",
+        "        return self.sums[:-1]",
+        "        return torch.cat([self.sums[:-2], self.sums[-2:].sum(0, keepdim=True)])",
+        "tests/lit_distill/test_measurement.py",
+    ),
+    Mutant(
+        "both views of a pair are its source",
+        "data_modules/parallel.py",
+        "self.tgt(own[1], passes)",
+        "self.tgt(own[0], passes)",
+        "tests/data_modules/test_parallel.py",
+    ),
+    Mutant(
+        "pieces of a word take the language of the next one",
+        "data_modules/token_tags.py",
+        'side="right") - 1',
+        'side="right")',
+        "tests/data_modules/test_code_mixed.py",
+    ),
 )

@@ -19,7 +19,9 @@ PARTS = {part: sorted((CONFIGS / part).glob("*.yaml")) for part in (
     "trainer", "methods", "models", "optimizers", "data", "experiments")}  # fmt: skip
 OWN_MODELS = {"mini_mbert_teacher": ["student"], "mini_mbert_triple_loss": ["teacher"],
               "mini_mbert_control": ["teacher"], "mini_mbert_minilm": ["teacher"],
-              "mini_mbert_minilm_v2": ["teacher"], "mini_mbert_head_fit": ["student"]}  # fmt: skip
+              "mini_mbert_minilm_v2": ["teacher"], "mini_mbert_head_fit": ["student"],
+              "mini_mixed_distil_bert": ["student"],
+              "mini_mixed_distil_bert_distilled": ["teacher"]}  # fmt: skip
 """Models that an experiment leaves to its user."""
 RECIPES = [CONFIGS / "quickstart/recipe.yaml", *sorted((CONFIGS / "recipes").glob("*.yaml"))]
 FAMILIES = {"distilgpt2": "gpt2"}

@@ -76,7 +76,7 @@ def compare(
         raise UserError(f"The reference {reference!r} is none of the models {', '.join(models)}.")
     opened = _open(models, data)
     batches = _batches(data)
-    keepers = {name: ScoreKeeper(len(data.languages), reference is not None) for name in opened}
+    keepers = {name: [ScoreKeeper(len(data.languages), reference is not None)] for name in opened}
     teacher = opened[reference] if reference else None
     with torch.no_grad():
         for batch in track(batches, "Measuring", transient=True):
@@ -88,7 +88,7 @@ def compare(
             sum(p.numel() for p in model.model.parameters()),
             sum(f.stat().st_size for f in Path(models[name]).glob("*.safetensors")),
             speeds[name],
-            keepers[name].scores(data.languages),
+            keepers[name][0].scores(data.languages),
         )
         for name, model in opened.items()
     }

@@ -29,6 +29,8 @@ class Memory:
     def lengths(self):
         return np.array([len(row) for row in self.rows], dtype=np.int32)
 
+    tag_names = ()
+
     def gather(self, windows):
         return np.concatenate([self.rows[window] for window in windows])
 

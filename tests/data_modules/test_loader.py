@@ -33,6 +33,8 @@ class Numbered:
     language: np.ndarray
     deadly: bool = False
 
+    tag_names = ()
+
     def gather(self, windows):
         if self.deadly and get_worker_info() is not None:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -25,6 +25,8 @@ class Numbered:
     lengths: np.ndarray
     language: np.ndarray
 
+    tag_names = ()
+
     def gather(self, windows):
         return np.repeat(windows, self.lengths[windows]).astype(np.int32)
 

@@ -11,7 +11,13 @@ from batches import collate, samples
 
 from lit_distill import measurement
 from lit_distill.batch import row_languages
-from lit_distill.measurement import ScoreKeeper, Scores, mean_over_languages, score_batch
+from lit_distill.measurement import (
+    ScoreKeeper,
+    Scores,
+    mean_over_languages,
+    row_scores,
+    score_batch,
+)
 from lit_distill.models import CarvedStudent, Ensemble, Teacher, teach
 
 
@@ -24,7 +30,7 @@ def test_scores_equal_the_formula(tiny_bert: Path, monkeypatch: pytest.MonkeyPat
     with torch.no_grad():
         for _ in range(2):
             taught = teach([teacher], Ensemble(), batch)
-            score_batch({"student": keeper}, {"student": student}, taught, batch)
+            score_batch({"student": [keeper]}, {"student": student}, taught, batch)
         ids, mask = batch["input_ids"], batch["attention_mask"]
         z_s = student.model(input_ids=ids, attention_mask=mask).logits.flatten(0, 1)[batch["rows"]]
         z_t = teacher.model(input_ids=ids, attention_mask=mask).logits.flatten(0, 1)[batch["rows"]]
@@ -51,7 +57,7 @@ def test_scores_equal_the_formula(tiny_bert: Path, monkeypatch: pytest.MonkeyPat
 
 def test_without_a_teacher_its_fields_are_none() -> None:
     keeper = ScoreKeeper(1, with_teacher=False)
-    keeper.update(torch.zeros(2, 5), None, torch.tensor([1, 0]), torch.tensor([0, 0]))
+    keeper.update(row_scores(torch.zeros(2, 5), None, torch.tensor([1, 0])), torch.tensor([0, 0]))
     (score,) = keeper.scores(["xx"]).values()
     assert score == Scores(2, pytest.approx(math.log(5)), 0.5)
 
@@ -65,3 +71,27 @@ def test_every_language_counts_the_same() -> None:
 
 def test_an_overflowing_perplexity_is_infinite() -> None:
     assert Scores(1, 1e4, 0.0).perplexity == math.inf
+
+
+def test_rows_are_grouped_in_further_ways_in_the_same_pass(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measurement, "ROWS_PER_TILE", 3)
+    model = Teacher(str(tiny_bert)).build()
+    batch = collate(samples(7, 100))
+    odd = batch["targets"] % 3 - 1  # -1: in no group
+    keepers = [
+        ScoreKeeper(2, with_teacher=False),
+        ScoreKeeper(2, with_teacher=False, grouping=lambda _: odd),
+    ]
+    with torch.no_grad():
+        score_batch({"student": keepers}, {"student": model}, None, batch)
+        ids, mask = batch["input_ids"], batch["attention_mask"]
+        logits = model.model(input_ids=ids, attention_mask=mask).logits.flatten(0, 1)
+    rows = logits[batch["rows"]].log_softmax(-1)
+    losses = -rows[range(len(rows)), batch["targets"]]
+    scores = keepers[1].scores(["even", "odd"])
+    for number, name in enumerate(("even", "odd")):
+        assert scores[name].rows == int((odd == number).sum())
+        assert scores[name].loss == pytest.approx(float(losses[odd == number].mean()), rel=1e-5)
+    assert sum(s.rows for s in keepers[0].scores(["xx", "yy"]).values()) == len(rows)

@@ -1,0 +1,245 @@
+"""Two views of one text: sentence pairs in any two of several languages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import NDArray
+
+from data_modules.collation import Collate, Collator
+from data_modules.corpus import Corpus
+from data_modules.corpus_cache import made_once
+from data_modules.corpus_report import FileReport, check_broken
+from data_modules.loader import EvaluationLoader
+from data_modules.objectives import VALIDATION_SEED, Objective, Plain
+from data_modules.pairing import PAIR_SPLITS, Pairing, PairStore, write_pairs
+from data_modules.parallel_sources import ParallelReader, ParallelSource, resolve_parallel
+from data_modules.plan import EvaluationPlan, Plan
+from data_modules.sources import LanguageTexts
+from data_modules.tokenising import FORMAT, Split, engine
+from lit_distill.batch import Batch
+from lit_distill.errors import UserError
+from lit_distill.models import load_tokenizer
+
+
+@dataclass(frozen=True)
+class PairCollator:
+    """Makes batches of pairs from two collators.
+
+    Args:
+        src: of the sources.
+        tgt: of the targets.
+        windows: (2, P) windows of every pair.
+        pair: (P,) number of its languages.
+    """
+
+    src: Collator
+    tgt: Collator
+    windows: NDArray[np.int32]
+    pair: NDArray[np.int16]
+
+    def __call__(self, windows: NDArray[np.int64], passes: NDArray[np.int64]) -> Batch:
+        """The batch of these pairs (B,): every key as `src_`, as `tgt_`, and the target's bare."""
+        own = self.windows[:, windows].astype(np.int64)
+        views = {"src_": self.src(own[0], passes), "tgt_": self.tgt(own[1], passes)}
+        batch: dict[str, Any] = {
+            **views["tgt_"],
+            "language": torch.from_numpy(self.pair[windows].astype(np.int64)),
+            "sample_id": torch.from_numpy(windows.astype(np.int64)),
+        }
+        counts = dict(views["tgt_"]["counts"])
+        for prefix, view in views.items():
+            for name, value in cast(Mapping[str, Any], view).items():
+                if name == "counts":
+                    counts |= {prefix + unit: number for unit, number in value.items()}
+                else:
+                    batch[prefix + name] = value
+        return cast(Batch, {**batch, "counts": counts})
+
+
+class ParallelCorpus(Corpus):
+    """Pairs of texts that say the same, in batches with two views.
+
+    Every key of a batch is there as `src_...` and as `tgt_...` (`src_language` and `tgt_language`
+    index `text_languages`), with `counts["src_tokens"]` and so on. Without a prefix stands the
+    target's view, so that methods of one text train and are measured on it; there `language` is the
+    pair's number in `languages`, whose names are like "hi>en". Views may differ in tokenizer and in
+    objective: what one reads masked or noised (`Noised`), the other may read whole.
+
+    Args:
+        sources: see `ParallelSource`.
+        data_dir: where relative paths of the sources start.
+        src_languages: languages of the first view; by default all.
+        tgt_languages: languages of the second view; by default all.
+        pivot: a language through which files are joined: rows with equal text in it become one, so
+            that hi-en and bn-en give hi-bn as well. These rows are held in memory once.
+        src_tokenizer: of the first view; by default the same.
+        src_objective: of the first view; `objective` is the second's.
+        corpus: see `Corpus`. A text longer than `max_length` is in no pair, and counted.
+    """
+
+    def __init__(
+        self,
+        sources: list[ParallelSource],
+        data_dir: str = ".",
+        src_languages: list[str] | None = None,
+        tgt_languages: list[str] | None = None,
+        pivot: str | None = None,
+        src_tokenizer: str | None = None,
+        src_objective: Objective = Plain(),  # noqa: B008 (frozen)
+        **corpus: Any,
+    ) -> None:
+        super().__init__(**corpus)
+        self.sources, self.data_dir = sources, Path(data_dir).expanduser()
+        self.src_languages, self.tgt_languages, self.pivot = src_languages, tgt_languages, pivot
+        self._src_tokenizer = load_tokenizer(src_tokenizer) if src_tokenizer else None
+        self.src_objective = src_objective
+        self._splits: dict[Split, PairStore] = {}
+        self._pairing: Pairing | None = None
+
+    def readers(self) -> list[ParallelReader]:
+        """Where the rows come from, cheaply."""
+        return resolve_parallel(self.sources, self.data_dir)
+
+    def texts(self) -> list[LanguageTexts]:
+        """Every language's own texts, for what reads single ones (`train-tokenizer`)."""
+        found: dict[str, LanguageTexts] = {}
+        for parallel in self.readers():
+            for language, reader in parallel.readers:
+                found.setdefault(language, LanguageTexts(language)).train.append(reader)
+        return [found[language] for language in sorted(found)]
+
+    @property
+    def languages(self) -> list[str]:
+        """Names of the pairs, "hi>en"."""
+        assert self._pairing is not None
+        return [f"{source}>{target}" for source, target in self._pairing.pairs]
+
+    @property
+    def text_languages(self) -> list[str]:
+        """What `src_language` and `tgt_language` index."""
+        return self._splits["train"].tgt.languages
+
+    @property
+    def src_tokenizer(self) -> Any:
+        """The first view's tokenizer."""
+        return self._src_tokenizer or self.tokenizer
+
+    # -- once -----------------------------------------------------------------------------------
+
+    def prepare_data(self) -> None:
+        """Tokenises and pairs, unless the cache has it."""
+        self._made()
+
+    def _made(self) -> Path:
+        readers = self.readers()
+        there = sorted({language for reader in readers for language in reader.languages})
+        pairing = Pairing.of(there, self.src_languages, self.tgt_languages, self.pivot)
+        tokenizers = {"tgt": self.tokenizer}
+        if self._src_tokenizer is not None:
+            tokenizers["src"] = self._src_tokenizer
+        digest = blake2b(digest_size=16)
+        for part in (
+            *(f"{view} {engine(one).to_str()}" for view, one in tokenizers.items()),
+            *(repr(part) for part in (FORMAT, self.settings, pairing)),
+            *(reader.stamp for reader in readers),
+        ):
+            digest.update(part.encode("utf-8"))
+        self._pairing = pairing
+
+        def write(folder: Path) -> None:
+            reports = write_pairs(
+                readers, pairing, tokenizers, self.settings, self.max_broken, folder
+            )
+            for report in reports:
+                if report.broken or report.too_long:
+                    rank_zero_info(f"{report}; {report.too_long} texts are too long for a window.")
+
+        return made_once(self.cache_dir / digest.hexdigest(), write)
+
+    def setup(self, stage: str) -> None:
+        """Maps the pairs and checks that every one of `languages` can be trained and measured.
+
+        Raises:
+            UserError: two languages have no training or no validation pair.
+        """
+        del stage
+        if self._splits:
+            return
+        folder = self._made()
+        rows = json.loads((folder / "report.json").read_text("utf-8"))
+        self.report = [FileReport(**row) for row in rows]
+        check_broken(self.report, self.max_broken)
+        splits: dict[Split, PairStore] = {split: PairStore(folder / split) for split in PAIR_SPLITS}
+        for split, store in splits.items():
+            counts = np.bincount(store.pair, minlength=len(self.languages))
+            empty = [name for name, count in zip(self.languages, counts, strict=True) if not count]
+            if empty:
+                raise UserError(
+                    f"No {split} pairs for {', '.join(empty[:5])}: no row has both languages (join "
+                    "files with `pivot`, or choose `src_languages` and `tgt_languages`), or too "
+                    f"few are held out (one in {self.settings.holdout}; lower "
+                    "data.init_args.holdout)."
+                )
+        self._splits, self._made_as = splits, folder.name
+        self._stores = {split: store.tgt for split, store in splits.items()}
+
+    # -- feeding --------------------------------------------------------------------------------
+
+    def shares(self) -> NDArray[np.float64]:
+        """Share of every pair of languages in the training tokens (those of the longer side)."""
+        store = self._splits["train"]
+        tokens = np.bincount(store.pair, store.lengths, minlength=len(self.languages))
+        return self.sampler.shares(dict(zip(self.languages, tokens.astype(int), strict=True)))
+
+    def plan(self) -> Plan:
+        """The order of all training batches."""
+        store, shares = self._splits["train"], self.shares()
+        return Plan(store.lengths, store.pair, shares, self.batch_tokens, self.seed, self.pool_size)
+
+    def _collator(self, split: Split) -> Collate:
+        store = self._splits[split]
+        sides = {}
+        for view, tokenizer, objective in (
+            ("src", self.src_tokenizer, self.src_objective),
+            ("tgt", self.tokenizer, self.objective),
+        ):
+            texts = getattr(store, view)
+            counts, seed = texts.token_counts.sum(0) * 1.0, self.seed
+            if split != "train":  # the first view is only looked at, the second is measured
+                objective = Plain() if view == "src" else objective.validation(tokenizer)
+                seed = VALIDATION_SEED
+            select = objective.bind(tokenizer, counts, seed)
+            sides[view] = Collator(texts, select, int(tokenizer.pad_token_id or 0))
+        return PairCollator(sides["src"], sides["tgt"], store.windows, store.pair)
+
+    def _evaluation(self, split: Split, most: int | None) -> list[EvaluationLoader]:
+        assert self.trainer is not None
+        rank, ranks = self.trainer.global_rank, self.trainer.world_size
+        store, collate = self._splits[split], self._collator(split)
+        loaders = []
+        for number in range(len(self.languages)):
+            pairs = np.flatnonzero(store.pair == number)
+            if most is not None and len(pairs) > most:
+                pairs = pairs[np.arange(most) * len(pairs) // most]
+            plan = EvaluationPlan(pairs, store.lengths[pairs], self.batch_tokens, ranks)
+            loaders.append(EvaluationLoader(plan, collate, rank, ranks))
+        return loaders
+
+    def test_dataloader(self) -> list[EvaluationLoader]:
+        """There are no test pairs.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(
+            "Parallel corpora have no test split: run `python -m lit_distill validate`."
+        )
