@@ -177,6 +177,16 @@ def test_low_precision_is_compared_in_float32(dtype: torch.dtype) -> None:
     assert (found.double() - slope).norm() <= tolerance * slope.norm()
 
 
+def test_a_bfloat16_teacher_leaves_the_student_in_float32() -> None:
+    student, teacher = sides(True)
+    single = Relation(student.queries.detach().float().requires_grad_())
+    value = relation_kl(single, Relation(teacher.queries.bfloat16()), 2, SIGHTS["padded"])
+    (slope,) = torch.autograd.grad(value, [single.queries])
+    assert value.dtype == slope.dtype == torch.float32
+    exact = relation_kl(student, teacher, 2, SIGHTS["padded"])
+    assert value.item() == pytest.approx(exact.item(), rel=1e-2)
+
+
 def test_scores_too_large_for_an_exponential_are_no_problem() -> None:
     student, teacher = normal(B, T, W).mul(100).requires_grad_(), normal(B, T, W, seed=1).mul(100)
     value, (slope,) = ours(Relation(student), Relation(teacher), 2, SIGHTS["packed causal"])
