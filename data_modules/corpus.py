@@ -21,6 +21,7 @@ from data_modules.corpus_report import FileReport, check_broken, show
 from data_modules.loader import EvaluationLoader, WindowLoader
 from data_modules.objectives import VALIDATION_SEED, MaskedTokens, Objective
 from data_modules.plan import POOL_SIZE, EvaluationPlan, Plan
+from data_modules.provenance import provenance_of
 from data_modules.sampling import Proportional, Sampler, mixture_counts
 from data_modules.sources import LanguageTexts
 from data_modules.token_store import TokenStore
@@ -48,6 +49,8 @@ class Corpus(LightningDataModule, ABC):
         max_broken: share of broken rows of a file above which the run stops.
         pool_size: windows that are sorted by length together.
         seed: of order and masks.
+        mask_variants: pass p over a text repeats the masks of pass p mod so many, which is what a
+            teacher cache holds; None: every pass draws new ones.
         num_workers: processes that make batches; the batches are the same for any number.
         cache_dir: where tokenised corpora are kept.
 
@@ -70,6 +73,7 @@ class Corpus(LightningDataModule, ABC):
         max_broken: float = 0.01,
         pool_size: int = POOL_SIZE,
         seed: int = 0,
+        mask_variants: int | None = None,
         num_workers: int = 0,
         cache_dir: str = "~/.cache/lit_distill",
     ) -> None:
@@ -79,6 +83,7 @@ class Corpus(LightningDataModule, ABC):
             ("validation_windows", validation_windows, 1),
             ("max_broken", max_broken, 0),
             ("num_workers", num_workers, 0),
+            ("mask_variants", 1 if mask_variants is None else mask_variants, 1),
             ("batch_tokens", batch_tokens, max_length),
         ):
             if value < least:
@@ -88,7 +93,7 @@ class Corpus(LightningDataModule, ABC):
         self.max_length, self.batch_tokens = max_length, batch_tokens
         self.updates_per_epoch, self.validation_windows = updates_per_epoch, validation_windows
         self.settings = Settings(max_length, holdout, deduplicate)
-        self.max_broken = max_broken
+        self.max_broken, self.mask_variants = max_broken, mask_variants
         self.pool_size, self.seed, self.num_workers = pool_size, seed, num_workers
         self.cache_dir = Path(cache_dir).expanduser()
         self.report: list[FileReport] = []
@@ -196,23 +201,32 @@ class Corpus(LightningDataModule, ABC):
         counts = dict(zip(self.languages, tokens, strict=True))
         return self.sampler.shares(counts, self._weights)
 
+    def collator(self) -> Collator:
+        """Makes training batches out of window and pass numbers."""
+        mixture = mixture_counts(self.train.token_counts, self.shares())
+        select = self.objective.bind(self.tokenizer, mixture, self.seed)
+        return Collator(self.train, select, self._pad_id, self.mask_variants)
+
+    def provenance(self) -> dict[str, Any]:
+        """What decides on the training texts and their masks: see `provenance_of`."""
+        return provenance_of(self.train, self.collator(), self.objective, self.seed)
+
     def train_dataloader(self) -> WindowLoader:
         """The endless training stream, cut into epochs; goes on where a checkpoint was."""
         assert self.trainer is not None
         shares, store = self.shares(), self.train
         lengths, language = store.lengths, store.language
         plan = Plan(lengths, language, shares, self.batch_tokens, self.seed, self.pool_size)
-        mixture = mixture_counts(store.token_counts, shares)
-        select = self.objective.bind(self.tokenizer, mixture, self.seed)
+        variants = {"mask_variants": self.mask_variants} if self.mask_variants else {}
         self._loader = WindowLoader(
             plan,
-            Collator(store, select, self._pad_id),
+            self.collator(),
             self.updates_per_epoch,
             self.trainer.accumulate_grad_batches,
             self.trainer.global_rank,
             self.trainer.world_size,
             self.num_workers,
-            {"objective": repr(self.objective), "texts": store.folder.parent.name},
+            {"objective": repr(self.objective), "texts": store.folder.parent.name, **variants},
         )
         if self._resumed is not None:
             self._loader.load_state_dict(self._resumed)

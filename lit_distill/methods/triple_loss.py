@@ -64,9 +64,7 @@ class TripleLoss(Distillation):
 
     def losses(self, batch: Batch) -> dict[str, Term]:
         """The terms ce, mlm (clm for decoders), cos and, where it has a weight, mse."""
-        student = self.student.encode(batch)
-        with torch.no_grad():
-            teacher = self.teacher.encode(batch)
+        student, teacher = self.student.encode(batch), self.teach(batch)
         rows, per = batch["tokens"], "tokens"
         if self.restrict_ce_to_mask:
             rows, per = batch["rows"], "rows"
@@ -79,7 +77,7 @@ class TripleLoss(Distillation):
             del logit_terms["mse"]
         terms = self.logit_terms(logit_terms, rows, row_targets(batch, rows), student, teacher)
         if self.alpha_cos != 0:
-            real = batch["tokens"]
-            distance = cosine(student.rows(real), teacher.rows(real))
-            terms["cos"] = Term(distance, "tokens", self.alpha_cos)
+            states = student.rows(batch["tokens"])
+            parts = [share * cosine(states, its) for share, its in teacher.states(batch["tokens"])]
+            terms["cos"] = Term(torch.stack(parts).sum(), "tokens", self.alpha_cos)
         return terms
