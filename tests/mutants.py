@@ -103,8 +103,8 @@ MUTANTS = (
     Mutant(
         "cosine over the student and itself",
         "lit_distill/methods/triple_loss.py",
-        "cosine(student.rows(real), teacher.rows(real))",
-        "cosine(student.rows(real), student.rows(real))",
+        "share * cosine(states, its)",
+        "share * cosine(states, states)",
         "tests/lit_distill/methods/test_triple_loss.py",
     ),
     Mutant(
@@ -169,5 +169,40 @@ MUTANTS = (
         '    compiled = vars(layer).pop("forward", None)\n',
         "    compiled = None\n",
         "tests/lit_distill/models/test_execution.py",
+    ),
+    Mutant(
+        "a teacher cache is read for other masks than those of the batch",
+        "lit_distill/models/teacher_cache.py",
+        'items + batch["variant"].numpy() * self.item("windows")',
+        "items + 0",
+        "tests/lit_distill/tools/test_cache_teacher.py",
+    ),
+    Mutant(
+        "rounding gives mass to tokens that a teacher cache does not hold",
+        "lit_distill/models/teacher_cache.py",
+        "log_p - surplus.unsqueeze(-1)",
+        "log_p",
+        "tests/lit_distill/tools/test_cache_teacher.py",
+    ),
+    Mutant(
+        "every pass draws new masks although a cache holds a few",
+        "data_modules/collation.py",
+        "passes = passes % self.variants",
+        "pass",
+        "tests/data_modules/test_corpus.py",
+    ),
+    Mutant(
+        "a run goes on from another teacher cache",
+        "lit_distill/checkpoints.py",
+        'if (then and then["fingerprint"]) != (now and now["fingerprint"]):',
+        "if False:",
+        "tests/lit_distill/test_learner.py",
+    ),
+    Mutant(
+        "a half-written shard counts as whole",
+        "lit_distill/tools/cache_shards.py",
+        "with replacing(path) as beside:",
+        "for beside in [path]:",
+        "tests/lit_distill/tools/test_cache_teacher.py",
     ),
 )
