@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
@@ -27,13 +27,21 @@ class Learner(Measured):
     """Gives a method what its teachers say about a batch, wherever it comes from.
 
     Attributes:
+        takes_cache: whether all that the method reads of its teacher comes from `teach`.
         cache_folder: of the teacher cache, if training reads one.
         cache: it, from `setup` of a fit on.
         tokenizer: of the run, if known.
     """
 
+    takes_cache: ClassVar[bool] = False
+
     def __init__(self, cache_folder: str | None = None) -> None:
         super().__init__()
+        if cache_folder is not None and not self.takes_cache:
+            raise UserError(
+                f"{type(self).__name__} reads nothing that a teacher cache holds: leave "
+                "model.teacher_cache out, or use a method of logits such as TripleLoss."
+            )
         self.cache_folder = cache_folder
         self.cache: TeacherCache | None = None
         self.tokenizer: Any = None

@@ -18,7 +18,7 @@ from data_modules import MaskedTokens, MultilingualCorpus, Source
 from lit_distill.__main__ import main
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.methods import TripleLoss
+from lit_distill.methods import MaskedLM, TripleLoss
 from lit_distill.models import (
     CachedTeaching,
     CarvedStudent,
@@ -357,6 +357,11 @@ def test_a_cache_needs_a_corpus_that_can_be_named(
     module.__dict__["_trainer"] = type("T", (), {"datamodule": Bare()})()
     with pytest.raises(UserError, match="Bare does not say what decides on its texts"):
         module.open_cache("fit")
+
+
+def test_a_method_that_reads_no_cache_refuses_one() -> None:
+    with pytest.raises(UserError, match="MaskedLM reads nothing that a teacher cache holds"):
+        MaskedLM(teacher_cache="somewhere")
 
 
 def test_rows_among_all_positions_are_found(write: Callable[..., str], make: Make) -> None:
