@@ -110,14 +110,14 @@ def show(manifest: Manifest, folder: Path) -> None:
     columns = ["mean", *QUANTILES, "maximum"]
     table = Table(
         title=f"{folder}: {size / 2**20:,.1f} MiB. Error of the loss at temperature "
-        f"{manifest.provenance['temperature']:g}, nats",
+        f"{manifest.provenance['temperature']:g}, nats; probability kept",
         title_justify="left",
     )
-    table.add_column("language")
-    for heading in ("positions", *columns, "kept mass"):
+    table.add_column("language", no_wrap=True)
+    for heading in ("rows", *columns, "kept"):
         table.add_column(heading, justify="right")
     for name, error in manifest.error.items():
         if error["rows"]:
-            shown = [f"{error[column]:.5f}" for column in columns]
-            table.add_row(name, f"{error['rows']:.0f}", *shown, f"{error['kept']:.4f}")
+            shown = [f"{error[column]:.4f}" for column in columns]
+            table.add_row(name, f"{error['rows']:.0f}", *shown, f"{error['kept']:.3f}")
     Console().print(table)

@@ -147,6 +147,7 @@ def test_every_loss_is_within_twice_the_reported_error(
     cache, corpus = TeacherCache(Path(write(tail=tail))), make(batch_tokens=128)
     corpus.setup("fit")
     corpus.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    torch.manual_seed(0)
     module = method(teacher_cache="unused", student=STUDENTS[student](tiny_bert))
     teacher = module.teacher_spec.build()  # type: ignore[union-attr]
     module.students["student"] = module.student_spec.build(teacher, 0)
@@ -180,7 +181,7 @@ def test_with_all_tokens_a_run_ends_where_the_live_one_does(
     moved = weights(live) - weights(start)
     assert moved.norm() > 0.01
     assert (weights(cached) - weights(live)).norm() < 1e-3 * moved.norm()
-    assert cached.logged["ce"] == pytest.approx(live.logged["ce"], rel=1e-3)
+    assert cached.logged["ce"] == pytest.approx(live.logged["ce"], abs=1e-4)
 
 
 def test_states_come_from_the_cache_too(

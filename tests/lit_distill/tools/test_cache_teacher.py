@@ -290,8 +290,8 @@ def test_the_command_takes_the_config_of_a_fit(
     assert main(command) == 2
     assert "mask_variants" in capsys.readouterr().err
     assert main([*command, "--data.mask_variants=1"]) == 0
-    shown = capsys.readouterr().out
-    assert "temperature 2" in shown.replace("\n", " ")  # the method's own
-    assert "kept mass" in shown
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Error of the loss at temperature 2, nats" in shown  # the method's own
+    assert "│ all " in shown
     assert Manifest.read(tmp_path / "cache").provenance["temperature"] == 2.0
     assert not Path("runs").exists()
