@@ -146,6 +146,10 @@ class LightningSteps:
         self._wait()
         return float(self._latest.loss)
 
+    def feed(self, batch: Batch) -> None:
+        """Gives every following step another batch."""
+        self._requests.batch = batch
+
     def close(self) -> None:
         """Ends the fit."""
         self._requests.over = True

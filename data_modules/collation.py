@@ -56,16 +56,21 @@ class Collator:
         corpus: where windows come from.
         select: the bound objective.
         pad_id: token at padded positions, on the right.
+        variants: how many passes draw masks of their own; later ones repeat them in turn. None: all
+            do.
     """
 
     corpus: Corpus
     select: Selector
     pad_id: int
+    variants: int | None = None
 
     def __call__(self, windows: NDArray[np.int64], passes: NDArray[np.int64]) -> Batch:
         """The batch of these windows (B,), each in its pass (B,) over the corpus."""
         lengths = self.corpus.lengths[windows].astype(np.int64)
         count, width = len(lengths), int(lengths.max())
+        if self.variants is not None:
+            passes = passes % self.variants
         texts = Texts.joined(self.corpus.gather(windows), lengths, windows, passes)
         selection = self.select(texts)
         tokens = texts.row * width + texts.column
@@ -88,6 +93,8 @@ class Collator:
                 "masked": selection.masked,
             },
         )
+        if self.variants is not None:
+            batch["variant"] = torch.from_numpy(passes.astype(np.int64))
         if self.corpus.tag_names:
             self._add_tags(batch, windows, tokens, selection)
         return batch

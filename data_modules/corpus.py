@@ -17,6 +17,7 @@ from data_modules.corpus_report import FileReport, check_broken, show
 from data_modules.loader import EvaluationLoader, WindowLoader
 from data_modules.objectives import VALIDATION_SEED, MaskedTokens, Objective
 from data_modules.plan import POOL_SIZE, EvaluationPlan, Plan
+from data_modules.provenance import provenance_of
 from data_modules.sampling import Proportional, Sampler, mixture_counts
 from data_modules.sources import LanguageTexts
 from data_modules.token_store import TokenStore
@@ -44,6 +45,8 @@ class Corpus(LightningDataModule, ABC):
         max_broken: share of broken rows of a file above which the run stops.
         pool_size: windows that are sorted by length together.
         seed: of order and masks.
+        mask_variants: pass p over a text repeats the masks of pass p mod so many, which is what a
+            teacher cache holds; None: every pass draws new ones.
         num_workers: processes that make batches; the batches are the same for any number.
         cache_dir: where tokenised corpora are kept.
 
@@ -66,6 +69,7 @@ class Corpus(LightningDataModule, ABC):
         max_broken: float = 0.01,
         pool_size: int = POOL_SIZE,
         seed: int = 0,
+        mask_variants: int | None = None,
         num_workers: int = 0,
         cache_dir: str = "~/.cache/lit_distill",
     ) -> None:
@@ -75,6 +79,7 @@ class Corpus(LightningDataModule, ABC):
             ("validation_windows", validation_windows, 1),
             ("max_broken", max_broken, 0),
             ("num_workers", num_workers, 0),
+            ("mask_variants", 1 if mask_variants is None else mask_variants, 1),
             ("batch_tokens", batch_tokens, max_length),
         ):
             if value < least:
@@ -84,7 +89,7 @@ class Corpus(LightningDataModule, ABC):
         self.max_length, self.batch_tokens = max_length, batch_tokens
         self.updates_per_epoch, self.validation_windows = updates_per_epoch, validation_windows
         self.settings = Settings(max_length, holdout, deduplicate)
-        self.max_broken = max_broken
+        self.max_broken, self.mask_variants = max_broken, mask_variants
         self.pool_size, self.seed, self.num_workers = pool_size, seed, num_workers
         self.cache_dir = Path(cache_dir).expanduser()
         self.report: list[FileReport] = []
@@ -177,6 +182,15 @@ class Corpus(LightningDataModule, ABC):
         counts = dict(zip(self.languages, tokens, strict=True))
         return self.sampler.shares(counts, self._weights)
 
+    def collator(self) -> Collate:
+        """Makes training batches out of window and pass numbers."""
+        return self._collator("train")
+
+    def provenance(self) -> dict[str, Any]:
+        """What decides on the training texts and their masks: see `provenance_of`."""
+        made = self.train, self.collator(), self.objective, self.seed, self.mask_variants
+        return provenance_of(*made)
+
     def plan(self) -> Plan:
         """The order of all training batches, from the first on."""
         lengths, language = self.train.lengths, self.train.language
@@ -186,6 +200,7 @@ class Corpus(LightningDataModule, ABC):
     def train_dataloader(self) -> WindowLoader:
         """The endless training stream, cut into epochs; goes on where a checkpoint was."""
         assert self.trainer is not None
+        variants = {"mask_variants": self.mask_variants} if self.mask_variants else {}
         self._loader = WindowLoader(
             self.plan(),
             self._collator("train"),
@@ -194,7 +209,7 @@ class Corpus(LightningDataModule, ABC):
             self.trainer.global_rank,
             self.trainer.world_size,
             self.num_workers,
-            {"objective": repr(self.objective), "texts": self._made_as},
+            {"objective": repr(self.objective), "texts": self._made_as, **variants},
         )
         if self._resumed is not None:
             self._loader.load_state_dict(self._resumed)
@@ -209,7 +224,8 @@ class Corpus(LightningDataModule, ABC):
             objective, seed = objective.validation(self.tokenizer), VALIDATION_SEED
             counts = store.token_counts.sum(0) * 1.0
         select = objective.bind(self.tokenizer, counts, seed)
-        return Collator(store, select, self._pad_id)
+        variants = self.mask_variants if split == "train" else None
+        return Collator(store, select, self._pad_id, variants)
 
     def val_dataloader(self) -> list[EvaluationLoader]:
         """One loader per language: the same windows and masks in every validation and run."""

@@ -23,7 +23,9 @@ TRAINING = {
     "validate": "measure a model on the validation text, per language",
     "test": "the same measurement on the test text",
 }
+CACHE = "cache-teacher"
 TOOLS = {
+    CACHE: "write down what a teacher says about a corpus; students then train without it",
     "export": "turn a checkpoint into a Hugging Face folder",
     "train-tokenizer": "train a tokenizer: WordPiece, Unigram or byte-level BPE",
     "corpus-report": "count what a corpus holds per language, and what will be drawn of it",
@@ -67,6 +69,10 @@ def _run(command: str, args: list[str]) -> None:
         from lit_distill import cli
 
         cli.run(command, args)
+    elif command == CACHE:
+        from lit_distill import cli_cache
+
+        cli_cache.run(args)
     elif command in TOOLS:
         from lit_distill.tools.invocation import invoke
 

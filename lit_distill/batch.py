@@ -51,6 +51,8 @@ class Batch(TypedDict, total=False):
     its words have no tags."""
     sample_id: Tensor
     """(B,) int64; a window's number in its corpus, the same in every epoch."""
+    variant: Tensor
+    """(B,) int64; which drawing of its masks a window has, where only so many are ever drawn."""
     tokens: Tensor
     """(M,) int64, ascending flat indices of all real positions."""
     rows: Tensor
@@ -59,6 +61,15 @@ class Batch(TypedDict, total=False):
     """(N,) int64, the token to predict at each selected position."""
     counts: dict[str, int]
     """How many units of each kind this micro-batch holds: tokens, sequences, rows, masked, ..."""
+    teacher_ids: Tensor
+    """(P, k) int32; only in training from a teacher cache: the likeliest tokens at the positions
+    that it holds, which are `rows` or `tokens`."""
+    teacher_log_probabilities: Tensor
+    """(P, k) of these, rounded."""
+    teacher_log_mass: Tensor
+    """(P,) log of the probability that these k have together."""
+    teacher_states: Tensor
+    """(P, D) last hidden states, where the cache holds them."""
     window: list[Batch]
     """All micro-batches of the accumulation window; only on the first of several."""
 

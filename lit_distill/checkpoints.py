@@ -58,7 +58,8 @@ def describe(module: Distillation) -> dict[str, Any]:
             for name, student in module.students.items()
         },
         "tokenizer": tokenizer_files(module.tokenizer) if module.tokenizer else {},
-        "teachers": _teachers(module),
+        "teachers": teachers_of(module),
+        "teacher_cache": _cache(module),
     }
 
 
@@ -67,12 +68,19 @@ def before_sharding(module: Distillation) -> None:
 
     What Lightning then no longer checks is checked by `restore`: the student's shape.
     """
-    _teachers(module)
+    teachers_of(module)
     module.strict_loading = False
 
 
-def _teachers(module: Distillation) -> dict[str, dict[str, str | None]]:
+def teachers_of(module: Distillation) -> dict[str, dict[str, str | None]]:
     """Name, revision and hash of each teacher; kept from the checkpoint where none was opened."""
+    if not module.teachers and module.cache is not None:
+        return {
+            "teacher": {
+                **module.cache.manifest.teacher,
+                "fingerprint": module.cache.item("teacher"),
+            }
+        }
     if not module.teachers:
         return dict(module.restored.get("teachers", {}))
     if "teachers" not in module.restored:  # hashing reads every weight: once a run
@@ -107,8 +115,10 @@ def restore(module: Distillation, checkpoint: dict[str, Any]) -> None:
             _check_shape(name, state, student_state(cast(LanguageModel, module.students[name])))
     if module.tokenizer is None and saved["tokenizer"]:
         module.tokenizer = tokenizer_from_files(saved["tokenizer"])
+    if module.trainer.training:
+        _check_cache(saved.get("teacher_cache"), _cache(module))
     if module.teachers and module.trainer.training:
-        for name, now in _teachers(module).items():
+        for name, now in teachers_of(module).items():
             then = saved["teachers"].get(name)
             if then and then["fingerprint"] != now["fingerprint"]:
                 raise UserError(
@@ -118,6 +128,28 @@ def restore(module: Distillation, checkpoint: dict[str, Any]) -> None:
                     "new run from the exported student with PretrainedStudent."
                 )
     module.restored.setdefault("teachers", saved["teachers"])
+
+
+def _cache(module: Distillation) -> dict[str, str] | None:
+    """Folder and fingerprint of the teacher cache; None where the teacher is live."""
+    if module.cache is None:
+        return None
+    return {"folder": str(module.cache.folder), "fingerprint": module.cache.manifest.fingerprint}
+
+
+def _check_cache(then: dict[str, str] | None, now: dict[str, str] | None) -> None:
+    if (then and then["fingerprint"]) != (now and now["fingerprint"]):
+        before, present = (
+            f"the teacher cache {cache['folder']} ({cache['fingerprint'][:12]})"
+            if cache
+            else "a live teacher"
+            for cache in (then, now)
+        )
+        raise UserError(
+            f"The checkpoint was trained from {before} and the run is configured for {present}. "
+            "Resume with what it was trained from (model.teacher_cache), or start a new run from "
+            "the exported student with PretrainedStudent."
+        )
 
 
 def _check_shape(name: str, then: dict[str, Any], now: dict[str, Any]) -> None:

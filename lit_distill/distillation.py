@@ -11,14 +11,13 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
 
 from lit_distill import checkpoints
 from lit_distill.assembly import build_models
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
+from lit_distill.learner import Learner
 from lit_distill.losses import LogitTerm, Term, linear_losses
-from lit_distill.measurement import Measured
 from lit_distill.models import (
     CarvedStudent,
     Encoded,
@@ -26,8 +25,8 @@ from lit_distill.models import (
     Execution,
     LanguageModel,
     Student,
-    Taught,
     Teacher,
+    Teaching,
     load_tokenizer,
     shard,
 )
@@ -36,7 +35,7 @@ from lit_distill.strategies import check_strategy
 from lit_distill.window import Window, add_over_ranks
 
 
-class Distillation(Measured, ABC):
+class Distillation(Learner, ABC):
     """Trains students against frozen teachers; a method says only what its `losses` are.
 
     Override points: `configure_model`, `on_models_built`, `prepare`, `losses`, `on_validated`.
@@ -45,6 +44,8 @@ class Distillation(Measured, ABC):
         student: what to train and how it starts; None carves every other layer of the teacher.
         teacher: whom to learn from; None where a method needs none.
         ensemble: more teachers.
+        teacher_cache: folder of `cache-teacher`; training then reads it and runs no teacher. A live
+            one, if given, is carved and compared with in validation.
         tokenizer: its name or folder; the command line fills it in from `--tokenizer`.
         dropout: probability for the students while they train; None keeps each model's own.
         execution: gradient checkpointing and compilation.
@@ -67,14 +68,15 @@ class Distillation(Measured, ABC):
         student: Student | None = None,
         teacher: Teacher | None = None,
         ensemble: Ensemble = Ensemble(),  # noqa: B008 (frozen)
+        teacher_cache: str | None = None,
         tokenizer: str | None = None,
         dropout: float | None = None,
         execution: Execution = Execution(),  # noqa: B008 (frozen)
         optimizer: OptimizerCallable = torch.optim.AdamW,
         schedule: Schedule = Linear(),  # noqa: B008 (frozen)
     ) -> None:
-        super().__init__()
-        if self.needs_teacher and teacher is None:
+        super().__init__(teacher_cache)
+        if self.needs_teacher and teacher is None and teacher_cache is None:
             raise UserError(
                 f"{type(self).__name__} learns from a teacher and none is given: set "
                 "model.init_args.teacher.name to a model name or folder."
@@ -87,7 +89,6 @@ class Distillation(Measured, ABC):
         self.config_text, self.notes = "", list[str]()
         self.logged: dict[str, float] = {}
         self.restored: dict[str, Any] = {}
-        self.tokenizer: PreTrainedTokenizerBase | None = None
         self._window: Window
         checkpoints.leave_out_teachers(self)
 
@@ -111,17 +112,13 @@ class Distillation(Measured, ABC):
         """The single student."""
         return cast(LanguageModel, self.students["student"])
 
-    @property
-    def teacher(self) -> LanguageModel:
-        """The single teacher."""
-        return cast(LanguageModel, self.teachers["teacher"])
-
     def setup(self, stage: str) -> None:
         """Finds the tokenizer: the data module's, else by name; refuses what would train wrong."""
         check_strategy(self.trainer.strategy)
         self.tokenizer = getattr(self.data, "tokenizer", None)
         if self.tokenizer is None and self.tokenizer_name:
             self.tokenizer = load_tokenizer(self.tokenizer_name)
+        self.open_cache(stage)
 
     def configure_model(self) -> None:
         """Builds teacher and student once, and checks that they fit each other and the data."""
@@ -157,6 +154,7 @@ class Distillation(Measured, ABC):
 
     def on_fit_start(self) -> None:
         """Turns dropout on: models arrive in eval mode and the Trainer keeps it."""
+        self.check_cache(checkpoints.teachers_of(self) if self.cache else {})
         self.train()
         if self.teachers:  # which are meant to stay there
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
@@ -179,7 +177,7 @@ class Distillation(Measured, ABC):
         rows: Tensor,
         targets: Tensor | None,
         student: Encoded,
-        teacher: Taught | None = None,
+        teacher: Teaching | None = None,
     ) -> dict[str, Term]:
         """Terms on logits at flat `rows` (N,): projected tile by tile, all in one pass.
 
@@ -194,6 +192,8 @@ class Distillation(Measured, ABC):
         shares = None
         if torch.is_grad_enabled():
             shares = [self._window.share(term.per, term.weight) for term in terms.values()]
+        if self.cache is not None:
+            self.cache.check_losses(losses)
         signal = None if teacher is None else teacher.signal(rows)
         sums = self.student.with_head(
             lambda whole: linear_losses(losses, whole, signal, targets, shares), student.rows(rows)

@@ -192,7 +192,7 @@ class Measured(LightningModule):
         """The data module, which names the languages; None if loaders were given bare."""
         return getattr(self.trainer, "datamodule", None)
 
-    def teach(self, batch: Batch) -> Taught:
+    def run_teachers(self, batch: Batch) -> Taught:
         """Runs every teacher over a batch, outside of any graph."""
         return teach(cast(list[LanguageModel], list(self.teachers.values())), self.ensemble, batch)
 
@@ -216,7 +216,8 @@ class Measured(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Measures every student on the selected rows of one batch."""
         students = {name: cast(LanguageModel, model) for name, model in self.students.items()}
-        score_batch(self._keepers, students, self.teach(batch) if self.teachers else None, batch)
+        taught = self.run_teachers(batch) if self.teachers else None
+        score_batch(self._keepers, students, taught, batch)
         self._scores = None
 
     def on_validation_epoch_end(self) -> None:

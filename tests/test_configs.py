@@ -34,11 +34,11 @@ def name(path: Path) -> str:
     return f"{path.parent.name}/{path.stem}"
 
 
-def printed(*args: str) -> dict[str, Any]:
+def printed(*args: str, command: str = "fit") -> dict[str, Any]:
     """The merged configuration of a command."""
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
-        assert main(["fit", *args, "--print_config"]) == 0
+        assert main([command, *args, "--print_config"]) == 0
     return yaml.safe_load(output.getvalue())
 
 
@@ -64,6 +64,9 @@ def test_every_stage_of_a_recipe_is_parsed(path: Path) -> None:
     for stage in stages:
         if stage.command == "fit":
             assert printed(*stage.args)["run_dir"] == str(stage.folder)
+        elif stage.command == "cache-teacher":
+            merged = printed(*stage.args, command=stage.command)
+            assert merged["output"] == str(stage.folder)
 
 
 @pytest.mark.parametrize("path", PARTS["experiments"], ids=name)

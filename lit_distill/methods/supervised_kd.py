@@ -43,7 +43,7 @@ class SupervisedKD(Distillation):
     ("supervised KD").
     """
 
-    needs_teacher = True
+    needs_teacher = takes_cache = True
 
     def __init__(
         self,

@@ -41,7 +41,7 @@ class TripleLoss(Distillation):
     transformers-research-projects@fccd0cd, distillation/distiller.py (their "CE" is a KL).
     """
 
-    needs_teacher = True
+    needs_teacher = takes_cache = True
 
     def __init__(
         self,

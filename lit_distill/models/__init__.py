@@ -29,6 +29,9 @@ from lit_distill.models.student import student_from_state as student_from_state
 from lit_distill.models.student import student_state as student_state
 from lit_distill.models.teacher import Teacher as Teacher
 from lit_distill.models.teacher import fingerprint as fingerprint
+from lit_distill.models.teacher_cache import CachedTeaching as CachedTeaching
+from lit_distill.models.teacher_cache import TeacherCache as TeacherCache
+from lit_distill.models.teaching import Teaching as Teaching
 from lit_distill.models.vocabulary import check_agreement as check_agreement
 from lit_distill.models.vocabulary import check_length as check_length
 from lit_distill.models.vocabulary import check_model_vocabulary as check_model_vocabulary
@@ -36,4 +39,5 @@ from lit_distill.models.vocabulary import check_models as check_models
 from lit_distill.models.vocabulary import load_tokenizer as load_tokenizer
 from lit_distill.models.vocabulary import share_vocabulary as share_vocabulary
 from lit_distill.models.vocabulary import tokenizer_files as tokenizer_files
+from lit_distill.models.vocabulary import tokenizer_fingerprint as tokenizer_fingerprint
 from lit_distill.models.vocabulary import tokenizer_from_files as tokenizer_from_files

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
@@ -60,6 +61,15 @@ def tokenizer_from_files(files: dict[str, str]) -> PreTrainedTokenizerFast:
         for name, text in files.items():
             (Path(folder) / name).write_text(text, "utf-8")
         return load_tokenizer(folder)
+
+
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
+    """Sha256 over all that decides how text becomes ids, vocabulary and special tokens included."""
+    parts = json.loads(tokenizer.backend_tokenizer.to_str())
+    for name in ("truncation", "padding"):  # what it was last called with
+        parts.pop(name, None)
+    parts["special_tokens"] = tokenizer.special_tokens_map
+    return sha256(json.dumps(parts, sort_keys=True, default=str).encode("utf-8")).hexdigest()
 
 
 def check_agreement(

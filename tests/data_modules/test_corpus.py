@@ -250,6 +250,41 @@ def test_the_place_in_the_stream_is_saved_and_restored(make: Make) -> None:
         changed.train_dataloader()
 
 
+def test_a_fixed_number_of_drawings_comes_in_turn(make: Make) -> None:
+    """Pass p has the masks of pass p mod 2 of a run without such a number, in the same order."""
+    endless, fixed = ready(make()), ready(make(mask_variants=2))
+    windows = np.arange(10)
+    for number in range(5):
+        passes = np.full(10, number)
+        batch, like = fixed.collator()(windows, passes), endless.collator()(windows, passes % 2)
+        assert batch["variant"].tolist() == [number % 2] * 10
+        assert "variant" not in like
+        for name in ("input_ids", "rows", "targets"):
+            assert batch[name].equal(like[name])  # type: ignore[literal-required]
+    first, second = (iter(corpus.train_dataloader()) for corpus in (endless, fixed))
+    for _ in range(4):
+        assert next(first)["sample_id"].equal(next(second)["sample_id"])
+    state = fixed.state_dict()
+    endless.load_state_dict(state)
+    with pytest.raises(UserError, match="mask_variants was 2 and is now None"):
+        endless.train_dataloader()
+
+
+def test_provenance_tells_texts_and_masks_apart(make: Make, tmp_path: Path) -> None:
+    facts = ready(make()).provenance()
+    assert ready(make(batch_tokens=64, num_workers=1)).provenance() == facts
+    (tmp_path / "en.txt").write_text("\n".join(sentences("en", 290, seed=1)) + "\n")
+    other = [Source(files=str(tmp_path / "{language}.txt"))]
+    for changed, items in (
+        ({"seed": 1}, {"seed", "masks"}),
+        ({"mask_variants": 2}, {"mask_variants", "masks"}),
+        ({"objective": MaskedTokens(smoothing=0.7)}, {"objective", "masks"}),
+        ({"sources": other}, {"corpus", "windows", "masks"}),
+    ):
+        now = ready(make(**changed)).provenance()
+        assert {name for name, value in facts.items() if now[name] != value} == items
+
+
 def test_sampled_shares_follow_the_temperature(make: Make, tmp_path: Path) -> None:
     for language, count in (("en", 290), ("de", 40)):
         (tmp_path / f"{language}.txt").write_text("\n".join(sentences(language, count)) + "\n")
@@ -279,6 +314,7 @@ def test_needless_settings_are_refused(make: Make) -> None:
         ("max_broken", -0.1),
         ("num_workers", -1),
         ("batch_tokens", 15),
+        ("mask_variants", 0),
     ):
         with pytest.raises(UserError, match=f"{name} is {value}: use"):
             make(**{name: value})

@@ -1,0 +1,113 @@
+"""The part of a method that hears its teachers: live ones, or one that was written down."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+from lightning.pytorch.utilities import rank_zero_info
+
+from lit_distill.batch import Batch
+from lit_distill.errors import UserError
+from lit_distill.measurement import Measured
+from lit_distill.models import (
+    CachedTeaching,
+    LanguageModel,
+    TeacherCache,
+    Teaching,
+    tokenizer_fingerprint,
+)
+
+
+class Learner(Measured):
+    """Gives a method what its teachers say about a batch, wherever it comes from.
+
+    Attributes:
+        takes_cache: whether all that the method reads of its teacher comes from `teach`.
+        cache_folder: of the teacher cache, if training reads one.
+        cache: it, from `setup` of a fit on.
+        tokenizer: of the run, if known.
+    """
+
+    takes_cache: ClassVar[bool] = False
+
+    def __init__(self, cache_folder: str | None = None) -> None:
+        super().__init__()
+        if cache_folder is not None and not self.takes_cache:
+            raise UserError(
+                f"{type(self).__name__} reads nothing that a teacher cache holds: leave "
+                "model.teacher_cache out, or use a method of logits such as TripleLoss."
+            )
+        self.cache_folder = cache_folder
+        self.cache: TeacherCache | None = None
+        self.tokenizer: Any = None
+
+    @property
+    def teacher(self) -> LanguageModel:
+        """The single live teacher."""
+        return cast(LanguageModel, self.teachers["teacher"])
+
+    def teach(self, batch: Batch) -> Teaching:
+        """What the teacher says about a training batch: read, or else run outside of any graph."""
+        if self.cache is not None:
+            return CachedTeaching(self.cache, batch)
+        return self.run_teachers(batch)
+
+    def open_cache(self, stage: str) -> None:
+        """Opens the cache for a fit and checks that it was made for this text and these masks.
+
+        Raises:
+            UserError: it was not; or the data module cannot say what decides on its text.
+        """
+        # Lightning warns that a data module's hook of this name is not called; ours have none.
+        warnings.filterwarnings("ignore", r"You have overridden `on_before_batch_transfer`")
+        if self.cache_folder is None or stage != "fit" or self.cache is not None:
+            return
+        provenance = getattr(self.data, "provenance", None)
+        if provenance is None:
+            raise UserError(
+                f"{type(self.data).__name__} does not say what decides on its texts, so a teacher "
+                "cache cannot be matched with them: use a corpus of `data_modules`."
+            )
+        cache = TeacherCache(Path(self.cache_folder).expanduser())
+        tokenizer = {"tokenizer": tokenizer_fingerprint(self.tokenizer)} if self.tokenizer else {}
+        cache.check({**tokenizer, **provenance()})
+        self.cache = cache
+
+    def check_cache(self, teachers: Mapping[str, Mapping[str, str | None]]) -> None:
+        """Checks student and live teacher, once they are built, against the cache.
+
+        Args:
+            teachers: name and `fingerprint` of every live teacher.
+
+        Raises:
+            UserError: the student has another vocabulary, or the live teacher other weights.
+        """
+        if self.cache is None:
+            return
+        if len(self.teachers) > 1:
+            raise UserError(
+                "A teacher cache holds what one teacher says, and model.ensemble names more: leave "
+                "one of both out."
+            )
+        for student in self.students.values():
+            self.cache.check({"vocab_size": cast(LanguageModel, student).vocab_size})
+        if self.teachers:
+            self.cache.check({"teacher": teachers["teacher"]["fingerprint"]})
+        else:
+            rank_zero_info(
+                "Training reads the teacher cache, and no live teacher is given: agreement is left "
+                "out of validation."
+            )
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Reads what the cache says about a training batch, or about its whole window."""
+        if self.cache is None or not self.trainer.training:
+            return batch
+        if self.trainer.accumulate_grad_batches == 1:
+            return self.cache.read(batch)
+        if "window" not in batch:  # the first batch of the window carried this one
+            return batch
+        return Batch(**{**batch, "window": [self.cache.read(each) for each in batch["window"]]})

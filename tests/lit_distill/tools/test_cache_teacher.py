@@ -1,0 +1,297 @@
+"""What a teacher cache holds is what the live teacher says; half-written ones are completed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from data_modules import MaskedTokens, MultilingualCorpus, NextToken, Source
+from lit_distill.__main__ import main
+from lit_distill.batch import Batch
+from lit_distill.errors import UserError
+from lit_distill.models import CachedTeaching, LanguageModel, Teacher, TeacherCache, fingerprint
+from lit_distill.models.cache_format import Manifest
+from lit_distill.tools import cache_shards
+from lit_distill.tools.cache_teacher import CacheOptions, cache_teacher
+
+V = 120
+SMALL = CacheOptions(k=16, temperature=2.0, shard_tokens=1500, measured_windows=40)
+Write = Callable[..., Manifest]
+
+
+@pytest.fixture
+def make_corpus(
+    tiny_bert: Path, text_folder: Path, tmp_path: Path
+) -> Callable[..., MultilingualCorpus]:
+    def make(**options: Any) -> MultilingualCorpus:
+        return MultilingualCorpus(
+            [Source(files=["{language}.txt"])],
+            **{
+                "data_dir": str(text_folder),
+                "tokenizer": str(tiny_bert),
+                "max_length": 16,
+                "batch_tokens": 256,
+                "mask_variants": 2,
+                "cache_dir": str(tmp_path / "tokens"),
+                **options,
+            },
+        )
+
+    return make
+
+
+@pytest.fixture
+def corpus(make_corpus: Callable[..., MultilingualCorpus]) -> MultilingualCorpus:
+    return make_corpus()
+
+
+@pytest.fixture
+def write(corpus: MultilingualCorpus, tiny_bert: Path, tmp_path: Path) -> Write:
+    def run(name: str = "cache", options: CacheOptions = SMALL) -> Manifest:
+        return cache_teacher(str(tmp_path / name), Teacher(str(tiny_bert)), corpus, options)
+
+    return run
+
+
+def training_batches(corpus: MultilingualCorpus, passes: int) -> list[Batch]:
+    """Some windows of both languages in an order of their own, in several passes."""
+    windows = np.random.default_rng(0).permutation(len(corpus.train.lengths))[:60]
+    collate = corpus.collator()
+    return [
+        collate(own, np.full_like(own, number))
+        for number in range(passes)
+        for own in np.split(windows, 3)
+    ]
+
+
+def live(model: LanguageModel, batch: Batch, rows: torch.Tensor, temperature: float) -> Any:
+    """States and log-probabilities."""
+    with torch.no_grad():
+        states = model.encode(batch).rows(rows)
+        return states, torch.log_softmax(model.project(states).double() / temperature, -1)
+
+
+@pytest.mark.parametrize("positions", ["rows", "tokens"])
+def test_it_holds_what_the_live_teacher_says(
+    positions: str, write: Write, corpus: MultilingualCorpus, tiny_bert: Path, tmp_path: Path
+) -> None:
+    write(options=CacheOptions(16, 2.0, positions=positions, states=True, shard_tokens=1500))  # type: ignore[arg-type]
+    cache, model = TeacherCache(tmp_path / "cache"), Teacher(str(tiny_bert)).build()
+    assert len(cache.manifest.borders) > 5
+    for batch in training_batches(corpus, passes=5):
+        taught = CachedTeaching(cache, cache.read(batch))
+        places = [batch["rows"], batch["tokens"]] if positions == "tokens" else [batch["rows"]]
+        for rows in places:
+            top = taught.signal(rows)
+            states, log_p = live(model, batch, rows, 2.0)
+            kept = log_p.gather(1, top.ids.long())
+            assert (top.temperature, top.tail) == (2.0, "bucket")
+            torch.testing.assert_close(kept, log_p.topk(16).values, rtol=0, atol=1e-5)
+            torch.testing.assert_close(top.log_probabilities.double(), kept, rtol=1e-3, atol=1e-4)
+            ((share, read),) = taught.states(rows)
+            assert share == 1
+            torch.testing.assert_close(read, states, rtol=1e-3, atol=1e-3)
+
+
+def test_masks_differ_between_drawings_and_come_again(corpus: MultilingualCorpus) -> None:
+    corpus.prepare_data()
+    corpus.setup("fit")
+    batches = training_batches(corpus, passes=4)
+    first, second, third = (batch["input_ids"] for batch in (batches[0], batches[3], batches[6]))
+    assert not first.equal(second)
+    assert first.equal(third)
+
+
+def test_decoders_need_no_drawings(
+    make_corpus: Callable[..., MultilingualCorpus], tiny_gpt2: Path, tmp_path: Path
+) -> None:
+    corpus = make_corpus(
+        objective=NextToken(), mask_variants=None, tokenizer=str(tiny_gpt2), holdout=2
+    )
+    cache_teacher(str(tmp_path / "cache"), Teacher(str(tiny_gpt2)), corpus, SMALL)
+    cache, model = TeacherCache(tmp_path / "cache"), Teacher(str(tiny_gpt2)).build()
+    for batch in training_batches(corpus, passes=2):
+        top = CachedTeaching(cache, cache.read(batch)).signal(batch["rows"])
+        _, log_p = live(model, batch, batch["rows"], 2.0)
+        torch.testing.assert_close(
+            top.log_probabilities.double(), log_p.topk(16).values, rtol=1e-3, atol=1e-4
+        )
+
+
+def test_the_reported_error_is_the_kl_from_a_uniform_tail(
+    write: Write, corpus: MultilingualCorpus, tiny_bert: Path, tmp_path: Path
+) -> None:
+    """For the tail "bucket", by hand, up to half precision."""
+    manifest = write(options=CacheOptions(16, 1.0, measured_windows=10**6))
+    model = Teacher(str(tiny_bert)).build()
+    found: dict[int, list[torch.Tensor]] = {0: [], 1: []}
+    collate = corpus.collator()
+    for number in found:
+        windows = np.flatnonzero(corpus.train.language == number)
+        for window, drawing in zip(windows, np.arange(len(windows)) % 2, strict=True):
+            batch = collate(np.array([window]), np.array([drawing]))
+            _, log_p = live(model, batch, batch["rows"], 1.0)
+            top = log_p.sort(descending=True).values
+            tail = top[:, 16:].exp().sum(1, keepdim=True) / (V - 16)
+            found[number].append((top[:, 16:].exp() * (top[:, 16:] - tail.log())).sum(1))
+    for number, name in enumerate(corpus.languages):
+        errors, reported = torch.cat(found[number]), (manifest.error or {})[name]
+        assert reported["rows"] == len(errors)
+        assert reported["mean"] == pytest.approx(errors.mean().item(), rel=0.02)
+        assert reported["99 %"] == pytest.approx(errors.quantile(0.99).item(), rel=0.05)
+    assert (manifest.error or {})["all"]["rows"] == sum(map(len, map(torch.cat, found.values())))
+
+
+@pytest.mark.parametrize("tail", ["bucket", "renormalise", "uniform"])
+def test_the_error_goes_away_with_all_tokens(tail: str, write: Write) -> None:
+    some = write("some", CacheOptions(8, 1.0, tail, measured_windows=20))  # type: ignore[arg-type]
+    every = write("all", CacheOptions(V, 1.0, tail, measured_windows=20))  # type: ignore[arg-type]
+    assert (some.error or {})["all"]["mean"] > 0.02
+    assert (every.error or {})["all"]["maximum"] < 1e-3
+
+
+def test_provenance_and_tokenizer_are_in_the_folder(
+    write: Write, corpus: MultilingualCorpus, tiny_bert: Path, tmp_path: Path
+) -> None:
+    manifest = write()
+    assert json.loads((tmp_path / "cache/cache.json").read_text())["format"] == 1
+    assert Manifest.read(tmp_path / "cache") == manifest
+    facts = manifest.provenance
+    assert facts["teacher"] == fingerprint(Teacher(str(tiny_bert)).build())
+    assert facts["objective"] == repr(MaskedTokens())
+    expected = {"k": 16, "temperature": 2.0, "tail": "bucket", "dtype": "float16", "seed": 0}
+    assert expected.items() <= facts.items()
+    assert {"mask_variants": 2, "positions": "rows", "template": None}.items() <= facts.items()
+    assert MultilingualCorpus([], tokenizer=str(tmp_path / "cache")).tokenizer.get_vocab() == (
+        corpus.tokenizer.get_vocab()
+    )
+
+
+def shards(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("shard-*")}
+
+
+def killed_while_writing(write: Write, shard: int, before: Callable[..., None]) -> int:
+    """What ends a child that writes a cache and is killed in the middle of one shard's file."""
+    child = os.fork()
+    if child == 0:
+        calls = iter(range(10**6))
+
+        def half(arrays: Any, path: Path) -> None:
+            if next(calls) == shard:
+                path.write_bytes(b"half")
+                os.kill(os.getpid(), signal.SIGKILL)
+            before(arrays, path)
+
+        cache_shards.save_file = half  # type: ignore[assignment]
+        try:
+            write()
+        finally:
+            os._exit(70)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_a_killed_one_goes_on_without_doing_whole_shards_again(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = write("whole")
+    count = len(whole.borders) - 1
+    assert count > 6
+    save = cache_shards.save_file
+    assert killed_while_writing(write, 4, save) == -signal.SIGKILL
+    assert len(list((tmp_path / "cache").glob("shard-*.safetensors"))) == 4
+    with pytest.raises(UserError, match="is not finished: run `cache-teacher` as before"):
+        TeacherCache(tmp_path / "cache")
+    written: list[Path] = []
+    monkeypatch.setattr(
+        cache_shards, "save_file", lambda arrays, path: (written.append(path), save(arrays, path))
+    )
+    assert write() == whole
+    assert len(written) == count - 4
+    assert shards(tmp_path / "cache") == shards(tmp_path / "whole")  # nothing half is left
+    written.clear()
+    assert write() == whole
+    assert not written
+
+
+def test_a_damaged_shard_is_refused_and_written_again(write: Write, tmp_path: Path) -> None:
+    manifest = write()
+    path = tmp_path / "cache/shard-00002.safetensors"
+    good = path.read_bytes()
+    path.write_bytes(good[:-100])
+    with pytest.raises(UserError, match=r"shard-00002.* missing or damaged"):
+        TeacherCache(tmp_path / "cache")
+    assert write() == manifest
+    assert path.read_bytes() == good
+
+
+def test_other_settings_do_not_go_into_the_same_folder(write: Write, tmp_path: Path) -> None:
+    write()
+    with pytest.raises(UserError, match=r"k: 16 in the cache, 8 now; temperature: 2.0 .* 1.0 now"):
+        write(options=CacheOptions(8, 1.0, shard_tokens=1500))
+    with pytest.raises(UserError, match="shard_tokens"):
+        write(options=CacheOptions(16, 2.0, shard_tokens=900))
+
+
+def test_another_text_is_not_looked_up(
+    write: Write, corpus: MultilingualCorpus, tmp_path: Path
+) -> None:
+    write()
+    cache = TeacherCache(tmp_path / "cache")
+    (batch, *_) = training_batches(corpus, passes=1)
+    changed = batch["input_ids"].clone()
+    changed[2, 1] += 1
+    window = int(batch["sample_id"][2])
+    with pytest.raises(UserError, match=f"Window {window} is not what the teacher"):
+        cache.read(Batch(**{**batch, "input_ids": changed}))
+    with pytest.raises(UserError, match="is not what the teacher"):
+        cache.read(Batch(**{**batch, "variant": 1 - batch["variant"]}))
+    with pytest.raises(UserError, match="is not in the teacher cache"):
+        cache.read(Batch(**{**batch, "variant": 2 + batch["variant"]}))
+    with pytest.raises(UserError, match="packed"):
+        cache.read(Batch(**{**batch, "segments": batch["attention_mask"]}))
+
+
+def test_what_cannot_be_cached(
+    make_corpus: Callable[..., MultilingualCorpus], tiny_bert: Path, tmp_path: Path
+) -> None:
+    teacher, output = Teacher(str(tiny_bert)), str(tmp_path / "cache")
+    with pytest.raises(UserError, match="mask_variants, here and in training"):
+        cache_teacher(output, teacher, make_corpus(mask_variants=None))
+    with pytest.raises(UserError, match="scope `batch`"):
+        cache_teacher(output, teacher, make_corpus(objective=MaskedTokens(scope="batch")))
+    with pytest.raises(UserError, match="k is 121 and the vocabulary has 120"):
+        cache_teacher(output, teacher, make_corpus(), CacheOptions(k=V + 1))
+    for wrong in ({"k": 0}, {"temperature": 0.0}, {"shard_tokens": 0}):
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            CacheOptions(**wrong)  # type: ignore[arg-type]
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_command_takes_the_config_of_a_fit(
+    tiny_corpus: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(__file__).parents[3] / "configs"
+    config = ["-c", f"{root}/trainer/cpu.yaml", "-c", f"{root}/data/multilingual_folder.yaml"]
+    config += ["-c", str(tiny_corpus), f"--output={tmp_path / 'cache'}", "--cache.k=8"]
+    command = ["cache-teacher", "-c", f"{root}/methods/masked_lm.yaml", *config]
+    assert main(command) == 2
+    assert "no teacher to cache" in capsys.readouterr().err
+    command = ["cache-teacher", "-c", f"{root}/methods/triple_loss.yaml", *config]
+    command += [f"--model.teacher.name={tiny_bert}"]
+    assert main(command) == 2
+    assert "mask_variants" in capsys.readouterr().err
+    assert main([*command, "--data.mask_variants=1"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Error of the loss at temperature 2, nats" in shown  # the method's own
+    assert "│ all " in shown
+    assert Manifest.read(tmp_path / "cache").provenance["temperature"] == 2.0
+    assert not Path("runs").exists()
