@@ -10,8 +10,8 @@ help:  ## show this list
 quickstart: .venv/.runs  ## install into .venv and run the main job on the embedded corpus
 	$(BIN)/python -m lit_distill run configs/quickstart/recipe.yaml
 
-test: .venv/.tests  ## run the test suite
-	$(BIN)/python -m pytest
+test: .venv/.tests  ## run the test suite, on two cores
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 faults: .venv/.tests  ## kill, fill, lock and corrupt runs in a hundred ways; writes docs/faults.md
 	$(BIN)/python -m pytest -m "" tests/faults --table docs/faults.md

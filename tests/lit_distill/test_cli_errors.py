@@ -146,7 +146,7 @@ ON_THE_COMMAND_LINE = {
     (
         "--model",
         "Nope",
-    ): "--model: 'Nope' is no Distillation; there is CausalLM, MaskedLM, TripleLoss.",
+    ): "--model: 'Nope' is no Distillation; there is CausalLM, ",
     ("--seed_everything", "x"): "--seed_everything: expected bool or int, found 'x'.",
     ("stray",): "'stray' is not understood: options are written --name value.",
     ("--config", "no.yaml"): "--config: there is no file no.yaml; did you mean exp.yaml?",

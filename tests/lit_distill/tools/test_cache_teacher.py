@@ -277,8 +277,13 @@ def test_what_cannot_be_cached(
 
 
 def test_the_command_takes_the_config_of_a_fit(
-    tiny_corpus: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_corpus: Path,
+    tiny_bert: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     root = Path(__file__).parents[3] / "configs"
     config = ["-c", f"{root}/trainer/cpu.yaml", "-c", f"{root}/data/multilingual_folder.yaml"]
     config += ["-c", str(tiny_corpus), f"--output={tmp_path / 'cache'}", "--cache.k=8"]
