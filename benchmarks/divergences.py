@@ -1,6 +1,6 @@
 """A divergence and its gradients at a head of 120,000 entries: ours beside the plain formula.
 
-`python benchmarks/divergences.py [--rounds 9] [--rows 2048] [--vocabulary 120000]`
+`python benchmarks/divergences.py [--rounds 9] [--rows 2048] [--vocabulary 120000] [--only NAME]`
 
 Plain: both logits, two log-softmaxes, `F.kl_div(log_target=True)` and autograd (for Jensen-Shannon
 the same with its mixture). Times are process CPU time of interleaved rounds, memory is the peak of
@@ -133,10 +133,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--rows", type=int, default=2048)
     parser.add_argument("--vocabulary", type=int, default=120_000)
+    parser.add_argument("--only", nargs="+", choices=PLAIN, default=list(PLAIN))
     options = parser.parse_args()
     torch.set_num_threads(1)
     student, teacher = heads(options.rows, options.vocabulary)
-    times: dict[tuple[str, bool], list[float]] = {(n, o): [] for n in PLAIN for o in (True, False)}
+    times: dict[tuple[str, bool], list[float]] = {
+        (n, o): [] for n in options.only for o in (True, False)
+    }
     values: dict[tuple[str, bool], float] = {}
     for _ in range(options.rounds):
         for case in random.sample(list(times), len(times)):
@@ -145,7 +148,7 @@ def main() -> None:
             times[case].append(time.process_time() - began)
     table = Table("divergence", "value", "plain's", "CPU s", "plain's", "ratio", "peak MiB",
                   "plain's", "ratio")  # fmt: skip
-    for name in PLAIN:
+    for name in options.only:
         ratios = [o / p for o, p in zip(times[name, True], times[name, False], strict=True)]
         seconds = [statistics.median(times[name, ours]) for ours in (True, False)]
         memory = [peak(name, ours, options.rows, options.vocabulary) for ours in (True, False)]
