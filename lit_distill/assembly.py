@@ -37,8 +37,9 @@ def build_models(
     """
     built = {name: spec.build() for name, spec in teachers.items()}
     made = student.build(next(iter(built.values()), None), len(tokenizer or ()))
-    check_models(made, None, None, tokenizer, data)
     for name, spec in teachers.items():
         check_models(made, built[name], spec, tokenizer, data)
+    if not teachers:
+        check_models(made, None, None, tokenizer, data)
     share_vocabulary([made, *built.values()], tokenizer)
     return made, built

@@ -82,7 +82,7 @@ class Distillation(Learner, ABC):
                 "model.init_args.teacher.name to a model name or folder."
             )
         self.student_spec, self.ensemble = student or CarvedStudent(), ensemble
-        self.teacher_specs = {"teacher": teacher, **ensemble.others} if teacher else {}
+        self.teacher_specs = ensemble.beside(teacher)
         self.tokenizer_name, self.dropout, self.execution = tokenizer, dropout, execution
         self.optimizer, self.schedule = optimizer, schedule
         self.auxiliary = nn.ModuleDict()

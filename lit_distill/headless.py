@@ -34,7 +34,12 @@ class Headless(Distillation):
         return {}
 
     def on_models_built(self) -> None:
-        """Freezes what no loss reaches."""
+        """Freezes what no loss reaches; refuses teachers that nobody would hear."""
+        if self.ensemble.others:
+            raise UserError(
+                f"{type(self).__name__} compares with one teacher, and model.ensemble names "
+                f"{', '.join(self.ensemble.others)} too: leave it out."
+            )
         with torch.enable_grad():
             frozen = freeze_unreached(self.student, self.probe_student())
         self.notes = ["its language-model head was not trained: fit one (MaskedLM, freeze_body)"]

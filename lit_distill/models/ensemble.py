@@ -61,6 +61,19 @@ class Ensemble:
         if "teacher" in self.others:
             raise UserError("ensemble.others: the name `teacher` is the first teacher's.")
 
+    def beside(self, first: Teacher | None) -> dict[str, Teacher]:
+        """All teachers by name, the first one first.
+
+        Raises:
+            UserError: there are others and no first one.
+        """
+        if first is None and self.others:
+            raise UserError(
+                f"ensemble.others names {', '.join(self.others)} and there is no first teacher: "
+                "set model.init_args.teacher.name."
+            )
+        return {} if first is None else {"teacher": first, **self.others}
+
     @property
     def shares(self) -> tuple[float, ...]:
         """Weights that sum to 1."""

@@ -13,7 +13,7 @@ from transformers import BertConfig, BertForMaskedLM
 
 from lit_distill.errors import UserError
 from lit_distill.losses import ForwardKL, MeanOfLogits, MeanOfProbabilities, SumOfDivergences
-from lit_distill.methods import TripleLoss
+from lit_distill.methods import MaskedLM, MiniLM, TripleLoss
 from lit_distill.models import CarvedStudent, Ensemble, Teacher, load_tokenizer, teach
 from lit_distill.schedules import Constant
 
@@ -36,9 +36,11 @@ def folders(tiny_bert: Path, tmp_path: Path) -> dict[str, Path]:
     return {"first": tiny_bert, "wide": tmp_path / "wide"}
 
 
-def fit(first: Path, ensemble: Ensemble, tmp_path: Path, **knobs: Any) -> TripleLoss:
+def fit(
+    first: Path, ensemble: Ensemble, tmp_path: Path, method_class: Any = TripleLoss, **knobs: Any
+) -> Any:
     """One update in float64, of rate 1."""
-    method = TripleLoss(
+    method = method_class(
         teacher=Teacher(str(first)),
         ensemble=ensemble,
         student=CarvedStudent(),
@@ -102,6 +104,10 @@ def test_what_does_not_fit_is_refused(folders: dict[str, Path], tmp_path: Path) 
     with pytest.raises(UserError, match="the first teacher's"):
         Ensemble({"teacher": Teacher("b")})
     other = Ensemble({"wide": Teacher(str(folders["wide"]))})
+    with pytest.raises(UserError, match=r"names wide and there is no first teacher"):
+        MaskedLM(ensemble=other)
+    with pytest.raises(UserError, match=r"MiniLM compares with one teacher, and .* names wide"):
+        fit(folders["first"], other, tmp_path, MiniLM)
     with pytest.raises(UserError, match=r"16 wide and those of wide 24.*alpha_cos to 0"):
         fit(folders["first"], other, tmp_path)
     with pytest.raises(UserError, match=r"alpha_mse.*combine=logits"):
