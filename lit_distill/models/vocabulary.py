@@ -202,7 +202,7 @@ def check_objective(objective: Any, model: LanguageModel, name: str) -> None:
     if masked is not None and model.reads_pairs:
         raise UserError(
             f"The {name} is a {kind}, which reads a source and a target, and the data has single "
-            "texts: use a data module of pairs, or another model."
+            "texts; no data module feeds such models yet: use an encoder or a decoder."
         )
     if masked and model.anatomy.causal:
         raise UserError(
