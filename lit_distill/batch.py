@@ -59,6 +59,15 @@ class Batch(TypedDict, total=False):
     """(N,) int64, ascending flat indices of the selected positions (masked, completion, ...)."""
     targets: Tensor
     """(N,) int64, the token to predict at each selected position."""
+    prompt_ids: Tensor
+    """(B, P) int64; only of prompts (`data_modules.PromptCorpus`): what a model continues, padded
+    on the LEFT, so that all continuations start in the same column. For an encoder-decoder: its
+    source, padded on the right as encoders are trained."""
+    prompt_mask: Tensor
+    """(B, P) int64, 1 at the tokens of a prompt, which no token id can tell (pad may be EOS)."""
+    labelled: Tensor
+    """(B,) int64; with `prompt_ids`: 1 where the text goes on with a response, whose tokens and EOS
+    are then `targets`; 0 where there is a prompt alone, which has no `rows`."""
     counts: dict[str, int]
     """How many units of each kind this micro-batch holds: tokens, sequences, rows, masked, ..."""
     teacher_ids: Tensor
