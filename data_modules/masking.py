@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.counter_random import Purpose, Words, below, halves, key, uniform, words
+from lit_distill.counter_random import Purpose, Words, below, halves, key, uniform, words
 
 Ints = NDArray[np.int64]
 

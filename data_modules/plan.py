@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.counter_random import Purpose, key, words
 from data_modules.sampling import window_shares
+from lit_distill.counter_random import Purpose, key, words
 from lit_distill.errors import UserError
 
 Ints = NDArray[np.int64]

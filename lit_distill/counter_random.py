@@ -32,6 +32,9 @@ class Purpose(IntEnum):
     BATCH_ORDER = 3
     MASK = 4
     REPLACEMENT = 5
+    SAMPLING = 11
+    SOURCE = 12
+    REPLAY = 13
 
 
 def key(seed: int, purpose: Purpose, *parts: ArrayLike) -> Words:
