@@ -3,6 +3,8 @@
 from lit_distill.models.anatomy import Anatomy as Anatomy
 from lit_distill.models.anatomy import Projection as Projection
 from lit_distill.models.architectures import ANATOMIES as ANATOMIES
+from lit_distill.models.encoded import Encoded as Encoded
+from lit_distill.models.encoded import Site as Site
 from lit_distill.models.ensemble import Ensemble as Ensemble
 from lit_distill.models.ensemble import Taught as Taught
 from lit_distill.models.ensemble import teach as teach
@@ -11,9 +13,11 @@ from lit_distill.models.freezing import freeze_body as freeze_body
 from lit_distill.models.freezing import freeze_unreached as freeze_unreached
 from lit_distill.models.freezing import take_over as take_over
 from lit_distill.models.freezing import whole_modules as whole_modules
-from lit_distill.models.language_model import Encoded as Encoded
+from lit_distill.models.generation import Generated as Generated
+from lit_distill.models.generation import Sampling as Sampling
+from lit_distill.models.generation import ending_ids as ending_ids
+from lit_distill.models.generation import generate as generate
 from lit_distill.models.language_model import LanguageModel as LanguageModel
-from lit_distill.models.language_model import Site as Site
 from lit_distill.models.projections import attention_heads as attention_heads
 from lit_distill.models.projections import check_layer as check_layer
 from lit_distill.models.projections import check_sight as check_sight

@@ -23,13 +23,16 @@ def _soft_cap(config: Any) -> float | None:
 
 def _t5_stacks(model: Any, inputs: dict[str, Any]) -> Tensor:
     """T5 has no module for both stacks without the head."""
-    encoded = model.encoder(inputs["input_ids"], attention_mask=inputs["attention_mask"])
+    source = inputs.get("encoder_outputs")
+    if source is None:
+        source = model.encoder(inputs["input_ids"], attention_mask=inputs["attention_mask"])
     decoded = model.decoder(
         inputs["decoder_input_ids"],
-        attention_mask=inputs["decoder_attention_mask"],
-        encoder_hidden_states=encoded.last_hidden_state,
+        attention_mask=inputs.get("decoder_attention_mask"),
+        encoder_hidden_states=source[0],
         encoder_attention_mask=inputs["attention_mask"],
-        use_cache=False,
+        past_key_values=inputs.get("past_key_values"),
+        use_cache=inputs["use_cache"],
     )
     return cast(Tensor, decoded.last_hidden_state)
 

@@ -21,7 +21,8 @@ from lit_distill.losses import (
     SumOfDivergences,
     TeacherSignal,
 )
-from lit_distill.models.language_model import Encoded, LanguageModel
+from lit_distill.models.encoded import Encoded
+from lit_distill.models.language_model import LanguageModel
 from lit_distill.models.teacher import Teacher
 
 COMBINED: dict[str, Callable[[tuple[Head, ...], tuple[float, ...]], TeacherSignal]] = {

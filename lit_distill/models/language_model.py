@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,47 +20,12 @@ from lit_distill.errors import UserError
 from lit_distill.losses import Head
 from lit_distill.models.anatomy import Anatomy
 from lit_distill.models.architectures import anatomy_of
+from lit_distill.models.encoded import Encoded, Site
 from lit_distill.models.packing import block_masks
 
 Result = TypeVar("Result")
 
-
 _DROPOUTS = ("dropout", "attention_dropout", "activation_dropout")
-
-
-@dataclass(frozen=True)
-class Site:
-    """A tensor (B, T, D) inside the body.
-
-    Attributes:
-        kind: "hidden" is a layer's output; the others are its attention's projections, biases
-            included, before any rotation, heads side by side.
-        layer: number of the layer from 0.
-        encoder: of an encoder-decoder's encoder; its other layers are the decoder's.
-    """
-
-    kind: Literal["hidden", "query", "key", "value"]
-    layer: int
-    encoder: bool = False
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """What `LanguageModel.encode` returns.
-
-    Attributes:
-        hidden: (B, T, D), what the head reads; after an early stop, that layer's output.
-        mask: (B, T), 1 at real positions.
-        captured: (B, T, D) for each requested site.
-    """
-
-    hidden: Tensor
-    mask: Tensor
-    captured: dict[Site, Tensor] = field(default_factory=dict)
-
-    def rows(self, flat: Tensor) -> Tensor:
-        """Hidden states (N, D) at flat positions (N,) of the flattened (B*T)."""
-        return self.hidden.flatten(0, 1).index_select(0, flat)
 
 
 class LanguageModel(nn.Module):
@@ -163,11 +127,16 @@ class LanguageModel(nn.Module):
             for site in wanted:
                 stack.callback(self._watch(site, captured).remove)
                 if site.kind != "hidden":
-                    stack.enter_context(_as_it_is(self._stack(site)[site.layer]))
+                    stack.enter_context(uncompiled(self._stack(site)[site.layer]))
             if last < len(self.layers) - 1:
                 stack.enter_context(self._only(last + 1))
             hidden = self.anatomy.run(self.model, inputs)
         return hidden, captured
+
+    def run_encoder(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """What the decoder of an encoder-decoder reads (B, T, D) of its sources (B, T)."""
+        encoder = cast(Any, self.model).get_encoder()
+        return cast(Tensor, encoder(input_ids=ids, attention_mask=mask).last_hidden_state)
 
     def with_head(self, fn: Callable[[Head], Result], rows: Tensor) -> Result:
         """Calls `fn` where the head's weights are whole and live (gradients flow into them).
@@ -290,7 +259,7 @@ class LanguageModel(nn.Module):
 
 
 @contextmanager
-def _as_it_is(layer: nn.Module) -> Iterator[None]:
+def uncompiled(layer: nn.Module) -> Iterator[None]:
     """Takes back `compile_layers` for a while."""
     compiled = vars(layer).pop("forward", None)
     try:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
 from lit_distill.errors import UserError
 from lit_distill.models.language_model import LanguageModel
 
-ENTRIES = ("run_body", "with_head", "project")
+ENTRIES = ("run_body", "run_encoder", "with_head", "project")
 """The calls in which weights are whole; all others must go through one of them."""
 
 
@@ -43,6 +45,25 @@ def shard(model: LanguageModel, mesh: DeviceMesh) -> None:
     fully_shard(model, mesh=mesh, reshard_after_forward=False)
     for name in ENTRIES:
         register_fsdp_forward_method(model, name)
+
+
+@contextmanager
+def gathered(model: LanguageModel) -> Iterator[None]:
+    """Layers that ran once stay whole inside, so that ranks may go on for different times.
+
+    Every rank must run the model at least once; all later forwards need no other rank. Costs the
+    memory of the whole model. Does nothing to a model that is not sharded.
+    """
+    layers = (*model.anatomy.encoder_layers(model.model), *model.layers)
+    pieces = [layer for layer in layers if isinstance(layer, FSDPModule)]
+    for layer in pieces:
+        layer.set_reshard_after_forward(False)
+    try:
+        yield
+    finally:
+        for layer in pieces:
+            layer.set_reshard_after_forward(True)
+            layer.reshard()
 
 
 def whole_state(module: nn.Module) -> dict[str, Tensor]:
