@@ -15,6 +15,7 @@ from batches import Sample, Served, collate, samples, window
 from equalities import Equalities
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy
+from prompts import halved, prompt_batch
 from ranks import on_two_ranks
 from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor
@@ -25,16 +26,22 @@ import lit_distill.methods
 from lit_distill.__main__ import main
 from lit_distill.batch import Batch
 from lit_distill.distillation import Distillation
-from lit_distill.models import CarvedStudent, Execution, Teacher, shard
+from lit_distill.models import CarvedStudent, Execution, Sampling, Teacher, shard
 from lit_distill.schedules import Constant
 
 ROOT = Path(__file__).parent.parent
 METHODS = sorted(path.stem for path in (ROOT / "configs/methods").glob("*.yaml"))
-FAMILIES = {"masked_lm": ["bert"], "causal_lm": ["gpt2"]}
+WRITING = {name for name in METHODS if "sampling" in yaml.safe_load(
+    (ROOT / f"configs/methods/{name}.yaml").read_text())["model"].get("init_args", {})}  # fmt: skip
+"""Methods that let a model write, after prompts of the data."""
+FAMILIES = {"masked_lm": ["bert"], "causal_lm": ["gpt2"], **dict.fromkeys(WRITING, ["gpt2"])}
 CASES = [(name, family) for name in METHODS for family in FAMILIES.get(name, ["bert", "gpt2"])]
 EVERY_CASE = pytest.mark.parametrize(("name", "family"), CASES, ids=[f"{n}-{f}" for n, f in CASES])
-TINY = {"minilm_v2": {"relation_heads": 4}}
-"""Knobs whose shipped values do not fit models of width 16."""
+TINY = {
+    "minilm_v2": {"relation_heads": 4},
+    "gkd": {"student_share": 1.0, "sampling": {"max_new_tokens": 6}},
+}
+"""Knobs whose shipped values do not fit models of width 16; what writes, writes at once."""
 PLAIN = {"minilm", "minilm_v2"}
 """Methods that read text as it is."""
 VOCABULARY = 100
@@ -51,6 +58,8 @@ def made(value: Any) -> Any:
     """A knob as the command line makes it: losses are given by class."""
     if not isinstance(value, dict):
         return value
+    if "class_path" not in value:
+        return Sampling(**value)
     return getattr(lit_distill.losses, value["class_path"])(**value.get("init_args", {}))
 
 
@@ -80,6 +89,8 @@ def method(case: tuple[str, str], tiny_models: dict[str, Path]) -> Callable[...,
 @pytest.fixture(scope="module")
 def batch_of(case: tuple[str, str]) -> Callable[..., Batch]:
     """Makes a batch of texts as the models of this family read them."""
+    if case[0] in WRITING:
+        return lambda texts, **options: prompt_batch([halved(text) for text in texts], **options)
     return functools.partial(collate, causal=case[1] == "gpt2")
 
 
@@ -227,8 +238,12 @@ def test_gradient_depends_on_no_way_of_running(
 
 
 @pytest.mark.parametrize("precision", ["32-true"], indirect=True)
-def test_bf16_is_near(step: Step, whole: torch.Tensor, parts: list[Batch]) -> None:
+def test_bf16_is_near(
+    step: Step, whole: torch.Tensor, parts: list[Batch], case: tuple[str, str]
+) -> None:
     """Half as many digits: a term lost to the cast would show all the same."""
+    if case[0] in WRITING:
+        pytest.skip("it writes other texts with half as many digits")
     mixed = step([parts], precision="bf16-mixed")
     assert (whole - mixed).norm() / whole.norm() < 0.03
 

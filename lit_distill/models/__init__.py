@@ -3,6 +3,8 @@
 from lit_distill.models.anatomy import Anatomy as Anatomy
 from lit_distill.models.anatomy import Projection as Projection
 from lit_distill.models.architectures import ANATOMIES as ANATOMIES
+from lit_distill.models.continuation import continued as continued
+from lit_distill.models.continuation import write as write
 from lit_distill.models.encoded import Encoded as Encoded
 from lit_distill.models.encoded import Site as Site
 from lit_distill.models.ensemble import Ensemble as Ensemble
@@ -15,8 +17,10 @@ from lit_distill.models.freezing import take_over as take_over
 from lit_distill.models.freezing import whole_modules as whole_modules
 from lit_distill.models.generation import Generated as Generated
 from lit_distill.models.generation import Sampling as Sampling
+from lit_distill.models.generation import check_room as check_room
 from lit_distill.models.generation import ending_ids as ending_ids
 from lit_distill.models.generation import generate as generate
+from lit_distill.models.generation import start_id as start_id
 from lit_distill.models.language_model import LanguageModel as LanguageModel
 from lit_distill.models.projections import attention_heads as attention_heads
 from lit_distill.models.projections import check_layer as check_layer
