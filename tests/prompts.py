@@ -32,7 +32,7 @@ def asked(count: int, vocab_size: int, eos: int, longest: int = 7, seed: int = 0
 
 
 def halved(text: Sample) -> Asked:
-    """Two thirds of a text as the prompt, the rest as the response; no response if it has no rows."""
+    """Two thirds of a text as the prompt, the rest as the response; none if it has no rows."""
     cut = max(2 * len(text.ids) // 3, 1)
     return Asked(text.number, text.ids[:cut], text.ids[cut:] if text.masked else [], text.language)
 

@@ -34,12 +34,14 @@ METHODS = sorted(path.stem for path in (ROOT / "configs/methods").glob("*.yaml")
 WRITING = {name for name in METHODS if "sampling" in yaml.safe_load(
     (ROOT / f"configs/methods/{name}.yaml").read_text())["model"].get("init_args", {})}  # fmt: skip
 """Methods that let a model write, after prompts of the data."""
-FAMILIES = {"masked_lm": ["bert"], "causal_lm": ["gpt2"], **dict.fromkeys(WRITING, ["gpt2"])}
+FAMILIES = {"masked_lm": ["bert"], "causal_lm": ["gpt2"], **{name: ["gpt2"] for name in WRITING}}
 CASES = [(name, family) for name in METHODS for family in FAMILIES.get(name, ["bert", "gpt2"])]
 EVERY_CASE = pytest.mark.parametrize(("name", "family"), CASES, ids=[f"{n}-{f}" for n, f in CASES])
 TINY = {
     "minilm_v2": {"relation_heads": 4},
     "gkd": {"student_share": 1.0, "sampling": {"max_new_tokens": 6}},
+    "distillm": {"threshold": 1.0, "sampling": {"max_new_tokens": 6}},
+    "sequence_kd": {"sampling": {"max_new_tokens": 6, "temperature": 1.0}},
 }
 """Knobs whose shipped values do not fit models of width 16; what writes, writes at once."""
 PLAIN = {"minilm", "minilm_v2"}

@@ -1,6 +1,7 @@
 """Methods, one class a file; this line-per-method list is what makes bare names resolve."""
 
 from lit_distill.methods.causal_lm import CausalLM as CausalLM
+from lit_distill.methods.distillm import DistiLLM as DistiLLM
 from lit_distill.methods.gkd import GKD as GKD
 from lit_distill.methods.masked_lm import MaskedLM as MaskedLM
 from lit_distill.methods.minilm import MiniLM as MiniLM

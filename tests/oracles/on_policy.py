@@ -28,11 +28,10 @@ def continuation(
     written: list[int] = []
     for draw in draws:
         shares = probabilities(logits(prompt, written), temperature)
-        below = 0.0
-        for token, share in enumerate(shares):
-            below += share
-            if below > draw:
-                break
+        token, below = 0, shares[0]
+        while below <= draw:
+            token += 1
+            below += shares[token]
         written.append(token)
         if token in eos:
             break
