@@ -83,12 +83,17 @@ class Batch(TypedDict, total=False):
     """All micro-batches of the accumulation window; only on the first of several."""
 
 
+def read_ids(batch: Batch) -> Tensor:
+    """The ids (B, T) that flat indices point into: the target's where there is a source as well."""
+    return batch["decoder_input_ids"] if "decoder_input_ids" in batch else batch["input_ids"]
+
+
 def row_targets(batch: Batch, rows: Tensor) -> Tensor:
     """Targets at any flat `rows` (R,): the batch's own where it has one, else `IGNORED`."""
-    flat = torch.full((batch["input_ids"].numel(),), IGNORED, device=rows.device)
+    flat = torch.full((read_ids(batch).numel(),), IGNORED, device=rows.device)
     return flat.index_copy(0, batch["rows"], batch["targets"]).index_select(0, rows)
 
 
 def row_languages(batch: Batch) -> Tensor:
     """The language (N,) of every selected position."""
-    return batch["language"].index_select(0, batch["rows"] // batch["input_ids"].shape[1])
+    return batch["language"].index_select(0, batch["rows"] // read_ids(batch).shape[1])

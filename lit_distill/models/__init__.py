@@ -5,6 +5,7 @@ from lit_distill.models.anatomy import Projection as Projection
 from lit_distill.models.architectures import ANATOMIES as ANATOMIES
 from lit_distill.models.continuation import continued as continued
 from lit_distill.models.continuation import write as write
+from lit_distill.models.data_fit import check_length as check_length
 from lit_distill.models.encoded import Encoded as Encoded
 from lit_distill.models.encoded import Site as Site
 from lit_distill.models.ensemble import Ensemble as Ensemble
@@ -42,7 +43,6 @@ from lit_distill.models.teacher_cache import CachedTeaching as CachedTeaching
 from lit_distill.models.teacher_cache import TeacherCache as TeacherCache
 from lit_distill.models.teaching import Teaching as Teaching
 from lit_distill.models.vocabulary import check_agreement as check_agreement
-from lit_distill.models.vocabulary import check_length as check_length
 from lit_distill.models.vocabulary import check_model_vocabulary as check_model_vocabulary
 from lit_distill.models.vocabulary import check_models as check_models
 from lit_distill.models.vocabulary import load_tokenizer as load_tokenizer

@@ -12,6 +12,7 @@ from typing import Any, cast
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from lit_distill.errors import UserError
+from lit_distill.models.data_fit import check_length, check_objective, check_start
 from lit_distill.models.language_model import LanguageModel
 from lit_distill.models.pretrained import locate, reading
 from lit_distill.models.teacher import Teacher
@@ -173,49 +174,6 @@ def check_model_vocabulary(
         )
 
 
-def check_length(max_length: int, model: LanguageModel, name: str = "model") -> None:
-    """Checks that the data's longest windows fit the position table.
-
-    Raises:
-        UserError: they do not.
-    """
-    if max_length > model.max_length:
-        raise UserError(
-            f"The data's windows hold up to {max_length} tokens and the {name}'s position table "
-            f"holds {model.max_length}: lower data.init_args.max_length to {model.max_length}."
-        )
-
-
-def check_objective(objective: Any, model: LanguageModel, name: str) -> None:
-    """Checks that a model can learn what the data asks of it.
-
-    Args:
-        objective: the data's; its `masked` says whether inputs are hidden, None if it asks nothing.
-        model: student or teacher.
-        name: "student" or "teacher", for the message.
-
-    Raises:
-        UserError: masks for a model that only looks back, or next tokens for one that sees them.
-    """
-    masked = getattr(objective, "masked", None)
-    kind = type(model.model).__name__
-    if masked is not None and model.reads_pairs:
-        raise UserError(
-            f"The {name} is a {kind}, which reads a source and a target, and the data has single "
-            "texts; no data module feeds such models yet: use an encoder or a decoder."
-        )
-    if masked and model.anatomy.causal:
-        raise UserError(
-            f"The {name} is a {kind}, which predicts the next token, and the data's objective is "
-            f"{type(objective).__name__}: set data.init_args.objective to NextToken."
-        )
-    if masked is False and not model.anatomy.causal:
-        raise UserError(
-            f"The {name} is a {kind}, which sees the next token, and the data's objective is "
-            f"{type(objective).__name__}: set data.init_args.objective to MaskedTokens."
-        )
-
-
 def check_models(
     student: LanguageModel,
     teacher: LanguageModel | None,
@@ -245,6 +203,7 @@ def check_models(
         if max_length is not None:
             check_length(cast(int, max_length), model, name)
         check_objective(getattr(data, "objective", None), model, name)
+        check_start(getattr(data, "decoder_start_id", None), model, name)
     if teacher is None:
         return
     if student.vocab_size != teacher.vocab_size and tokenizer is None:
