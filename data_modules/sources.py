@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -20,8 +21,8 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 @dataclass(frozen=True)
-class Source:
-    """Texts of one language or mix, or of many with one pattern.
+class Origin(ABC):
+    """Where rows of one language or mix are, or of many with one pattern; not what is in them.
 
     Either `files` or `dataset` is given. With `{language}` in `files`, `validation`, `test` or
     `config` the source stands for every language of `languages`, or, where that is left out, for
@@ -38,10 +39,6 @@ class Source:
         split: the hub dataset's training split.
         revision: the hub dataset's branch, tag or commit.
         streaming: read the hub dataset over the network instead of downloading it first.
-        column: where the text is in anything but .txt.
-        tags: a column of .jsonl files with the list of its words' language tags ("hi", "en",
-            "other", ...), for code-mixed text; see `TaggedReader`.
-        tokens: the column with the list of these words.
         weight: factor of this source's languages in the sampler.
         validation: files with validation texts; by default they are held out by a hash.
         validation_split: a split of the hub dataset instead.
@@ -58,15 +55,52 @@ class Source:
     split: str = "train"
     revision: str | None = None
     streaming: bool = False
-    column: str = "text"
-    tags: str | None = None
-    tokens: str = "tokens"
     weight: float = 1.0
     validation: Paths | None = None
     validation_split: str | None = None
     test: Paths | None = None
     test_split: str | None = None
     limit: int | None = None
+
+    @abstractmethod
+    def file_reader(self, path: Path, limit: int | None) -> Reader:
+        """Reads what is wanted of one file."""
+
+    @abstractmethod
+    def hub_reader(self, dataset: str, split: str, limit: int | None) -> Reader:
+        """Reads what is wanted of one split of `dataset`, a hub name or a folder."""
+
+
+@dataclass(frozen=True)
+class Source(Origin):
+    """Texts of one language or mix, or of many with one pattern; see `Origin`.
+
+    Attributes:
+        column: where the text is in anything but .txt.
+        tags: a column of .jsonl files with the list of its words' language tags ("hi", "en",
+            "other", ...), for code-mixed text; see `TaggedReader`.
+        tokens: the column with the list of these words.
+    """
+
+    column: str = "text"
+    tags: str | None = None
+    tokens: str = "tokens"
+
+    def file_reader(self, path: Path, limit: int | None) -> Reader:
+        """See `Origin.file_reader`."""
+        if self.tags is None:
+            return FileReader(path, self.column, limit)
+        return TaggedReader(path, self.column, limit, self.tokens, self.tags)
+
+    def hub_reader(self, dataset: str, split: str, limit: int | None) -> Reader:
+        """See `Origin.hub_reader`."""
+        if self.tags is not None:
+            raise UserError(
+                f"The source of {dataset} has tags: they are read from .jsonl files only."
+            )
+        return HubReader(
+            dataset, self.config, split, self.revision, self.column, self.streaming, limit
+        )
 
 
 @dataclass
@@ -88,7 +122,7 @@ class LanguageTexts:
     weight: float = 1.0
 
 
-def resolve(sources: Sequence[Source], root: Path) -> list[LanguageTexts]:
+def resolve(sources: Sequence[Origin], root: Path) -> list[LanguageTexts]:
     """Readers of every language, sorted by tag; several sources of one language are joined.
 
     Raises:
@@ -119,7 +153,7 @@ def resolve(sources: Sequence[Source], root: Path) -> list[LanguageTexts]:
     return [found[language] for language in sorted(found)]
 
 
-def _check(source: Source) -> None:
+def _check(source: Origin) -> None:
     shown = _shown(source)
     if (source.files is None) == (source.dataset is None):
         raise UserError(f"A source needs either files or a dataset; found {shown}.")
@@ -127,8 +161,6 @@ def _check(source: Source) -> None:
         raise UserError(f"The source {shown} has an empty list of files.")
     if not (math.isfinite(source.weight) and source.weight >= 0):
         raise UserError(f"The source {shown} has the weight {source.weight}: use 0 or more.")
-    if source.tags is not None and source.dataset is not None:
-        raise UserError(f"The source {shown} has tags: they are read from .jsonl files only.")
     if source.limit is not None and source.limit < 1:
         raise UserError(f"The source {shown} has the limit {source.limit}: use 1 or more rows.")
     for name, files in (("validation", source.validation), ("test", source.test)):
@@ -136,7 +168,7 @@ def _check(source: Source) -> None:
             raise UserError(f"The source {shown} has both {name} files and a {name} split.")
 
 
-def _one_language_each(source: Source, root: Path) -> list[Source]:
+def _one_language_each(source: Origin, root: Path) -> list[Origin]:
     patterned = LANGUAGE in str((source.files, source.validation, source.test, source.config))
     if not patterned:
         if source.languages:
@@ -165,7 +197,7 @@ def _one_language_each(source: Source, root: Path) -> list[Source]:
     return [_filled(source, language, found) for language in languages]
 
 
-def _filled(source: Source, language: str, found: Mapping[str, set[str]]) -> Source:
+def _filled(source: Origin, language: str, found: Mapping[str, set[str]]) -> Origin:
     """The source of one language, the patterns replaced; those that find nothing for it left out.
 
     Where none finds anything all stay, so that reading them says so.
@@ -188,7 +220,7 @@ def _filled(source: Source, language: str, found: Mapping[str, set[str]]) -> Sou
     )
 
 
-def _split(source: Source, files: Paths | None, split: str | None, root: Path) -> list[Reader]:
+def _split(source: Origin, files: Paths | None, split: str | None, root: Path) -> list[Reader]:
     if files is not None:
         return _files(source, files, root)
     if split is None:
@@ -201,14 +233,12 @@ def _split(source: Source, files: Paths | None, split: str | None, root: Path) -
     return [_hub(source, split, root)]
 
 
-def _files(source: Source, patterns: Paths, root: Path, limit: int | None = None) -> list[Reader]:
+def _files(source: Origin, patterns: Paths, root: Path, limit: int | None = None) -> list[Reader]:
     paths = [path for pattern in _listed(patterns) for path in files_of(pattern, root)]
-    if source.tags is None:
-        return [FileReader(path, source.column, limit) for path in paths]
-    return [TaggedReader(path, source.column, limit, source.tokens, source.tags) for path in paths]
+    return [source.file_reader(path, limit) for path in paths]
 
 
-def _hub(source: Source, split: str, root: Path, limit: int | None = None) -> Reader:
+def _hub(source: Origin, split: str, root: Path, limit: int | None = None) -> Reader:
     name = source.dataset or ""
     folder = root / Path(name).expanduser()
     if folder.is_dir():
@@ -220,16 +250,14 @@ def _hub(source: Source, split: str, root: Path, limit: int | None = None) -> Re
             f"There is no folder {folder}, and a hub name has the form name or owner/name."
             f"{nearest(folder)}"
         )
-    return HubReader(
-        name, source.config, split, source.revision, source.column, source.streaming, limit
-    )
+    return source.hub_reader(name, split, limit)
 
 
 def _listed(paths: Paths) -> list[str]:
     return [paths] if isinstance(paths, str) else list(paths)
 
 
-def _shown(source: Source) -> str:
+def _shown(source: Origin) -> str:
     values = {f.name: (getattr(source, f.name), f.default) for f in fields(source)}
     given = {name: value for name, (value, default) in values.items() if value != default}
     return str(given) if given else "an empty one"
