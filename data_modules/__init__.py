@@ -1,5 +1,6 @@
 """Data modules: corpora in which language is a first-class column."""
 
+from data_modules.arithmetic import ArithmeticCorpus as ArithmeticCorpus
 from data_modules.code_mixed import CodeMixedCorpus as CodeMixedCorpus
 from data_modules.corpus import Corpus as Corpus
 from data_modules.curriculum import Curriculum as Curriculum
@@ -15,6 +16,12 @@ from data_modules.objectives import Plain as Plain
 from data_modules.parallel import ParallelCorpus as ParallelCorpus
 from data_modules.parallel_sources import ParallelSource as ParallelSource
 from data_modules.phrasebook import PhrasebookCorpus as PhrasebookCorpus
+from data_modules.phrasebook_translation import PhrasebookTranslation as PhrasebookTranslation
+from data_modules.prompt_sources import PromptSource as PromptSource
+from data_modules.prompts import PromptCorpus as PromptCorpus
+from data_modules.rendering import ChatTemplate as ChatTemplate
+from data_modules.rendering import PlainText as PlainText
+from data_modules.rendering import Rendering as Rendering
 from data_modules.sampling import Proportional as Proportional
 from data_modules.sampling import Sampler as Sampler
 from data_modules.sampling import Temperature as Temperature

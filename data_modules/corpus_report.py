@@ -28,7 +28,10 @@ class FileReport:
         repeated: texts left out because the language had them already.
         in_evaluation: training texts left out because they are given validation or test texts.
         held_out: training texts that became validation.
-        too_long: texts of parallel rows that fit into no window, and so are in no pair.
+        too_long: texts of parallel rows that fit into no window, and so are in no pair; prompts
+            above their limit.
+        too_long_responses: rows left out because prompt and response together are too long.
+        unlabelled: prompts without a response.
     """
 
     name: str
@@ -41,6 +44,8 @@ class FileReport:
     in_evaluation: int = 0
     held_out: int = 0
     too_long: int = 0
+    too_long_responses: int = 0
+    unlabelled: int = 0
 
     def note(self, place: str, reason: str) -> None:
         """Counts a broken row."""
@@ -81,6 +86,15 @@ def show(reports: Sequence[FileReport], stores: Mapping[str, TokenStore]) -> Non
         "broken rows": _sums(reports, train.languages, "broken"),
         "repeats left out": _sums(reports, train.languages, "repeated"),
         "evaluation texts left out": _sums(reports, train.languages, "in_evaluation"),
+        "too long, left out": [
+            prompts + responses
+            for prompts, responses in zip(
+                _sums(reports, train.languages, "too_long"),
+                _sums(reports, train.languages, "too_long_responses"),
+                strict=True,
+            )
+        ],
+        "without a response": _sums(reports, train.languages, "unlabelled"),
     }
     shown = {heading: numbers for heading, numbers in columns.items() if any(numbers)}
     table = Table(title="Tokenised corpus", title_justify="left", show_footer=True)

@@ -19,7 +19,8 @@ from data_modules.tagged_text import located
 GENERATOR = 1
 """Part of every stamp: raise it when the same phrasebook files give other sentences."""
 
-_phrasebook = lru_cache(maxsize=1)(Phrasebook)
+phrasebook = lru_cache(maxsize=1)(Phrasebook)
+"""The phrasebook of a seed, opened once."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class PhrasebookReader(Reader):
     @property
     def stamp(self) -> str:
         """What is asked of the generator, and the text of its files."""
-        digest = blake2b(_phrasebook(self.seed).book.source.encode("utf-8"), digest_size=16)
+        digest = blake2b(phrasebook(self.seed).book.source.encode("utf-8"), digest_size=16)
         return f"{self} {GENERATOR} {digest.hexdigest()}"
 
     def rows(self) -> Iterator[str | Broken]:
         """See `Reader.rows`; nothing is ever broken, and words of mixes have their tags."""
-        sentences = _phrasebook(self.seed).sentences(self.language, self.split, self.count)
+        sentences = phrasebook(self.seed).sentences(self.language, self.split, self.count)
         for sentence in sentences:
             if self.language in MIXES:
                 yield located(sentence.text, sentence.tokens, sentence.token_languages)
@@ -114,7 +115,7 @@ class PhrasebookCorpus(Corpus):
 
 def preview(count: int = 10, seed: int = 0) -> str:
     """Some training sentences, each in all languages, for reading."""
-    book = _phrasebook(seed)
+    book = phrasebook(seed)
     columns = [book.sentences(language, "train", count) for language in SPOKEN]
     return "\n\n".join(
         "\n".join([row[0].key, *(f"  {s.language:9} {s.text}" for s in row)])

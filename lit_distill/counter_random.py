@@ -32,6 +32,8 @@ class Purpose(IntEnum):
     BATCH_ORDER = 3
     MASK = 4
     REPLACEMENT = 5
+    LABELLED = 6
+    SHOWN_PROMPTS = 7
     SAMPLING = 11
     SOURCE = 12
     REPLAY = 13

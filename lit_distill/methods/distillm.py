@@ -1,4 +1,4 @@
-"""DistiLLM: skewed divergences, and as much of the student's own text as helps (Ko et al., 2024)."""
+"""DistiLLM: skewed divergences, with as much of the student's text as helps (Ko et al., 2024)."""
 
 from __future__ import annotations
 

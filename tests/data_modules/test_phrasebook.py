@@ -49,7 +49,7 @@ def test_stamp_follows_everything_that_decides_the_text(monkeypatch: pytest.Monk
         PhrasebookReader("de", "train", 10, 1),
     ]
     assert reader.stamp not in {other.stamp for other in others}
-    before, book = reader.stamp, module._phrasebook(0)
+    before, book = reader.stamp, module.phrasebook(0)
     monkeypatch.setattr(book, "book", replace(book.book, source=book.book.source + " "))
     assert reader.stamp != before
 

@@ -1,0 +1,199 @@
+"""From rows of prompts and responses to stores of windows, once.
+
+A window is a prompt and, where there is one, its response with the ending token; where the prompt
+ends is kept beside it. W windows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_modules.corpus_report import FileReport, check_broken
+from data_modules.prompt_sources import PromptText
+from data_modules.readers import Broken, Reader
+from data_modules.rendering import Rendered, Renderer
+from data_modules.seen_texts import SeenTexts, marks_of
+from data_modules.sources import LanguageTexts
+from data_modules.token_store import StoreWriter, TokenStore
+from data_modules.tokenising import SPLITS, TEXTS_AT_ONCE, Settings, Split, held_out
+from data_modules.tokenising_bar import TokenisingBar
+
+Rows = list[tuple[int, PromptText]]
+_LENGTHS = "prompts.npy"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Most tokens, special ones included.
+
+    Attributes:
+        prompt: of a prompt; a longer one is left out and counted.
+        whole: of prompt and response, or of the response alone where the two are read apart.
+        apart: whether they are.
+    """
+
+    prompt: int
+    whole: int
+    apart: bool
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What decides on a store beside the texts; see `PromptCorpus`."""
+
+    renderer: Renderer
+    limits: Limits
+    settings: Settings
+    max_broken: float
+
+
+def write_prompts(
+    texts: Sequence[LanguageTexts], writing: Writing, vocab_size: int, folder: Path
+) -> list[FileReport]:
+    """Writes the stores train, validation and test, and report.json, into a new folder.
+
+    Rows of one group are in one split, whatever their language: what is given for validation and
+    testing is read first, and training leaves its groups out.
+
+    Raises:
+        UserError: a file cannot be read, has too many broken rows, or cannot be rendered.
+    """
+    names = [language.language for language in texts]
+    writers = {split: _Writer(folder / split, names, vocab_size) for split in SPLITS}
+    reports: list[FileReport] = []
+    evaluation, seen = SeenTexts(), [SeenTexts() for _ in texts]
+    parts = list(_readers(texts))
+    with TokenisingBar([reader for reader, _, _ in parts]) as bar:
+        for reader, number, given in parts:
+            report = FileReport(reader.name, names[number])
+            reports.append(report)
+            hold_out = given == "train" and not texts[number].validation
+            for rows in _rows(reader, report):
+                rows = _fresh(rows, given, evaluation, seen[number], writing.settings, report)
+                tokens = 0
+                for split, own in _split(rows, given, hold_out, writing.settings, report).items():
+                    kept = _fitting(own, writing, report)
+                    tokens += writers[split].add(kept, number)
+                bar.advance(cast(list[tuple[int, str]], rows), tokens, names[number])
+            bar.finish(reader)
+            check_broken([report], writing.max_broken)
+    for writer in writers.values():
+        writer.close()
+    (folder / "report.json").write_text(
+        json.dumps([asdict(report) for report in reports], ensure_ascii=False, indent=1), "utf-8"
+    )
+    return reports
+
+
+def prompt_lengths(store: TokenStore) -> NDArray[np.int64]:
+    """Tokens (W,) of the prompt that every window of a store begins with."""
+    lengths: NDArray[np.int64] = np.load(store.folder / _LENGTHS, allow_pickle=False)
+    return lengths
+
+
+def _readers(texts: Sequence[LanguageTexts]) -> Iterator[tuple[Reader, int, Split]]:
+    """Readers with number of language and split; training comes last."""
+    for split in reversed(SPLITS):
+        for number, language in enumerate(texts):
+            for reader in getattr(language, split):
+                yield reader, number, split
+
+
+def _rows(reader: Reader, report: FileReport) -> Iterator[Rows]:
+    part: Rows = []
+    for row in reader.rows():
+        report.rows += 1
+        if isinstance(row, Broken):
+            report.note(f"first at {reader.unit} {row.number}", row.reason)
+            continue
+        part.append((report.rows, cast(PromptText, row)))
+        if len(part) == TEXTS_AT_ONCE:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _fresh(
+    rows: Rows,
+    given: Split,
+    evaluation: SeenTexts,
+    seen: SeenTexts,
+    settings: Settings,
+    report: FileReport,
+) -> Rows:
+    """Rows without repeats and, for training, without what is measured."""
+    groups = marks_of([row.group.encode("utf-8") for _, row in rows])
+    if given != "train":
+        evaluation.add(groups)
+        return rows
+    known = evaluation.among(groups)
+    report.in_evaluation += int(known.sum())
+    kept = ~known
+    if settings.deduplicate:
+        both = marks_of([json.dumps([row.prompt, row.response]).encode() for _, row in rows])
+        kept[kept] = seen.add(both[kept])
+        report.repeated += int((~kept & ~known).sum())
+    return [rows[index] for index in np.flatnonzero(kept).tolist()]
+
+
+def _split(
+    rows: Rows, given: Split, hold_out: bool, settings: Settings, report: FileReport
+) -> dict[Split, Rows]:
+    if not hold_out:
+        return {given: rows}
+    found: dict[Split, Rows] = {"train": [], "validation": []}
+    for number, row in rows:
+        held = held_out(row.group.encode("utf-8"), settings.holdout)
+        found["validation" if held else "train"].append((number, row))
+    report.held_out += len(found["validation"])
+    return found
+
+
+def _fitting(rows: Rows, writing: Writing, report: FileReport) -> list[Rendered]:
+    """Rendered rows without those that are broken or too long, which go into the report."""
+    kept, limits = [], writing.limits
+    rendered = writing.renderer([row for _, row in rows])
+    for (number, _), one in zip(rows, rendered, strict=True):
+        length = len(one.response or ()) + (0 if limits.apart else len(one.prompt))
+        if one.problem:
+            report.note(f"first at row {number}", one.problem)
+        elif len(one.prompt) > limits.prompt:
+            report.too_long += 1
+        elif length > limits.whole:
+            report.too_long_responses += 1
+        else:
+            report.unlabelled += one.response is None
+            kept.append(one)
+    return kept
+
+
+class _Writer:
+    """One split: a token store, and where the prompts end."""
+
+    def __init__(self, folder: Path, names: list[str], vocab_size: int) -> None:
+        self._store, self._folder = StoreWriter(folder, names, vocab_size), folder
+        self._prompts: list[int] = []
+
+    def add(self, rows: list[Rendered], language: int) -> int:
+        """Adds rows of one language; returns their tokens."""
+        if not rows:
+            return 0
+        windows = [[*row.prompt, *(row.response or ())] for row in rows]
+        self._prompts += [len(row.prompt) for row in rows]
+        lengths = np.array([len(window) for window in windows], dtype=np.int64)
+        flat = np.concatenate([np.array(window, dtype=np.int32) for window in windows])
+        self._store.add(flat, lengths, language)
+        return len(flat)
+
+    def close(self) -> None:
+        self._store.close()
+        lengths = np.array(self._prompts, dtype=np.int64)
+        np.save(self._folder / _LENGTHS, lengths, allow_pickle=False)

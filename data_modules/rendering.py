@@ -1,0 +1,183 @@
+"""From a prompt and its response to token ids, once: what was one text is never tokenised again.
+
+A model continues token ids, not text. So the ids of a prompt are the same whether it is to be
+continued or stands before its response, and the response's ids are put behind them; the tokenizer
+never sees both as one text, in which a token could reach over the border.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from data_modules.prompt_sources import PromptText
+from data_modules.tokenising import engine
+from lit_distill.errors import UserError
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One row as token ids.
+
+    Attributes:
+        prompt: what a model continues.
+        response: what is to follow, the ending token included; None: nothing is known.
+        problem: why the row cannot be used; empty where it can.
+    """
+
+    prompt: list[int]
+    response: list[int] | None
+    problem: str = ""
+
+
+class Rendering(ABC):
+    """How prompt and response are put to a model, as text."""
+
+    chat = False
+
+    @abstractmethod
+    def texts(self, tokenizer: Any, row: PromptText) -> tuple[str, str | None]:
+        """The text of the prompt, and of the response behind it if there is one.
+
+        Raises:
+            UserError: the tokenizer cannot render them so.
+        """
+
+
+@dataclass(frozen=True)
+class PlainText(Rendering):
+    """The prompt and the response as they are; the tokenizer's beginning token comes first.
+
+    Words that a response begins with need their space: "{response}" behind a prompt that ends with
+    a line break, " {response}" behind one that ends with a colon.
+    """
+
+    def texts(self, tokenizer: Any, row: PromptText) -> tuple[str, str | None]:
+        """See `Rendering.texts`."""
+        del tokenizer
+        return row.prompt, row.response
+
+
+@dataclass(frozen=True)
+class ChatTemplate(Rendering):
+    """The tokenizer's own chat template: the prompt as the user's turn, then the assistant's.
+
+    Args:
+        system: text of a system turn before; None: what the template does by itself.
+        options: further variables of the template, such as {enable_thinking: false}.
+    """
+
+    system: str | None = None
+    options: dict[str, Any] | None = None
+
+    chat = True
+
+    def texts(self, tokenizer: Any, row: PromptText) -> tuple[str, str | None]:
+        """See `Rendering.texts`; the prompt ends where the assistant's turn begins."""
+        if tokenizer.chat_template is None:
+            raise UserError(
+                "The tokenizer has no chat template: use the rendering PlainText with a template "
+                "of your own in `prompt`, or the tokenizer of an instruction-tuned model."
+            )
+        turns = [] if self.system is None else [{"role": "system", "content": self.system}]
+        turns.append({"role": "user", "content": row.prompt})
+        options = {**(self.options or {}), "tokenize": False}
+        head = tokenizer.apply_chat_template(turns, add_generation_prompt=True, **options)
+        if row.response is None:
+            return head, None
+        turns.append({"role": "assistant", "content": row.response})
+        whole = tokenizer.apply_chat_template(turns, **options)
+        if not whole.startswith(head):
+            at = next(i for i, (a, b) in enumerate(zip(head, whole + "\0", strict=False)) if a != b)
+            raise UserError(
+                "The tokenizer's chat template does not render a prompt as the beginning of prompt "
+                f"and response: after {head[:at][-30:]!r} it has {head[at : at + 30]!r} alone and "
+                f"{whole[at : at + 30]!r} with the response. A student would be trained on another "
+                "prompt than it continues: change the template or its `options` (for instance "
+                "enable_thinking), or use the rendering PlainText."
+            )
+        return head, whole[len(head) :]
+
+
+class Renderer:
+    """A rendering with a tokenizer.
+
+    Args:
+        tokenizer: a fast one.
+        rendering: how rows are put.
+        stop_tokens: further tokens that end a text, beside the tokenizer's EOS.
+        pairs: prompts are sources of an encoder-decoder, with the tokenizer's ending token.
+
+    Attributes:
+        eos_ids: ids that end a text, the tokenizer's own first.
+
+    Raises:
+        UserError: the tokenizer has no EOS token, or not one of the others.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        rendering: Rendering,
+        stop_tokens: Sequence[str] = (),
+        pairs: bool = False,
+    ) -> None:
+        if tokenizer.eos_token_id is None:
+            raise UserError(
+                "The tokenizer has no EOS token, so no text could end: use a tokenizer that has "
+                'one, or set it in its tokenizer_config.json ("eos_token").'
+            )
+        if rendering.chat and pairs:
+            raise UserError("Encoder-decoders have no chat templates: use the rendering PlainText.")
+        vocabulary = tokenizer.get_vocab()
+        unknown = [token for token in stop_tokens if token not in vocabulary]
+        if unknown:
+            raise UserError(f"stop_tokens names {unknown}, which the tokenizer does not have.")
+        stops = [vocabulary[token] for token in stop_tokens]
+        self.eos_ids = list(dict.fromkeys([int(tokenizer.eos_token_id), *stops]))
+        self._tokenizer, self._rendering = tokenizer, rendering
+        self._engine = engine(tokenizer)
+        probe = self._engine.encode("a")
+        inner = [i for i, special in enumerate(probe.special_tokens_mask) if not special]
+        first, last = (inner[0], inner[-1]) if inner else (len(probe.ids), len(probe.ids))
+        self._before = [] if rendering.chat else probe.ids[:first]
+        self._after = probe.ids[last + 1 :] if pairs else []
+
+    def __call__(self, rows: Sequence[PromptText]) -> list[Rendered]:
+        """The ids of rows.
+
+        Raises:
+            UserError: the tokenizer cannot render them.
+        """
+        texts = [self._rendering.texts(self._tokenizer, row) for row in rows]
+        prompts = self._encode([prompt for prompt, _ in texts])
+        responses = self._encode([response or "" for _, response in texts])
+        contents = responses
+        if self._rendering.chat:  # whose responses end by themselves
+            contents = self._encode([row.response or "" for row in rows])
+        return [
+            self._one(row, *ids)
+            for row, *ids in zip(rows, prompts, responses, contents, strict=True)
+        ]
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        encodings = self._engine.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    def _one(
+        self, row: PromptText, prompt: list[int], response: list[int], content: list[int]
+    ) -> Rendered:
+        whole = [*self._before, *prompt, *self._after]
+        if not prompt:
+            return Rendered(whole, None, "no tokens")
+        if row.response is None:
+            return Rendered(whole, None)
+        if not content:
+            return Rendered(whole, None, "empty response (no tokens)")
+        if any(token in self.eos_ids for token in content):
+            return Rendered(whole, None, "a response that holds an ending token")
+        ends = [place for place, token in enumerate(response) if token in self.eos_ids]
+        response = response[: ends[0] + 1] if ends else [*response, self.eos_ids[0]]
+        return Rendered(whole, response)
