@@ -90,7 +90,7 @@ class ChatTemplate(Rendering):
         turns.append({"role": "assistant", "content": row.response})
         whole = tokenizer.apply_chat_template(turns, **options)
         if not whole.startswith(head):
-            at = next(i for i, (a, b) in enumerate(zip(head, whole + "\0", strict=False)) if a != b)
+            at = first_difference(head, whole)
             raise UserError(
                 "The tokenizer's chat template does not render a prompt as the beginning of prompt "
                 f"and response: after {head[:at][-30:]!r} it has {head[at : at + 30]!r} alone and "
@@ -181,3 +181,9 @@ class Renderer:
         ends = [place for place, token in enumerate(response) if token in self.eos_ids]
         response = response[: ends[0] + 1] if ends else [*response, self.eos_ids[0]]
         return Rendered(whole, response)
+
+
+def first_difference(one: str, other: str) -> int:
+    """Number of characters with which both texts begin."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))

@@ -32,7 +32,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ("fti", "did you mean 'fit'?"),
         ("exprot", "did you mean 'export'?"),
         ("train_tokenizer", "did you mean 'train-tokenizer'?"),
-        ("predict", "there are fit, validate, test, "),
+        ("quantify", "there are fit, validate, test, "),
     ],
 )
 def test_an_unknown_command_is_answered_with_a_suggestion(

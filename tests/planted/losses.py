@@ -18,8 +18,8 @@ LOSSES = (
     Mutant(
         "unmasked rows predict token 0",
         "lit_distill/batch.py",
-        'torch.full((read_ids(batch).numel(),), IGNORED, device=rows.device)',
-        'torch.zeros(read_ids(batch).numel(), dtype=torch.int64, device=rows.device)',
+        "torch.full((read_ids(batch).numel(),), IGNORED, device=rows.device)",
+        "torch.zeros(read_ids(batch).numel(), dtype=torch.int64, device=rows.device)",
         "tests/lit_distill/methods/test_triple_loss.py",
     ),
     Mutant(

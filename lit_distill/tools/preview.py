@@ -1,0 +1,135 @@
+"""What student and teacher will read: some prompts as they are rendered, before anything trains."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice, zip_longest
+from typing import Any
+
+import data_modules as data_modules  # makes bare class names of data modules resolve
+from data_modules import Corpus, PromptCorpus
+from data_modules.prompt_sources import PromptText
+from data_modules.rendering import Rendered, Renderer, first_difference
+from data_modules.sources import LanguageTexts
+from lit_distill.errors import UserError
+from lit_distill.models import load_tokenizer
+
+AROUND = 24
+
+
+@dataclass(frozen=True)
+class View:
+    """How one tokenizer renders a row.
+
+    Attributes:
+        prompt: its text, special tokens of the chat template included.
+        response: its text, or None.
+        ids: of both.
+        shown: decoded from the ids, which is what a model reads.
+    """
+
+    prompt: str
+    response: str | None
+    ids: Rendered
+    shown: tuple[str, str]
+
+
+def preview(data: Corpus, teacher: str | None = None, examples: int = 3) -> list[str]:
+    """Prints prompts and responses as student and teacher read them, and warns where these differ.
+
+    Args:
+        data: the corpus; take it from a file with `--config configs/data/....yaml`, and give it
+            `--data.tokenizer`, which is the student's.
+        teacher: name or folder of the teacher's tokenizer; by default the student's.
+        examples: how many rows, of the languages in turn.
+
+    Returns:
+        The warnings.
+
+    Raises:
+        UserError: there are no prompts, or the student's tokenizer cannot render them.
+    """
+    if not isinstance(data, PromptCorpus):
+        raise UserError(f"{type(data).__name__} has no prompts: preview a PromptCorpus.")
+    rows = list(islice(_rows(data.texts()), examples))
+    if not rows:
+        raise UserError("The corpus has no row that can be read.")
+    theirs = load_tokenizer(teacher) if teacher else data.tokenizer
+    student, warnings = data.renderer, list[str]()
+    for number, (language, row) in enumerate(rows, 1):
+        print(f"{number}. {language}")
+        own = _view(data.tokenizer, data, student, row)
+        _print("student", own)
+        if own.ids.problem:
+            warnings.append(f"row {number} cannot be used: {own.ids.problem}.")
+        try:
+            renderer = Renderer(theirs, data.rendering, data.stop_tokens, data.responses.pairs)
+            other = _view(theirs, data, renderer, row)
+        except UserError as error:
+            warnings.append(f"the teacher's tokenizer cannot render row {number}: {error}")
+            continue
+        _print("teacher", other, same=other == own)
+        warnings += [f"row {number}: {text}" for text in _differences(own, other)]
+    for text in warnings:
+        print(f"warning: {text}", file=sys.stderr)
+    if warnings and teacher:
+        print(
+            "warning: in training both read the student's rendering. Where the teacher was tuned "
+            "on another one, it is asked in a way that it does not know: take its tokenizer "
+            "(--tokenizer), or a template of your own in PlainText.",
+            file=sys.stderr,
+        )
+    return warnings
+
+
+def _rows(texts: list[LanguageTexts]) -> Iterator[tuple[str, PromptText]]:
+    """Readable training rows, one of each language in turn."""
+    for turn in zip_longest(*(_of_language(one) for one in texts)):
+        yield from (pair for pair in turn if pair is not None)
+
+
+def _of_language(texts: LanguageTexts) -> Iterator[tuple[str, PromptText]]:
+    for reader in texts.train:
+        yield from ((texts.language, row) for row in reader.rows() if isinstance(row, PromptText))
+
+
+def _view(tokenizer: Any, data: PromptCorpus, renderer: Renderer, row: PromptText) -> View:
+    prompt, response = data.rendering.texts(tokenizer, row)
+    (ids,) = renderer([row])
+    shown = tokenizer.decode(ids.prompt), tokenizer.decode(ids.response or [])
+    return View(prompt, response, ids, shown)
+
+
+def _print(who: str, view: View, same: bool = False) -> None:
+    if same:
+        print(f"   {who}  the same")
+        return
+    print(f"   {who}  prompt,   {len(view.ids.prompt):3} tokens  {view.shown[0]!r}")
+    if view.ids.response is None:
+        print(f"   {' ' * len(who)}  no response")
+    else:
+        count = len(view.ids.response)
+        print(f"   {' ' * len(who)}  response, {count:3} tokens  {view.shown[1]!r}")
+
+
+def _differences(student: View, teacher: View) -> Iterator[str]:
+    texts = {
+        "prompt": (student.prompt, teacher.prompt),
+        "response": (student.response or "", teacher.response or ""),
+    }
+    for name, (own, other) in texts.items():
+        if own != other:
+            at = first_difference(own, other)
+            near = slice(max(at - AROUND, 0), at + AROUND)
+            yield (
+                f"the templates of student and teacher differ in the {name}: {own[near]!r} and "
+                f"{other[near]!r}, from character {at} on."
+            )
+            return
+    if student.ids != teacher.ids:
+        yield (
+            "the texts are equal and their tokens are not: the tokenizers differ in vocabulary, in "
+            "special tokens, or in how they cut."
+        )

@@ -1,0 +1,71 @@
+"""Prompts as student and teacher read them, and where their templates differ."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import prompted
+import pytest
+
+from lit_distill.__main__ import main
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> list[str]:
+    """Options for a corpus of two languages, rendered with the student's chat template."""
+    for language, offset in (("xx", 0), ("yy", 1000)):
+        prompted.write(tmp_path / f"qa.{language}.jsonl", prompted.rows(9, offset))
+    source = {"files": "qa.{language}.jsonl", "prompt": "{q}", "response": "{a}"}
+    options = {
+        "sources": [source], "data_dir": str(tmp_path), "rendering": {"class_path": "ChatTemplate"},
+        "stop_tokens": ["<|stop|>"], "tokenizer": prompted.tokenizer(tmp_path / "student"),
+    }  # fmt: skip
+    config = tmp_path / "data.yaml"
+    config.write_text(json.dumps({"data": {"class_path": "PromptCorpus", "init_args": options}}))
+    return ["preview", "--config", str(config)]
+
+
+def test_three_examples_of_the_languages_in_turn(
+    asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(asked) == 0
+    out, err = capsys.readouterr()
+    assert [line for line in out.splitlines() if line[0].isdigit()] == ["1. xx", "2. yy", "3. xx"]
+    assert "'<s><|user|>what is 0 plus 0?<|bot|>'" in out
+    assert "'0<|stop|>'" in out
+    assert out.count("teacher  the same") == 3
+    assert not err
+
+
+@pytest.mark.parametrize(
+    ("chat", "message"),
+    [
+        (prompted.CHAT.replace("<s>{%", "<s>\n{%"), "differ in the prompt: '<s><|user|>what"),
+        (prompted.CHAT.replace("<|stop|>\n", "<|stop|>"), "differ in the response: '0<|stop|>"),
+        (None, "cannot render row 1: The tokenizer has no chat template"),
+        (prompted.FORGETFUL, "cannot render row 1: The tokenizer's chat template does not"),
+    ],
+)
+def test_other_templates_of_the_teacher_are_named(
+    asked: list[str], chat: str | None, message: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    teacher = prompted.tokenizer(tmp_path / "teacher", chat=chat)
+    assert main([*asked, "--teacher", teacher, "--examples", "1"]) == 0
+    err = capsys.readouterr().err
+    assert message in err
+    assert "in training both read the student's rendering" in err
+
+
+def test_other_tokens_under_equal_templates(
+    asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher = prompted.tokenizer(tmp_path / "teacher", texts=["what is"])
+    assert main([*asked, "--teacher", teacher]) == 0
+    assert "the texts are equal and their tokens are not" in capsys.readouterr().err
+
+
+def test_other_corpora_have_no_prompts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["preview", "--data=PhrasebookCorpus"]) == 2
+    assert "PromptCorpus" in capsys.readouterr().err
