@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -11,15 +9,13 @@ from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from callbacks.markdown import boards, escaped, table_row
 from lit_distill.batch import Batch
 from lit_distill.measurement import Measured
 from lit_distill.models import LanguageModel
-
-_MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|~])")
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ class MaskedSamples(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keeps the first texts of every language."""
-        if trainer.sanity_checking or not _boards(trainer) or not batch["counts"]["masked"]:
+        if trainer.sanity_checking or not boards(trainer) or not batch["counts"]["masked"]:
             return
         names = cast(Measured, pl_module).data.languages[: self.languages]
         missing = len(names) * self.texts - len(self._samples)
@@ -94,7 +90,7 @@ class MaskedSamples(Callback):
         if trainer.is_global_zero:
             text = _table(module.tokenizer, self._samples, guesses, self.tokens)
             stage = "test" if trainer.testing else "val"
-            for board in _boards(trainer):
+            for board in boards(trainer):
                 board.experiment.add_text(f"{stage}/samples", text, trainer.global_step)
 
     on_test_epoch_start = on_validation_epoch_start
@@ -114,10 +110,6 @@ class MaskedSamples(Callback):
                 read = batch["input_ids"][text, : lengths[text]].cpu()
                 self._samples.append(Sample(names[number], read, targets))
                 kept.append(names[number])
-
-
-def _boards(trainer: Trainer) -> list[TensorBoardLogger]:
-    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
 def _batch(samples: Sequence[Sample], device: torch.device) -> Batch:
@@ -143,21 +135,17 @@ def _table(
 ) -> str:
     """Markdown, a row per sample."""
     heading = ["language", "text", *guesses]
-    lines = [_row(heading), _row("---" for _ in heading)]
+    lines = [table_row(heading), table_row("---" for _ in heading)]
     for number, sample in enumerate(samples):
         shown = [place for place in sorted(sample.targets) if place < tokens]
-        cells = [_escaped(sample.language), _text(tokenizer, sample, tokens)]
+        cells = [escaped(sample.language), _text(tokenizer, sample, tokens)]
         for guess in guesses.values():
             words = [_word(tokenizer, guess[number][place]) for place in shown]
             right = [guess[number][place] == sample.targets[place] for place in shown]
             marked = [f"**{w}**" if r else w for w, r in zip(words, right, strict=True)]
             cells.append(" · ".join(marked))
-        lines.append(_row(cells))
+        lines.append(table_row(cells))
     return "\n".join(lines)
-
-
-def _row(cells: Any) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _text(tokenizer: Any, sample: Sample, tokens: int) -> str:
@@ -176,17 +164,11 @@ def _text(tokenizer: Any, sample: Sample, tokens: int) -> str:
     text = ""
     for hidden, pieces in groupby(parts, key=lambda part: part[0]):
         joined = "".join(piece for _, piece in pieces)
-        words = _escaped(joined)
+        words = escaped(joined)
         text += " " if joined.startswith(" ") else ""
         text += f"**{words}**" if hidden and words else words
     return text.strip() + ("" if len(ids) <= tokens else " …")
 
 
 def _word(tokenizer: Any, token: int) -> str:
-    return _escaped(tokenizer.decode([token])) or "(empty)"
-
-
-def _escaped(text: str) -> str:
-    """Text that neither Markdown nor HTML reads as markup, on one line, without outer spaces."""
-    line = " ".join(text.split())
-    return html.escape(_MARKUP.sub(r"\\\1", line), quote=False)
+    return escaped(tokenizer.decode([token])) or "(empty)"

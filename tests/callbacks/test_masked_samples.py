@@ -16,8 +16,9 @@ from tensorboard.util.tensor_util import make_ndarray
 from transformers import AutoTokenizer, BertTokenizerFast
 
 from callbacks import MaskedSamples
+from callbacks.markdown import escaped
 from callbacks.masked_samples import Sample as Shown
-from callbacks.masked_samples import _escaped, _table
+from callbacks.masked_samples import _table
 
 Fit = Callable[..., tuple[Trainer, Any]]
 
@@ -70,7 +71,7 @@ def test_guesses_are_those_of_the_model_alone_on_each_text(
         }
         best = model(input_ids=ids[None]).logits[0].argmax(-1)
         words = [
-            f"**{_escaped(word)}**" if int(best[place]) == target else _escaped(word)
+            f"**{escaped(word)}**" if int(best[place]) == target else escaped(word)
             for place, target in targets.items()
             for word in [tokenizer.decode([int(best[place])])]
         ]
@@ -98,7 +99,7 @@ def test_hidden_and_right_words_are_bold(tmp_path: Path) -> None:
 
 
 def test_markup_in_a_text_stays_text() -> None:
-    assert _escaped("a|b *c*\n<i>_d_") == r"a\|b \*c\* &lt;i&gt;\_d\_"
+    assert escaped("a|b *c*\n<i>_d_") == r"a\|b \*c\* &lt;i&gt;\_d\_"
 
 
 @pytest.mark.parametrize("chosen", ["none", "csv"])

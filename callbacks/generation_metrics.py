@@ -1,0 +1,165 @@
+"""How good, how long and how varied the text is that students write, per language."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from callbacks.atomic_files import replacing
+from callbacks.continuations import GREEDY, Continued, GenerationReport, Written
+from callbacks.text_scores import BleuTokenizer, Scored, TextScores, of_one, scores
+from lit_distill.measurement import Measured
+from lit_distill.models import Sampling
+
+LOGGED = (
+    *("exact_match", "chrf", "bleu", "rouge_l", "length", "eos_rate"),
+    *("distinct_1", "distinct_2", "repetition"),
+)
+
+
+class GenerationMetrics(GenerationReport):
+    """Exact match, chrF, BLEU, ROUGE, length, EOS rate, distinct-n and repetition, per language.
+
+    Table: students, and teachers below them. Scalars of students: `val/<language>/<metric>` and
+    `val/<metric>`, the mean over languages; see `TextScores` for what they are.
+    `generations/<stage>-<step>.jsonl` in the run folder has every prompt with its reference and,
+    by model, text, tokens and the scores that single texts have: what intervals of paired
+    differences need. It warns where a student hardly ever ends a text.
+
+    Args:
+        bleu_tokenizer: of sacrebleu; "char" for scripts without spaces.
+        least_ended: share of texts that a student should end by itself.
+        save: write the file.
+        sampling: see `GenerationReport`.
+        max_prompts: see `GenerationReport`.
+        every: see `GenerationReport`.
+        seed: see `GenerationReport`.
+    """
+
+    def __init__(
+        self,
+        bleu_tokenizer: BleuTokenizer = "13a",
+        least_ended: float = 0.1,
+        save: bool = True,
+        sampling: Sampling = GREEDY,
+        max_prompts: int = 32,
+        every: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(sampling, max_prompts, every, seed)
+        self.bleu_tokenizer, self.least_ended, self.save = bleu_tokenizer, least_ended, save
+
+    def report(
+        self, trainer: Trainer, module: Measured, continued: list[Continued], stage: str
+    ) -> None:
+        """See `GenerationReport.report`."""
+        tables = {
+            name: self._table([(one, one.students[name]) for one in continued])
+            for name in continued[0].students
+        }
+        for name, table in tables.items():
+            prefix = stage if len(tables) == 1 else f"{stage}/{name}"
+            # Equal on all ranks: the first flag avoids a warning, the second the reduction.
+            module.log_dict(logged(table, prefix), sync_dist=True, rank_zero_only=True)
+        if not trainer.is_global_zero:
+            return
+        taught = {
+            name: self._table([(one, one.teachers[name]) for one in continued])
+            for name in continued[0].teachers
+        }
+        when = f"{stage} after {trainer.global_step} updates"
+        module.print(shown(f"{when}: written text", {**tables, **taught}))
+        if self.save:
+            folder = Path(trainer.default_root_dir) / "generations"
+            with replacing(folder / f"{stage}-{trainer.global_step:08}.jsonl") as beside:
+                beside.write_text("".join(f"{line}\n" for line in map(_line, continued)), "utf-8")
+        for name in tables:
+            self._warn(name, [one.students[name] for one in continued])
+
+    def _table(self, texts: Sequence[tuple[Continued, Written]]) -> dict[str, TextScores]:
+        """Scores by language."""
+        by_language: dict[str, list[Scored]] = {}
+        for one, written in texts:
+            by_language.setdefault(one.language, []).append(_scored(one, written))
+        return {name: scores(own, self.bleu_tokenizer) for name, own in by_language.items()}
+
+    def _warn(self, student: str, written: Sequence[Written]) -> None:
+        ended = sum(one.ended for one in written)
+        if ended < self.least_ended * len(written):
+            rank_zero_warn(
+                f"The {student} ended {ended} of {len(written)} texts "
+                f"({ended / len(written):.1%}) within {self.sampling.max_new_tokens} tokens; all "
+                "others were cut. A student that never says the EOS token was never shown it: look "
+                "at responses with `preview`, and whether any are labelled. Where responses are "
+                "longer, raise sampling.max_new_tokens."
+            )
+
+
+def logged(table: Mapping[str, TextScores], prefix: str) -> dict[str, float]:
+    """Metrics by key: of each language, and their means, every language counting the same."""
+    found: dict[str, float] = {}
+    for name in LOGGED:
+        values = {language: getattr(one, name) for language, one in table.items()}
+        known = {language: value for language, value in values.items() if value is not None}
+        found |= {f"{prefix}/{language}/{name}": value for language, value in known.items()}
+        if known:
+            found[f"{prefix}/{name}"] = fmean(known.values())
+    return found
+
+
+def shown(title: str, tables: Mapping[str, Mapping[str, TextScores]]) -> str:
+    """A row per model and language, as text."""
+    drawn = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
+    for heading in ("model", "language"):
+        drawn.add_column(heading, no_wrap=True)
+    columns = {
+        "exact": ("exact_match", ".3f"),
+        "chrF": ("chrf", ".1f"),
+        "BLEU": ("bleu", ".1f"),
+        "ROUGE-L": ("rouge_l", ".3f"),
+        "tokens": ("length", ".1f"),
+        "ended": ("eos_rate", ".3f"),
+        "distinct-2": ("distinct_2", ".3f"),
+        "repeated": ("repetition", ".3f"),
+    }
+    for heading in columns:
+        drawn.add_column(heading, justify="right", no_wrap=True)
+    for model, table in tables.items():
+        for language, own in table.items():
+            values = [(getattr(own, name), form) for name, form in columns.values()]
+            cells = ["" if value is None else format(value, form) for value, form in values]
+            drawn.add_row(model, language, *cells)
+        drawn.add_section()
+    text = io.StringIO()
+    Console(file=text, width=max(110, shutil.get_terminal_size().columns)).print(drawn)
+    return text.getvalue().rstrip()
+
+
+def _scored(one: Continued, written: Written) -> Scored:
+    tokens = written.tokens[: len(written.tokens) - written.ended]
+    return Scored(written.text, one.reference, tokens, written.ended)
+
+
+def _line(one: Continued) -> str:
+    row = {
+        **{name: getattr(one, name) for name in ("language", "sample_id", "prompt", "reference")},
+        **{
+            role: {
+                name: {**asdict(own), "scores": of_one(_scored(one, own))}
+                for name, own in written.items()
+            }
+            for role, written in (("students", one.students), ("teachers", one.teachers))
+        },
+    }
+    return json.dumps(row, ensure_ascii=False)
