@@ -26,7 +26,7 @@ import lit_distill.methods
 from lit_distill.__main__ import main
 from lit_distill.batch import Batch
 from lit_distill.distillation import Distillation
-from lit_distill.models import CarvedStudent, Execution, Sampling, Teacher, shard
+from lit_distill.models import CarvedStudent, Execution, Sampling, Teacher, TextFilter, shard
 from lit_distill.schedules import Constant
 
 ROOT = Path(__file__).parent.parent
@@ -41,7 +41,10 @@ TINY = {
     "minilm_v2": {"relation_heads": 4},
     "gkd": {"student_share": 1.0, "sampling": {"max_new_tokens": 6}},
     "distillm": {"threshold": 1.0, "sampling": {"max_new_tokens": 6}},
-    "sequence_kd": {"sampling": {"max_new_tokens": 6, "temperature": 1.0}},
+    "sequence_kd": {
+        "keep": {"ended": False},
+        "sampling": {"max_new_tokens": 6, "temperature": 1.0},
+    },
 }
 """Knobs whose shipped values do not fit models of width 16; what writes, writes at once."""
 PLAIN = {"minilm", "minilm_v2"}
@@ -61,7 +64,7 @@ def made(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if "class_path" not in value:
-        return Sampling(**value)
+        return (TextFilter if "ended" in value else Sampling)(**value)
     return getattr(lit_distill.losses, value["class_path"])(**value.get("init_args", {}))
 
 

@@ -6,5 +6,6 @@ from lit_distill.methods.gkd import GKD as GKD
 from lit_distill.methods.masked_lm import MaskedLM as MaskedLM
 from lit_distill.methods.minilm import MiniLM as MiniLM
 from lit_distill.methods.minilm_v2 import MiniLMv2 as MiniLMv2
+from lit_distill.methods.sequence_kd import SequenceKD as SequenceKD
 from lit_distill.methods.supervised_kd import SupervisedKD as SupervisedKD
 from lit_distill.methods.triple_loss import TripleLoss as TripleLoss

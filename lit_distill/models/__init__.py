@@ -42,6 +42,7 @@ from lit_distill.models.teacher import fingerprint as fingerprint
 from lit_distill.models.teacher_cache import CachedTeaching as CachedTeaching
 from lit_distill.models.teacher_cache import TeacherCache as TeacherCache
 from lit_distill.models.teaching import Teaching as Teaching
+from lit_distill.models.text_filter import TextFilter as TextFilter
 from lit_distill.models.vocabulary import check_agreement as check_agreement
 from lit_distill.models.vocabulary import check_model_vocabulary as check_model_vocabulary
 from lit_distill.models.vocabulary import check_models as check_models

@@ -1,0 +1,73 @@
+"""Sequence-level distillation: the teacher's answers as targets (Kim and Rush, 2016)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lit_distill.batch import Batch
+from lit_distill.errors import UserError
+from lit_distill.losses import CrossEntropy, HardTargetLoss, LogitTerm, Term
+from lit_distill.models import Sampling, TextFilter, continued
+from lit_distill.on_policy import OnPolicy
+
+
+class SequenceKD(OnPolicy):
+    """The student learns the teacher's own text, token by token, as if it were right.
+
+        L = CE(q, token)        mean over the tokens of what the teacher wrote (and `keep` kept)
+
+    The teacher answers every window's prompts while the student trains. Where prompts come up in
+    several epochs, `python -m lit_distill pseudo-label` has him answer once and writes a file that
+    `CausalLM` or `SupervisedKD` train on, with filters that need a reference or the whole set.
+
+    Needs: a teacher with the student's vocabulary.
+    Data: prompts (`PromptCorpus`); with gold_share, responses too.
+    Relations: `GKD` with teacher_share = 1 - gold_share, student_share = alpha_kd = 0 and
+    alpha_hard = 1 (but for `keep`, which it does not have); gold_share = 1 is `CausalLM`.
+
+    Args:
+        gold_share: of windows (updates) with the data's own responses (pseudo-labels and gold
+            mixed); 0: none.
+        hard: the loss of a token: cross-entropy, smoothed, focal, or symmetric.
+        keep: which of the teacher's texts are learnt; a dropped one has no rows.
+        sampling: how the teacher writes: at temperature 0 his likeliest tokens (the paper searches
+            with beams), above it a sample of what he might say.
+        seed: of everything that is drawn.
+        base: see `Distillation`.
+
+    Raises:
+        UserError: gold_share is no share.
+
+    Source: https://arxiv.org/abs/1606.07947, section 3.2; pseudo-labels and gold: Shleifer and
+    Rush, 2020, https://arxiv.org/abs/2010.13002, section 3.
+    """
+
+    def __init__(
+        self,
+        gold_share: float = 0.0,
+        hard: HardTargetLoss = CrossEntropy(),  # noqa: B008 (frozen)
+        keep: TextFilter = TextFilter(),  # noqa: B008 (frozen)
+        sampling: Sampling = Sampling(temperature=0.0),  # noqa: B008 (frozen)
+        seed: int = 0,
+        **base: Any,
+    ) -> None:
+        super().__init__(sampling, seed, **base)
+        if not 0 <= gold_share <= 1:
+            raise UserError(f"gold_share is {gold_share}: the share of windows is in [0, 1].")
+        self.gold_share, self.hard, self.keep = gold_share, hard, keep
+
+    def prepare(self, window: list[Batch]) -> list[Batch]:
+        """Lets the teacher answer the prompts, unless the window is the data's."""
+        if self.chance(self.global_step) >= 1 - self.gold_share:
+            return window
+        made = []
+        for batch, written in zip(window, self.write(window, self.teacher), strict=True):
+            kept = self.keep(batch["prompt_mask"].sum(1), written)
+            made.append(continued(batch, written, self.student, kept))
+        return made
+
+    def losses(self, batch: Batch) -> dict[str, Term]:
+        """The single term hard."""
+        terms = {"hard": LogitTerm(self.hard, "rows")}
+        student = self.student.encode(batch)
+        return self.logit_terms(terms, batch["rows"], batch["targets"], student)

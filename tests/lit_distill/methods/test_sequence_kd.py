@@ -1,0 +1,108 @@
+"""SequenceKD against loops over single texts, its filters, and beside GKD."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from loss_cases import CASES
+from oracles.on_policy import mean_along
+
+from lit_distill.errors import UserError
+from lit_distill.methods import GKD, SequenceKD, SupervisedKD
+from lit_distill.models import Generated, Sampling, TextFilter
+from lit_distill.models.text_filter import repetition
+
+ALL = TextFilter(ended=False, max_repetition=1.0)
+SHORT = Sampling(6, temperature=2)
+Writers = Any  # of conftest.py
+LossAndGradient = Callable[..., tuple[torch.Tensor, torch.Tensor]]
+
+
+def sequence_kd(writers: Writers, keep: TextFilter = ALL, **knobs: Any) -> SequenceKD:
+    knobs = {"sampling": SHORT, **knobs}
+    return writers.built(SequenceKD(keep=keep, teacher=writers.spec, **knobs))
+
+
+def test_it_is_the_formula_along_greedy_text_of_the_teacher(
+    writers: Writers, logits_by: Callable[..., Any], loss_and_gradient: LossAndGradient
+) -> None:
+    method, texts = sequence_kd(writers, sampling=Sampling(5, temperature=0)), writers.asked()
+    writers.opened(method, writers.batch(texts))
+    student, teacher = logits_by(method.student), logits_by(method.teacher)
+    pairs = []
+    for text in texts:
+        found: list[int] = []
+        while len(found) < 5 and not set(found) & set(method.endings):
+            logits = teacher(text.prompt, found)
+            found.append(logits.index(max(logits)))
+        pairs.append((text.prompt, found))
+
+    def value(s: list[float], t: list[float], y: int) -> float:
+        return CASES["ce"].formula(s, t, y).real
+
+    expected = mean_along(value, student, teacher, pairs)
+    assert loss_and_gradient(method)[0].item() == pytest.approx(expected, rel=1e-10)
+
+
+def test_it_is_gkd_where_the_teacher_writes(
+    writers: Writers, loss_and_gradient: LossAndGradient
+) -> None:
+    shares = {"student_share": 0.0, "teacher_share": 1.0, "alpha_kd": 0.0, "alpha_hard": 1.0}
+    gkd = GKD(sampling=SHORT, teacher=writers.spec, **shares)
+    found = []
+    for method in (sequence_kd(writers), writers.built(gkd)):
+        writers.opened(method, writers.batch(writers.asked()))
+        found.append(loss_and_gradient(method))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-15)
+
+
+def test_on_gold_it_is_plain_fine_tuning(
+    writers: Writers, loss_and_gradient: LossAndGradient
+) -> None:
+    plain = SupervisedKD(alpha_kd=0.0, alpha_hard=1.0, teacher=writers.spec)
+    found = []
+    for method in (sequence_kd(writers, gold_share=1.0), writers.built(plain)):
+        writers.opened(method, writers.batch(writers.asked()))
+        found.append(loss_and_gradient(method))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-15)
+
+
+def test_dropped_texts_do_not_count(writers: Writers) -> None:
+    texts = writers.asked(12)
+    (batch,) = writers.opened(sequence_kd(writers), writers.batch(texts))
+    (kept,) = writers.opened(
+        sequence_kd(writers, TextFilter(max_repetition=1)), writers.batch(texts)
+    )
+    width = batch.get("decoder_input_ids", batch["input_ids"]).shape[1]
+    whole, part = (set((b["rows"] // width).tolist()) for b in (batch, kept))
+    assert len(whole) == 12
+    assert 0 < len(part) < 12
+    assert kept["counts"]["rows"] == len(kept["rows"]) == len(kept["targets"])
+    assert len(part) == kept["counts"]["ended"]
+
+
+def test_the_filter_reads_tokens() -> None:
+    tokens = torch.tensor([[5, 6, 7, 8, 9, 2], [5, 5, 5, 5, 5, 5], [5, 2, 0, 0, 0, 0]])
+    written = Generated(tokens, torch.tensor([6, 6, 2]), torch.tensor([True, False, True]))
+    prompts = torch.tensor([3, 3, 4])
+    for keep, expected in (
+        (ALL, [True, True, True]),
+        (TextFilter(), [True, False, True]),
+        (TextFilter(ended=False), [True, False, True]),
+        (TextFilter(ended=True, max_repetition=1), [True, False, True]),
+        (TextFilter(min_ratio=0.6), [True, False, False]),
+        (TextFilter(max_ratio=1.5), [False, False, True]),
+    ):
+        assert keep(prompts, written).tolist() == expected
+    assert repetition([1, 2, 3]) == 0
+    assert repetition([5] * 6) == pytest.approx(2 / 3)
+
+
+def test_knobs_that_cannot_work_are_refused(decoders: Writers) -> None:
+    with pytest.raises(UserError, match="gold_share is 2"):
+        SequenceKD(gold_share=2, teacher=decoders.spec)
+    with pytest.raises(UserError, match=r"keep.min_ratio is 2.*no text"):
+        TextFilter(min_ratio=2, max_ratio=1)
