@@ -31,6 +31,7 @@ TOOLS = {
     "corpus-report": "count what a corpus holds per language, and what will be drawn of it",
     "preview": "print prompts as student and teacher will read them",
     "compare": "measure several model folders side by side",
+    "compare-texts": "compare what runs wrote behind the same prompts, with paired intervals",
     "run": "run a recipe: stages one after the other, finished ones are skipped",
 }
 COMMANDS = {**TRAINING, **TOOLS}

@@ -34,7 +34,8 @@ from lit_distill.cli_configs import check_exists, read_config, read_yaml
 from lit_distill.errors import UserError
 
 TRAINING = ("fit", "validate", "test")
-COMMANDS = (*TRAINING, "export", "train-tokenizer", "cache-teacher", "corpus-report", "compare")
+TOOLS = ("export", "train-tokenizer", "cache-teacher", "corpus-report", "compare", "compare-texts")
+COMMANDS = (*TRAINING, *TOOLS)
 _REFERENCE = re.compile(r"\{(stages|variables)\.([\w-]+)\}")
 
 

@@ -1,0 +1,199 @@
+"""What several runs wrote behind the same prompts, side by side with paired intervals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from lit_distill.errors import UserError
+
+METRICS = ("exact_match", "chrf")
+MEAN = "mean"
+DRAWS = 2000
+
+Scores = dict[str, NDArray[np.float64]]
+"""One metric of one method by language: (S, P), S runs and P prompts."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One metric of one method in one language, or its mean over languages.
+
+    Attributes:
+        value: mean over runs and prompts.
+        lowest: of the single runs.
+        highest: of the single runs.
+        difference: from the baseline; None of the baseline itself.
+        interval: of the difference, 95 %, over the choice of prompts (paired bootstrap).
+    """
+
+    value: float
+    lowest: float
+    highest: float
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+def compare_texts(
+    runs: dict[str, list[str]],
+    baseline: str | None = None,
+    student: str = "student",
+    stage: str = "val",
+    output: str | None = None,
+) -> dict[str, dict[str, dict[str, Compared]]]:
+    """Compares what students wrote: exact match and chrF, by language, against a baseline.
+
+    The texts are those that the callback `GenerationMetrics` saved last in each run. chrF is the
+    mean of the sentences'. Intervals are over prompts; how far seeds are apart is shown beside.
+
+    Args:
+        runs: run folders by method, one for each seed: `--runs.gkd='[runs/a, runs/b]'`.
+        baseline: the method that others are compared with; by default the first.
+        student: whose texts.
+        stage: "val" or "test".
+        output: a folder; compare.json and compare.md are written there.
+
+    Returns:
+        By metric, method and language; `mean` is that over languages.
+
+    Raises:
+        UserError: a run has no texts, or they answer other prompts.
+    """
+    if not runs or not all(runs.values()):
+        raise UserError("No runs to compare: give --runs.NAME='[FOLDER, ...]', once or more.")
+    baseline = baseline or next(iter(runs))
+    if baseline not in runs:
+        raise UserError(f"The baseline {baseline!r} is none of the methods {', '.join(runs)}.")
+    folders = {name: [_read(Path(f), stage, student) for f in own] for name, own in runs.items()}
+    prompts = _common_prompts(runs, folders)
+    result = {}
+    for metric in METRICS:
+        scores = {
+            name: {
+                language: np.array([[texts[language, p][metric] for p in own] for texts in every])
+                for language, own in prompts.items()
+            }
+            for name, every in folders.items()
+        }
+        result[metric] = {
+            name: _compared(own, None if name == baseline else scores[baseline])
+            for name, own in scores.items()
+        }
+    Console().print(*(_table(metric, own, baseline) for metric, own in result.items()), sep="\n")
+    if output is not None:
+        _save(Path(output), result)
+    return result
+
+
+Texts = dict[tuple[str, int], dict[str, float]]
+"""Scores of one run's texts, by language and number of the prompt."""
+
+
+def _read(folder: Path, stage: str, student: str) -> Texts:
+    files = sorted((folder / "generations").glob(f"{stage}-*.jsonl"))
+    if not files:
+        raise UserError(
+            f"{folder} has no generations/{stage}-*.jsonl: run it with the callback "
+            "GenerationMetrics (configs/trainer/generation.yaml) on a corpus of prompts."
+        )
+    rows = [json.loads(line) for line in files[-1].read_text("utf-8").splitlines()]
+    if not rows or student not in rows[0]["students"]:
+        raise UserError(f"{files[-1]} has no texts of {student!r}.")
+    found = {
+        (row["language"], row["sample_id"]): row["students"][student]["scores"] for row in rows
+    }
+    if any(metric not in scores for scores in found.values() for metric in METRICS):
+        raise UserError(f"Some prompts of {files[-1]} have no reference to compare with.")
+    return found
+
+
+def _common_prompts(
+    runs: Mapping[str, Sequence[str]], folders: Mapping[str, Sequence[Texts]]
+) -> dict[str, list[int]]:
+    """Numbers of the prompts by language, the same in every run."""
+    names = [folder for own in runs.values() for folder in own]
+    first, *others = [texts for own in folders.values() for texts in own]
+    for name, texts in zip(names[1:], others, strict=True):
+        if texts.keys() != first.keys():
+            raise UserError(
+                f"{name} answered other prompts than {names[0]}: compare runs with the same data, "
+                "max_prompts and seed."
+            )
+    prompts: dict[str, list[int]] = {}
+    for language, number in sorted(first):
+        prompts.setdefault(language, []).append(number)
+    return prompts
+
+
+def _compared(own: Scores, baseline: Scores | None) -> dict[str, Compared]:
+    generator = np.random.default_rng(0)
+    values: dict[str, Compared] = {}
+    drawn = []
+    for language, scores in own.items():
+        single = scores.mean(1)
+        plain = Compared(float(scores.mean()), float(single.min()), float(single.max()))
+        if baseline is not None:
+            gaps = scores.mean(0) - baseline[language].mean(0)
+            places = generator.integers(len(gaps), size=(DRAWS, len(gaps)))
+            drawn.append(gaps[places].mean(1))
+            plain = _with_interval(plain, float(gaps.mean()), drawn[-1])
+        values[language] = plain
+    runs = np.mean([scores.mean(1) for scores in own.values()], axis=0)
+    mean = Compared(float(runs.mean()), float(runs.min()), float(runs.max()))
+    if baseline is not None:
+        gap = fmean(each.difference or 0.0 for each in values.values())
+        mean = _with_interval(mean, gap, np.mean(drawn, axis=0))
+    return {MEAN: mean, **values}
+
+
+def _with_interval(plain: Compared, gap: float, draws: NDArray[np.float64]) -> Compared:
+    low, high = (float(each) for each in np.quantile(draws, [0.025, 0.975]))
+    return Compared(plain.value, plain.lowest, plain.highest, gap, (low, high))
+
+
+def _cells(metric: str, one: Compared) -> tuple[str, str]:
+    """Value with the range of the runs, and difference with its interval."""
+    form = ".3f" if metric == "exact_match" else ".1f"
+    value = f"{one.value:{form}} ({one.lowest:{form}} to {one.highest:{form}})"
+    if one.difference is None or one.interval is None:
+        return value, ""
+    low, high = one.interval
+    return value, f"{one.difference:+{form}} [{low:+{form}}, {high:+{form}}]"
+
+
+def _table(metric: str, methods: Mapping[str, Mapping[str, Compared]], baseline: str) -> Table:
+    table = Table(title=f"{metric}: mean (single runs)", title_justify="left")
+    for heading in ("method", "language", "value", f"less {baseline} [95 %]"):
+        table.add_column(heading, no_wrap=True)
+    for name, languages in methods.items():
+        for language, one in languages.items():
+            table.add_row(name, language, *_cells(metric, one))
+        table.add_section()
+    return table
+
+
+def _save(folder: Path, result: Mapping[str, Mapping[str, Mapping[str, Compared]]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = {
+        metric: {name: {k: asdict(v) for k, v in own.items()} for name, own in methods.items()}
+        for metric, methods in result.items()
+    }
+    (folder / "compare.json").write_text(json.dumps(plain, indent=1, ensure_ascii=False), "utf-8")
+    lines = []
+    for metric, methods in result.items():
+        languages = list(next(iter(methods.values())))
+        lines.append(f"| {metric} | " + " | ".join(languages) + " |")
+        lines.append("|---|" + "---|" * len(languages))
+        for name, own in methods.items():
+            cells = [" ".join(filter(None, _cells(metric, own[each]))) for each in languages]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append("")
+    (folder / "compare.md").write_text("\n".join(lines), "utf-8")
