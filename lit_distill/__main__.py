@@ -29,6 +29,7 @@ TOOLS = {
     "export": "turn a checkpoint into a Hugging Face folder",
     "train-tokenizer": "train a tokenizer: WordPiece, Unigram or byte-level BPE",
     "corpus-report": "count what a corpus holds per language, and what will be drawn of it",
+    "pseudo-label": "let a teacher answer prompts once: a file of responses to train on",
     "preview": "print prompts as student and teacher will read them",
     "compare": "measure several model folders side by side",
     "compare-texts": "compare what runs wrote behind the same prompts, with paired intervals",

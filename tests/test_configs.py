@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import writers
 import yaml
+from safetensors.torch import load_file
 
 from lit_distill.__main__ import main
 from lit_distill.tools.recipe import read_recipe
@@ -25,6 +28,9 @@ OWN_MODELS = {"mini_mbert_teacher": ["student"], "mini_mbert_triple_loss": ["tea
 """Models that an experiment leaves to its user."""
 RECIPES = [CONFIGS / "quickstart/recipe.yaml", *sorted((CONFIGS / "recipes").glob("*.yaml"))]
 FAMILIES = {"distilgpt2": "gpt2"}
+PROMPTED = {"gkd_phrasebook": "gpt2", "gkd_gsm8k": "gpt2", "gkd_qwen": "gpt2",
+            "gkd_t5_translation": "t5", "distillm_gpt2": "gpt2"}  # fmt: skip
+"""Experiments on prompts, and which kind of models they have."""
 TINY_KNOBS = {"relation_heads": 4, "teacher_layer": 3}
 """In the place of those that fit no model of width 16 with 4 layers."""
 TINY_SHAPE = {"num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 2}
@@ -69,7 +75,9 @@ def test_every_stage_of_a_recipe_is_parsed(path: Path) -> None:
             assert merged["output"] == str(stage.folder)
 
 
-@pytest.mark.parametrize("path", PARTS["experiments"], ids=name)
+@pytest.mark.parametrize(
+    "path", [path for path in PARTS["experiments"] if path.stem not in PROMPTED], ids=name
+)
 def test_an_experiment_names_real_models_and_runs(
     path: Path, tiny_models: dict[str, Path], text_folder: Path, tmp_path: Path
 ) -> None:
@@ -99,3 +107,34 @@ def test_an_experiment_names_real_models_and_runs(
     options += ["-c", str(tmp_path / "models.yaml")]
     assert main(["fit", "-c", str(path), "-c", f"{ROOT}/tests/tiny/{family}.yaml", *options]) == 0
     assert (tmp_path / "run/student/model.safetensors").is_file()
+
+
+@pytest.mark.filterwarnings("ignore:The student ended 0 of")
+@pytest.mark.parametrize("stem", PROMPTED)
+def test_an_experiment_on_prompts_names_real_models_and_runs(
+    stem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = CONFIGS / f"experiments/{stem}.yaml"
+    start = [f"--model.{role}.name=x" for role in ("teacher", "student")]
+    spec = printed("-c", str(path), *start[: 2 * ("TEACHER" in path.read_text("utf-8"))])
+    assert spec["model"]["init_args"]["teacher"]["name"]
+    teacher, student = (
+        writers.save(PROMPTED[stem], tmp_path / who, seed)
+        for seed, who in enumerate(("teacher", "student"))
+    )
+    models = {
+        "teacher": {"name": str(teacher), "revision": None},
+        "student": {"init_args": {"name": str(student), "revision": None}},
+    }
+    (tmp_path / "models.yaml").write_text(yaml.safe_dump({"model": {"init_args": models}}))
+    options = [
+        "-c", str(tmp_path / "models.yaml"), "--model.sampling.max_new_tokens=8",
+        f"--data.cache_dir={tmp_path / 'cache'}",
+        f"--data.layout={'pairs' if PROMPTED[stem] == 't5' else 'decoder'}",
+        f"--tokenizer={student}", f"--run_dir={tmp_path / 'run'}",
+    ]  # fmt: skip
+    assert main(["fit", "-c", str(path), "-c", f"{ROOT}/tests/tiny/prompts.yaml", *options]) == 0
+    assert (tmp_path / "run/student/model.safetensors").is_file()
+    saved = load_file(tmp_path / "run/student/model.safetensors")
+    before = load_file(student / "model.safetensors")
+    assert any(not torch.equal(saved[key], before[key]) for key in saved)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import writers
 import yaml
 from batches import Sample, Served, collate, samples, window
 from equalities import Equalities
@@ -300,21 +302,25 @@ def test_from_config_to_export(
 ) -> None:
     """It fits, moves the student and not the teacher, resumes, and exports without the teacher."""
     teacher = tmp_path / "teacher"
-    shutil.copytree(tiny_models[family], teacher)
+    writing = name in WRITING
+    shutil.copytree(writers.save(family, tmp_path / "writer") if writing else tiny_models[family],
+                    teacher)  # fmt: skip
     before = load_file(teacher / "model.safetensors")
     run = tmp_path / "run"
-    parts = ["trainer/debug", f"methods/{name}", "models/half", "data/multilingual_folder"]
+    data = "phrasebook_translation" if writing else "multilingual_folder"
+    parts = ["trainer/debug", f"methods/{name}", "models/half", f"data/{data}"]
     fit = ["fit", *(word for part in parts for word in ("-c", f"{ROOT}/configs/{part}.yaml"))]
+    prompts = [f"{ROOT}/tests/tiny/prompts.yaml", f"--data.cache_dir={tmp_path / 'cache'}"]
     fit += [
         "-c",
-        str(tiny_corpus),
+        *(prompts if writing else [str(tiny_corpus)]),
         f"--model.teacher.name={teacher}",
         f"--run_dir={run}",
     ]
-    fit += [f"--model.{knob}={value}" for knob, value in TINY.get(name, {}).items()]
+    fit += [f"--model.{knob}={json.dumps(v)}" for knob, v in TINY.get(name, {}).items()]
     if name in PLAIN:
         fit += ["--data.objective=Plain"]
-    elif family == "gpt2":
+    elif family == "gpt2" and not writing:
         fit += ["--data.objective=NextToken"]
     assert main(fit) == 0
     after = load_file(teacher / "model.safetensors")
