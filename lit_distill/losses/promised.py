@@ -123,7 +123,7 @@ class _Promised(torch.autograd.Function):
         return None, None, None, *gradients
 
 
-def _with(heads: Sequence[Head], tensors: Sequence[Tensor | None]) -> list[Head]:
+def _with(heads: Sequence[Head], tensors: Sequence[Any]) -> list[Head]:
     """The heads with other tensors: rows, weight and bias of each in turn."""
     parts = zip(heads, tensors[::3], tensors[1::3], tensors[2::3], strict=True)
     return [replace(h, rows=rows, weight=weight, bias=bias) for h, rows, weight, bias in parts]

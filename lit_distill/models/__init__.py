@@ -3,6 +3,7 @@
 from lit_distill.models.anatomy import Anatomy as Anatomy
 from lit_distill.models.anatomy import Projection as Projection
 from lit_distill.models.architectures import ANATOMIES as ANATOMIES
+from lit_distill.models.dropout import RandomStream as RandomStream
 from lit_distill.models.ensemble import Ensemble as Ensemble
 from lit_distill.models.ensemble import Taught as Taught
 from lit_distill.models.ensemble import teach as teach
