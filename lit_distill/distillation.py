@@ -162,7 +162,7 @@ class Distillation(Updated, ABC):
         """Turns dropout on: models arrive in eval mode and the Trainer keeps it."""
         self.check_cache(checkpoints.teachers_of(self) if self.cache else {})
         self.train()
-        if self.teachers:  # which are meant to stay there
+        if not all(module.training for module in self.modules()):  # which is meant
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
 
     # -- training -------------------------------------------------------------------------------
