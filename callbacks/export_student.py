@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -18,7 +18,7 @@ from callbacks.score_report import average
 from callbacks.student_folder import Precision, Training, write_student
 from lit_distill import checkpoints
 from lit_distill.distillation import Distillation
-from lit_distill.measurement import Scores
+from lit_distill.measurement import Scores, metric_of
 from lit_distill.models import whole_state
 
 
@@ -27,10 +27,12 @@ class ExportStudent(Callback):
 
     Each is a folder that `from_pretrained` loads: weights, config, tokenizer, a model card with the
     scores by language, and the `config.yaml` of the run; of several students, one folder each
-    inside. A folder is whole or not there. Without any validation both are the last one.
+    inside, and each the best by its own metric: they need not be of one update. A folder is whole
+    or not there. Without any validation both are the last one.
 
     Args:
-        monitor: the metric that the best student is best in.
+        monitor: the metric that the best student is best in; of several, `val/loss` stands for
+            `val/<student>/loss`.
         mode: "min" if less is better.
         dtype: of the weights in the folders.
     """
@@ -42,7 +44,7 @@ class ExportStudent(Callback):
         dtype: Precision = "float32",
     ) -> None:
         self.monitor, self.mode, self.dtype = monitor, mode, dtype
-        self.best: float | None = None
+        self.best: dict[str, float] = {}
         self._report: dict[str, Any] = {}
         self._scores: dict[str, dict[str, Scores]] = {}
         self._measured_at: int | None = None
@@ -73,10 +75,12 @@ class ExportStudent(Callback):
             return
         module = cast(Distillation, pl_module)
         self._scores, self._measured_at = module.measurements, trainer.global_step
-        self._report["last"] = self._entry(module)
-        if self._is_best(trainer):
-            self._report["best"] = self._report["last"]
-            self._export(trainer, module, "student")
+        self._report["last"] = self._entry(self._scores)
+        if better := [name for name in module.students if self._is_best(trainer, module, name)]:
+            now = self._entry({name: s for name, s in self._scores.items() if name in better})
+            before = self._report.get("best", {"students": {}})["students"]
+            self._report["best"] = {**now, "students": {**before, **now["students"]}}
+            self._export(trainer, module, "student", better)
         self._write_report(trainer, module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -84,18 +88,20 @@ class ExportStudent(Callback):
         if not _exports(trainer):
             return
         module = cast(Distillation, pl_module)
-        self._export(trainer, module, "student-last")
-        if self.best is None:
-            self._export(trainer, module, "student")
+        self._export(trainer, module, "student-last", list(module.students))
+        if never := [name for name in module.students if name not in self.best]:
+            self._export(trainer, module, "student", never)
         self._write_report(trainer, module)
 
-    def _is_best(self, trainer: Trainer) -> bool:
-        """Whether the metric is better than ever before; decided by rank 0."""
-        value = float(trainer.callback_metrics.get(self.monitor, math.nan))
+    def _is_best(self, trainer: Trainer, module: Distillation, student: str) -> bool:
+        """Whether a student's metric is better than ever before; decided by rank 0."""
+        key = metric_of(self.monitor, student, module.students)
+        value, best = float(trainer.callback_metrics.get(key, math.nan)), self.best.get(student)
         sign = 1 if self.mode == "min" else -1
-        better = self.best is None or sign * value < sign * self.best
+        better = best is None or sign * value < sign * best
         better = bool(trainer.strategy.broadcast(better and not math.isnan(value)))
-        self.best = value if better else self.best
+        if better:
+            self.best[student] = value
         return better
 
     def _folders(self, trainer: Trainer, module: Distillation) -> list[Path]:
@@ -106,10 +112,12 @@ class ExportStudent(Callback):
             for name in module.students
         ]
 
-    def _export(self, trainer: Trainer, module: Distillation, kind: str) -> None:
+    def _export(
+        self, trainer: Trainer, module: Distillation, kind: str, students: Sequence[str]
+    ) -> None:
         description = checkpoints.describe(module)
-        for name, student in module.students.items():
-            weights = whole_state(student)
+        for name in students:
+            weights = whole_state(module.students[name])
             prefix = f"students.{name}."
             training = Training(
                 updates=trainer.global_step,
@@ -126,16 +134,17 @@ class ExportStudent(Callback):
                 folder = _folder(Path(trainer.default_root_dir) / kind, name, module)
                 write_student(folder, name, description, weights, training, self.dtype)
 
-    def _entry(self, module: Distillation) -> dict[str, Any]:
-        """Plain values of the latest measurement."""
+    def _entry(self, measured: Mapping[str, dict[str, Scores]]) -> dict[str, Any]:
+        """Plain values of the latest measurement of some students."""
         return {
             "updates": self._measured_at,
             "students": {
                 name: {
+                    "updates": self._measured_at,
                     "mean": _plain(average(scores)),
                     "languages": {language: _plain(score) for language, score in scores.items()},
                 }
-                for name, scores in self._scores.items()
+                for name, scores in measured.items()
                 if scores
             },
         }

@@ -6,7 +6,7 @@ import shlex
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -17,6 +17,7 @@ from lightning_utilities.core.rank_zero import rank_zero_warn
 from callbacks.atomic_files import keep_as
 from callbacks.interruption import Interruption
 from lit_distill.errors import UserError
+from lit_distill.measurement import Measured, metric_of
 
 _DUE = 1  # below every signal's number
 
@@ -25,8 +26,9 @@ class RunCheckpoint(ModelCheckpoint):
     """Saves `checkpoints/last.ckpt`, `previous.ckpt` and `best.ckpt` in the run folder.
 
     `last` is written periodically, after each validation and at the end; `previous` is the `last`
-    before it, to fall back to; `best` is the `last` of the best validation. All are written between
-    updates: a save that falls due inside an accumulation window waits for the window's edge.
+    before it, to fall back to; `best` is the `last` of the best validation. Of several students
+    there is `best-<student>.ckpt` for each, by its own metric. All are written between updates: a
+    save that falls due inside an accumulation window waits for the window's edge.
 
     On SIGTERM and SIGINT (Ctrl-C) the current update is finished and saved, the command that
     resumes is printed, and the process ends with 143 or 130. A second signal ends it at once.
@@ -37,7 +39,8 @@ class RunCheckpoint(ModelCheckpoint):
     Args:
         every_n_updates: save after every n-th update; 0: not by count.
         every_n_minutes: save when so many minutes have passed since the last one; 0: not by time.
-        monitor: the metric that `best` is best in; None: no `best`.
+        monitor: the metric that `best` is best in; None: no `best`. Of several students, `val/loss`
+            stands for `val/<student>/loss`.
         mode: "min" if less is better.
     """
 
@@ -50,10 +53,11 @@ class RunCheckpoint(ModelCheckpoint):
     ) -> None:
         super().__init__(monitor=monitor, mode=mode, save_last=True)
         self.every_n_updates, self.every_n_minutes = every_n_updates, every_n_minutes
-        self.best: float | None = None
+        self.best: dict[str, float] = {}
+        self._better: list[str] = []
         self._interruption = Interruption()
         self._written = time.monotonic()
-        self._in_window = self._best_waits = self._started = False
+        self._in_window = self._started = False
 
     # -- when -----------------------------------------------------------------------------------
 
@@ -94,8 +98,8 @@ class RunCheckpoint(ModelCheckpoint):
         if wish > _DUE:
             self._save_and_stop(trainer, wish)
         # An epoch's last update is saved by the epoch's end, or by the validation before it.
-        elif self._best_waits or (wish and not trainer.is_last_batch):
-            self._save(trainer, best=self._best_waits)
+        elif self._better or (wish and not trainer.is_last_batch):
+            self._save(trainer)
 
     def on_validation_batch_end(
         self,
@@ -116,11 +120,9 @@ class RunCheckpoint(ModelCheckpoint):
         """Saves `last`, and `best` where it is."""
         if not self._saves(trainer):
             return
-        best = self._is_best(trainer)
-        if self._in_window:
-            self._best_waits = best
-        else:
-            self._save(trainer, best)
+        self._better += self._improved(trainer, cast(Measured, pl_module))
+        if not self._in_window:
+            self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves `last` unless a validation just did."""
@@ -170,28 +172,31 @@ class RunCheckpoint(ModelCheckpoint):
         shared = torch.tensor(wish, device=trainer.strategy.root_device)
         return int(trainer.strategy.reduce(shared, reduce_op="max"))
 
-    def _is_best(self, trainer: Trainer) -> bool:
-        """Whether the metric is better than ever before; decided by rank 0."""
-        value = trainer.callback_metrics.get(self.monitor) if self.monitor else None
-        better = False
-        if value is not None:
-            now = float(value)
-            sign = 1 if self.mode == "min" else -1
-            better = now == now and (self.best is None or sign * now < sign * self.best)
-            self.best = now if better else self.best
-            self.current_score = value
-        return bool(trainer.strategy.broadcast(better))
+    def _improved(self, trainer: Trainer, module: Measured) -> list[str]:
+        """Names of the files whose metric is better than ever before; decided by rank 0."""
+        better = []
+        for student in module.students if self.monitor else ():
+            name = "best" if len(module.students) == 1 else f"best-{student}"
+            key = metric_of(cast(str, self.monitor), student, module.students)
+            value, best = trainer.callback_metrics.get(key), self.best.get(name)
+            if value is not None:
+                now, sign = float(value), 1 if self.mode == "min" else -1
+                if now == now and (best is None or sign * now < sign * best):
+                    better.append(name)
+                    self.best[name], self.current_score = now, value
+        return list(trainer.strategy.broadcast(better))
 
     # -- how ------------------------------------------------------------------------------------
 
     def _path(self, name: str) -> Path:
         return Path(str(self.dirpath)) / f"{name}{self.FILE_EXTENSION}"
 
-    def _save(self, trainer: Trainer, best: bool = False, final: bool = False) -> None:
+    def _save(self, trainer: Trainer, final: bool = False) -> None:
         last = self._path("last")
         self.last_model_path = str(last)
-        if best:
-            self.best_model_path = str(self._path("best"))
+        better, self._better = list(dict.fromkeys(self._better)), []
+        if better:
+            self.best_model_path = str(self._path(better[-1]))
             self.best_model_score = self.current_score
         self._keep(trainer, "previous")
         try:
@@ -204,12 +209,11 @@ class RunCheckpoint(ModelCheckpoint):
             return
         finally:
             self._written = time.monotonic()
-        if best:
-            self._best_waits = False
+        for name in better:
             if last.is_dir():  # of a sharded strategy
-                self._save_checkpoint(trainer, self.best_model_path)
+                self._save_checkpoint(trainer, str(self._path(name)))
             else:
-                self._keep(trainer, "best")
+                self._keep(trainer, name)
 
     def _keep(self, trainer: Trainer, name: str) -> None:
         """A second name for `last`; without it there is one to fall back to less, no more."""
@@ -244,8 +248,8 @@ class RunCheckpoint(ModelCheckpoint):
         """Takes the best over, if the metric is still the same."""
         if (state_dict["monitor"], state_dict["mode"]) == (self.monitor, self.mode):
             self.best = state_dict["best"]
-            best = self._path("best")
-            self.best_model_path = str(best) if best.exists() else ""
+            paths = [self._path(name) for name in self.best]
+            self.best_model_path = next((str(path) for path in paths if path.exists()), "")
 
 
 def _say(line: str, trainer: Trainer) -> None:

@@ -53,6 +53,7 @@ def describe(module: Distillation) -> dict[str, Any]:
         "method": type(module).__name__,
         "config": module.config_text,
         "notes": module.notes,
+        "seeds": {name: stream.seed for name, stream in module.streams.items()},
         "students": {
             name: student_state(cast(LanguageModel, student))
             for name, student in module.students.items()
@@ -108,6 +109,14 @@ def restore(module: Distillation, checkpoint: dict[str, Any]) -> None:
             "to start from other weights, give them as a Hugging Face folder to PretrainedStudent."
         )
     saved = checkpoint[KEY]
+    if module.trainer.training and saved["students"].keys() != module.students.keys():
+        raise UserError(
+            f"The checkpoint's students are {', '.join(saved['students'])} and the run's are "
+            f"{', '.join(module.students)}: resume with those that it was trained with."
+        )
+    for name, seed in saved.get("seeds", {}).items():
+        if name in module.streams:
+            module.streams[name].seed = seed
     for name, state in saved["students"].items():
         if name not in module.students:
             module.students[name] = student_from_state(state)

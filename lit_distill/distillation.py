@@ -10,38 +10,40 @@ from typing import Any, ClassVar, cast
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor, nn
+from torch import Tensor
 
 from lit_distill import checkpoints
-from lit_distill.assembly import build_models
+from lit_distill.assembly import build_models, named_students
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.learner import Learner
 from lit_distill.losses import LogitTerm, Term, linear_losses
 from lit_distill.models import (
-    CarvedStudent,
     Encoded,
     Ensemble,
     Execution,
     LanguageModel,
+    RandomStream,
     Student,
     Teacher,
     Teaching,
     load_tokenizer,
     shard,
 )
-from lit_distill.schedules import Linear, Schedule, parameter_groups
+from lit_distill.schedules import Linear, Schedule
 from lit_distill.strategies import check_strategy
+from lit_distill.updates import ModelUpdate, Updated
 from lit_distill.window import Window, add_over_ranks
 
 
-class Distillation(Learner, ABC):
+class Distillation(Updated, ABC):
     """Trains students against frozen teachers; a method says only what its `losses` are.
 
     Override points: `configure_model`, `on_models_built`, `prepare`, `losses`, `on_validated`.
 
     Args:
         student: what to train and how it starts; None carves every other layer of the teacher.
+        students: instead, one or several by name; each draws initial weights and dropout from a
+            stream of its own: the same ones whoever is trained beside it.
         teacher: whom to learn from; None where a method needs none.
         ensemble: more teachers.
         teacher_cache: folder of `cache-teacher`; training then reads it and runs no teacher. A live
@@ -49,8 +51,9 @@ class Distillation(Learner, ABC):
         tokenizer: its name or folder; the command line fills it in from `--tokenizer`.
         dropout: probability for the students while they train; None keeps each model's own.
         execution: gradient checkpointing and compilation.
-        optimizer: called with the groups of `parameter_groups`.
+        optimizer: called with the groups of `parameter_groups` of every model.
         schedule: learning rate over the run, stepped once per update.
+        per_model: factor of the learning rate and clipping of single students, by name.
 
     Attributes:
         students: trained, checkpointed, exported; the usual single one is `student`.
@@ -62,10 +65,12 @@ class Distillation(Learner, ABC):
     """
 
     needs_teacher: ClassVar[bool] = False
+    takes_several: ClassVar[bool] = False
 
     def __init__(
         self,
         student: Student | None = None,
+        students: dict[str, Student] | None = None,
         teacher: Teacher | None = None,
         ensemble: Ensemble = Ensemble(),  # noqa: B008 (frozen)
         teacher_cache: str | None = None,
@@ -74,18 +79,19 @@ class Distillation(Learner, ABC):
         execution: Execution = Execution(),  # noqa: B008 (frozen)
         optimizer: OptimizerCallable = torch.optim.AdamW,
         schedule: Schedule = Linear(),  # noqa: B008 (frozen)
+        per_model: dict[str, ModelUpdate] | None = None,
     ) -> None:
-        super().__init__(teacher_cache)
+        super().__init__(optimizer, schedule, per_model or {}, teacher_cache)
         if self.needs_teacher and teacher is None and teacher_cache is None:
             raise UserError(
                 f"{type(self).__name__} learns from a teacher and none is given: set "
                 "model.init_args.teacher.name to a model name or folder."
             )
-        self.student_spec, self.ensemble = student or CarvedStudent(), ensemble
+        self.student_specs = named_students(type(self), student, students)
+        self.streams = {name: RandomStream(0, name) for name in students or ()}
+        self.ensemble = ensemble
         self.teacher_specs = ensemble.beside(teacher)
         self.tokenizer_name, self.dropout, self.execution = tokenizer, dropout, execution
-        self.optimizer, self.schedule = optimizer, schedule
-        self.auxiliary = nn.ModuleDict()
         self.config_text, self.notes = "", list[str]()
         self.logged: dict[str, float] = {}
         self.restored: dict[str, Any] = {}
@@ -107,11 +113,6 @@ class Distillation(Learner, ABC):
 
     # -- models ---------------------------------------------------------------------------------
 
-    @property
-    def student(self) -> LanguageModel:
-        """The single student."""
-        return cast(LanguageModel, self.students["student"])
-
     def setup(self, stage: str) -> None:
         """Finds the tokenizer: the data module's, else by name; refuses what would train wrong."""
         check_strategy(self.trainer.strategy)
@@ -121,21 +122,24 @@ class Distillation(Learner, ABC):
         self.open_cache(stage)
 
     def configure_model(self) -> None:
-        """Builds teacher and student once, and checks that they fit each other and the data."""
+        """Builds teachers and students once; checks that they fit each other and the data."""
         if self.students:
             return
-        specs = self.student_spec, self.teacher_specs
+        for stream in self.streams.values():
+            stream.seed = torch.initial_seed()  # of the run
+        specs = self.student_specs, self.teacher_specs
         try:
-            student, teachers = build_models(*specs, self.tokenizer, self.data)
+            students, teachers = build_models(*specs, self.tokenizer, self.data, self.streams)
         except UserError as error:
             if self.trainer.training:
                 raise
             # `validate` and `test` restore the student from the checkpoint: no teacher is needed.
             rank_zero_info(f"{error} Agreement is left out; the student comes from the checkpoint.")
             return
-        if self.dropout is not None:
-            student.set_dropout(self.dropout)
-        self.students["student"] = student
+        for student in students.values():
+            if self.dropout is not None:
+                student.set_dropout(self.dropout)
+        self.students.update(students)
         self.teachers.update(teachers)
         self.on_models_built()
         if self.device_mesh is not None:
@@ -146,28 +150,20 @@ class Distillation(Learner, ABC):
             self.execution.apply(cast(LanguageModel, model))
 
     def train(self, mode: bool = True) -> Distillation:
-        """Sets training mode; teachers stay in eval mode."""
+        """Sets training mode; teachers, and students that are not trained, stay in eval mode."""
         super().train(mode)
         for teacher in self.teachers.values():  # an empty dictionary in eval mode raises a warning
             teacher.eval()
+        for student in self.students.values():
+            student.train(mode and any(p.requires_grad for p in student.parameters()))
         return self
 
     def on_fit_start(self) -> None:
         """Turns dropout on: models arrive in eval mode and the Trainer keeps it."""
         self.check_cache(checkpoints.teachers_of(self) if self.cache else {})
         self.train()
-        if self.teachers:  # which are meant to stay there
+        if not all(module.training for module in self.modules()):  # which is meant
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
-
-    def configure_optimizers(self) -> Any:
-        """One optimizer over all that trains; no weight decay on biases and norms."""
-        total = self.trainer.estimated_stepping_batches
-        if total == float("inf"):
-            raise UserError("The run has no end: set trainer.max_steps or trainer.max_epochs.")
-        self._total_steps = int(total)
-        optimizer = self.optimizer(parameter_groups(self))
-        each_step = {"scheduler": self.schedule(optimizer, self._total_steps), "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": each_step}
 
     # -- training -------------------------------------------------------------------------------
 
@@ -178,6 +174,7 @@ class Distillation(Learner, ABC):
         targets: Tensor | None,
         student: Encoded,
         teacher: Teaching | None = None,
+        model: LanguageModel | None = None,
     ) -> dict[str, Term]:
         """Terms on logits at flat `rows` (N,): projected tile by tile, all in one pass.
 
@@ -187,15 +184,14 @@ class Distillation(Learner, ABC):
             targets: token ids (N,), `IGNORED` where a row has none; None if no term needs them.
             student: its states; gradients flow into them and into its head.
             teacher: what `teach` gave, if a term needs it.
+            model: whose states they are; None: the single student's.
         """
         losses = [term.loss for term in terms.values()]
-        shares = None
-        if torch.is_grad_enabled():
-            shares = [self._window.share(term.per, term.weight) for term in terms.values()]
+        shares = self._window.shares(terms) if torch.is_grad_enabled() else None
         if self.cache is not None:
             self.cache.check_losses(losses)
         signal = None if teacher is None else teacher.signal(rows)
-        sums = self.student.with_head(
+        sums = (model or self.student).with_head(
             lambda whole: linear_losses(losses, whole, signal, targets, shares), student.rows(rows)
         )
         pairs = zip(terms.items(), sums, strict=True)
@@ -207,6 +203,8 @@ class Distillation(Learner, ABC):
         micro = batch_idx % accumulate
         if micro == 0:
             self._open_window(batch.get("window", [batch]))
+        for stream in self.streams.values():
+            stream.move_to(self.global_step, micro, self.global_rank)
         terms = self.losses(self._window.batches[micro])
         loss = self._window.total_loss(terms)
         if (self.global_step + 1) % cast(Any, self.trainer).log_every_n_steps == 0:

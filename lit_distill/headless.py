@@ -43,7 +43,8 @@ class Headless(Distillation):
         with torch.enable_grad():
             frozen = freeze_unreached(self.student, self.probe_student())
         self.notes = ["its language-model head was not trained: fit one (MaskedLM, freeze_body)"]
-        if self.teachers and isinstance(self.student_spec, FreshStudent):
+        (start,) = self.student_specs.values()
+        if self.teachers and isinstance(start, FreshStudent):
             copied = take_over(self.student, self.teacher, frozen, self.counterparts())
             random = set(frozen) - set(copied)
             for names, values in ((copied, "the teacher's values"), (random, "random values")):

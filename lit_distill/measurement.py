@@ -8,7 +8,7 @@ the share of rows on which both put the same token first.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -46,6 +46,14 @@ def mean_over_languages(scores: dict[str, Scores], name: str) -> float | None:
     if not values or any(value is None for value in values):
         return None
     return float(sum(values) / len(values))
+
+
+def metric_of(key: str, student: str, students: Iterable[str]) -> str:
+    """The key of one student's metric: `val/loss`, or `val/<student>/loss` where it has company."""
+    if len(list(students)) == 1:
+        return key
+    stage, _, name = key.partition("/")
+    return f"{stage}/{student}/{name}"
 
 
 Grouping = Callable[[Batch], Tensor]
@@ -170,6 +178,12 @@ class Measured(LightningModule):
         self._scores: dict[str, dict[str, Scores]] | None = None
 
     @property
+    def student(self) -> LanguageModel:
+        """The single student."""
+        (only,) = self.students.values()
+        return cast(LanguageModel, only)
+
+    @property
     def measurements(self) -> dict[str, dict[str, Scores]]:
         """Scores by student and language of the validation that has just been run.
 
@@ -225,10 +239,9 @@ class Measured(LightningModule):
         stage = "test" if self.trainer.testing else "val"
         for name, scores in self.measurements.items():
             loss = mean_over_languages(scores, "loss")
-            prefix = stage if len(self.measurements) == 1 else f"{stage}/{name}"
             if loss is not None:
                 # Equal on all ranks: the first flag avoids a warning, the second the reduction.
-                key = f"{prefix}/loss"
+                key = metric_of(f"{stage}/loss", name, self.students)
                 self.log(key, loss, prog_bar=True, sync_dist=True, rank_zero_only=True)
         self.on_validated(self.measurements)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from lit_distill.batch import Batch
-from lit_distill.losses import Term, Weight, weight_at
+from lit_distill.losses import LogitTerm, Term, Weight, weight_at
 
 Reduce = Callable[[Tensor], Tensor]
 """Adds a tensor over all ranks."""
@@ -57,6 +57,10 @@ class Window:
         total = self.totals[per]
         total = total.clamp(min=1) if isinstance(total, Tensor) else max(total, 1)
         return weight_at(weight, self.progress) / total
+
+    def shares(self, terms: Mapping[str, LogitTerm]) -> list[float | Tensor]:
+        """What the sum of each term will be multiplied with."""
+        return [self.share(term.per, term.weight) for term in terms.values()]
 
     def total_loss(self, terms: dict[str, Term]) -> Tensor:
         """This micro-batch's part of the weighted, normalised loss."""

@@ -146,7 +146,7 @@ def precision(request: pytest.FixtureRequest) -> str:
 def before(method: Callable[..., Distillation]) -> torch.Tensor:
     """The student's parameters before any step, flat."""
     module = method()
-    student = module.student_spec.build(module.teacher_specs["teacher"].build(), 0)
+    student = module.student_specs["student"].build(module.teacher_specs["teacher"].build(), 0)
     return torch.cat([parameter.detach().double().flatten() for parameter in student.parameters()])
 
 

@@ -17,6 +17,8 @@ from lit_distill.losses.logit_mse import LogitMSE as LogitMSE
 from lit_distill.losses.mixtures import JensenShannon as JensenShannon
 from lit_distill.losses.mixtures import SkewKL as SkewKL
 from lit_distill.losses.mixtures import SkewReverseKL as SkewReverseKL
+from lit_distill.losses.mutual import Learning as Learning
+from lit_distill.losses.mutual import mutual_losses as mutual_losses
 from lit_distill.losses.nkd import NormalisedKD as NormalisedKD
 from lit_distill.losses.relations import Relation as Relation
 from lit_distill.losses.relations import Visible as Visible

@@ -82,7 +82,7 @@ class MeanOfProbabilities(_Mean):
 
     def block(self, logits: Sequence[Tensor], rows: slice) -> TeacherBlock:
         """See `Teachers.block`."""
-        return _BlockMixture([BlockLogits(each) for each in logits], self.weights)
+        return BlockMixture([BlockLogits(each) for each in logits], self.weights)
 
 
 class SumOfDivergences(Teachers):
@@ -90,7 +90,7 @@ class SumOfDivergences(Teachers):
 
     def block(self, logits: Sequence[Tensor], rows: slice) -> TeacherBlock:
         """See `Teachers.block`."""
-        return _BlockSum([BlockLogits(each) for each in logits], self.weights)
+        return BlockSum([BlockLogits(each) for each in logits], self.weights)
 
 
 Tail = Literal["bucket", "renormalise", "uniform"]
@@ -154,11 +154,14 @@ class _Distribution:
 
 
 @dataclass(frozen=True)
-class _BlockMixture:
-    teachers: list[BlockLogits]
+class BlockMixture:
+    """sum_k w_k softmax(z_k / T) of a block of rows."""
+
+    teachers: Sequence[BlockLogits]
     weights: tuple[float, ...]
 
     def against(self, divergence: Comparison, q: Softened) -> tuple[Tensor, Tensor]:
+        """See `TeacherBlock`."""
         parts = [each.at(divergence.temperature) for each in self.teachers]
         shares = [math.log(weight) for weight in self.weights]
         log_p = parts[0].log_probabilities + shares[0]
@@ -170,11 +173,14 @@ class _BlockMixture:
 
 
 @dataclass(frozen=True)
-class _BlockSum:
-    teachers: list[BlockLogits]
+class BlockSum:
+    """sum_k w_k D(p_k, q) over a block of rows."""
+
+    teachers: Sequence[BlockLogits]
     weights: tuple[float, ...]
 
     def against(self, divergence: Comparison, q: Softened) -> tuple[Tensor, Tensor]:
+        """See `TeacherBlock`."""
         values, gradient = self.teachers[0].against(divergence, q)
         values, gradient = values * self.weights[0], gradient.mul_(self.weights[0])
         for teacher, weight in zip(self.teachers[1:], self.weights[1:], strict=True):

@@ -20,12 +20,6 @@ from lit_distill.losses.signals import TeacherSignal
 _BLOCK_BYTES = 2**20
 """A CPU works through a tile in blocks of rows whose temporaries stay in the core's cache."""
 
-Wanted = tuple[bool, bool, bool]
-"""Which of rows, weight and bias get a gradient."""
-
-Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
-"""Of rows (N, D), weight (V, D) and bias (V,)."""
-
 
 @dataclass(frozen=True)
 class RowPass:
@@ -47,34 +41,25 @@ class RowPass:
     autocast: torch.dtype | None
     tile_bytes: int
 
-    def precision(self, student: Head) -> torch.dtype:
-        """The dtype of softmaxes, sums and accumulated gradients: at least float32."""
-        dtype = torch.promote_types(student.weight.dtype, torch.float32)
-        for head in () if self.teacher is None else self.teacher.heads:
-            dtype = torch.promote_types(dtype, head.weight.dtype)
-        return dtype
+    def precision(self, heads: Sequence[Head]) -> torch.dtype:
+        """See `Pass`."""
+        return widest((*heads, *(() if self.teacher is None else self.teacher.heads)))
 
-    def run(self, student: Head, scales: Tensor | None, wanted: Wanted) -> tuple[Tensor, Gradients]:
-        """Makes the pass.
-
-        Args:
-            student: the head as the caller gave it.
-            scales: (K,) factors of the losses in the gradients; None for values only.
-            wanted: which gradients to form.
-
-        Returns:
-            The sums (K,), and the gradients of their scaled sum.
-        """
+    def run(
+        self, heads: Sequence[Head], scales: Tensor | None, wanted: Sequence[bool]
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        """See `Pass`; there is one head, the student's."""
+        (student,) = heads
         given = self._in_order(student)
         head, count = given.heads[0], len(student.rows)
-        values = student.rows.new_zeros(len(self.losses), count, dtype=self.precision(student))
-        gradients = _HeadGradients(head, wanted, values.dtype)
-        tiles, factors = self._tiles(given.heads), _scalars(scales)
+        values = student.rows.new_zeros(len(self.losses), count, dtype=self.precision(heads))
+        gradients = HeadGradients(head, wanted, values.dtype)
+        tiles, factors = buffers(given.heads, self.tile_bytes), scalars(scales)
         for start in range(0, count, len(tiles[0])):
             part = slice(start, min(start + len(tiles[0]), count))
             pairs = zip(given.heads, tiles, strict=True)
             logits = [each.project(part, tile) for each, tile in pairs]
-            for at in _blocks(logits[0]):
+            for at in blocks(logits[0]):
                 rows = slice(start + at.start, start + at.stop)
                 block = [z[at].to(values.dtype) for z in logits]
                 total = self._on_block(given, block, rows, factors, values[:, rows])
@@ -85,25 +70,17 @@ class RowPass:
         return values.sum(1), gradients.like(student, given.order)
 
     def _in_order(self, student: Head) -> _Given:
-        order, labelled = _labelled_first(self.targets, len(student.rows))
+        order, labelled = labelled_first(self.targets, len(student.rows))
         head = student.lowered(self.autocast).take(order)
         signal = None if self.teacher is None else self.teacher.lowered(self.autocast).take(order)
         return _Given(
             heads=[head] if signal is None else [head, *signal.heads],
             signal=signal,
-            targets=_take(self.targets, order),
-            weights=_take(self.weights, order),
+            targets=take(self.targets, order),
+            weights=take(self.weights, order),
             order=order,
             labelled=labelled,
         )
-
-    def _tiles(self, heads: list[Head]) -> list[Tensor]:
-        """One buffer (R, V) per head: rows in equal shares, as many as fit."""
-        count, vocabulary = len(heads[0].rows), len(heads[0].weight)
-        bytes_per_row = vocabulary * sum(head.weight.element_size() for head in heads)
-        most = max(self.tile_bytes // bytes_per_row, 1)
-        share = max(math.ceil(count / max(math.ceil(count / most), 1)), 1)
-        return [head.weight.new_empty(share, vocabulary) for head in heads]
 
     def _on_block(
         self,
@@ -149,10 +126,10 @@ class _Given:
     labelled: int
 
 
-class _HeadGradients:
+class HeadGradients:
     """Gradients of a head's tensors, summed over tiles in at least float32."""
 
-    def __init__(self, head: Head, wanted: Wanted, dtype: torch.dtype) -> None:
+    def __init__(self, head: Head, wanted: Sequence[bool], dtype: torch.dtype) -> None:
         self.head, self.wanted, self.dtype = head, wanted, dtype
         self.rows = torch.empty_like(head.rows, dtype=dtype) if wanted[0] else None
         self.weight: Tensor | None = None
@@ -174,17 +151,17 @@ class _HeadGradients:
             bias = logits.sum(0, dtype=self.dtype)
             self.bias = bias if self.bias is None else self.bias.add_(bias)
 
-    def like(self, head: Head, order: Tensor | None) -> Gradients:
-        """The gradients in the dtypes of `head`, its rows in their own order again."""
+    def like(self, head: Head, order: Tensor | None) -> list[Tensor | None]:
+        """Those of rows, weight and bias in the dtypes of `head`, rows in their own order again."""
         rows = self.rows
         if rows is not None and order is not None:
             rows = torch.empty_like(rows).index_copy_(0, order, rows)
         bias = None if head.bias is None else _fit(self.bias, head.bias, self.wanted[2])
-        return (
+        return [
             _fit(rows, head.rows, self.wanted[0]),
             _fit(self.weight, head.weight, self.wanted[1]),
             bias,
-        )
+        ]
 
 
 def _fit(gradient: Tensor | None, tensor: Tensor, wanted: bool) -> Tensor | None:
@@ -200,11 +177,29 @@ def _fit(gradient: Tensor | None, tensor: Tensor, wanted: bool) -> Tensor | None
     return whole
 
 
-def _take(tensor: Tensor | None, order: Tensor | None) -> Tensor | None:
+def take(tensor: Tensor | None, order: Tensor | None) -> Tensor | None:
+    """The rows `order` (N,), or all as they are."""
     return tensor if tensor is None or order is None else tensor.index_select(0, order)
 
 
-def _labelled_first(targets: Tensor | None, count: int) -> tuple[Tensor | None, int]:
+def widest(heads: Sequence[Head]) -> torch.dtype:
+    """The dtype that softmaxes and sums of these heads need: at least float32."""
+    dtype = torch.float32
+    for head in heads:
+        dtype = torch.promote_types(dtype, head.weight.dtype)
+    return dtype
+
+
+def buffers(heads: Sequence[Head], tile_bytes: int) -> list[Tensor]:
+    """One tile (R, V) per head: rows in equal shares, as many as fit."""
+    count, vocabulary = len(heads[0].rows), len(heads[0].weight)
+    bytes_per_row = vocabulary * sum(head.weight.element_size() for head in heads)
+    most = max(tile_bytes // bytes_per_row, 1)
+    share = max(math.ceil(count / max(math.ceil(count / most), 1)), 1)
+    return [head.weight.new_empty(share, vocabulary) for head in heads]
+
+
+def labelled_first(targets: Tensor | None, count: int) -> tuple[Tensor | None, int]:
     """An order (N,) of rows that puts those with a target first, and how many these are.
 
     The rest then needs no softmax for the losses of targets. Only on a CPU: elsewhere the number
@@ -217,7 +212,7 @@ def _labelled_first(targets: Tensor | None, count: int) -> tuple[Tensor | None, 
     return (None if labelled == count else torch.argsort(ignored, stable=True)), labelled
 
 
-def _blocks(tile: Tensor) -> Iterator[slice]:
+def blocks(tile: Tensor) -> Iterator[slice]:
     """Blocks of rows that stay in a CPU's cache; elsewhere the whole tile."""
     rows, vocabulary = tile.shape
     step = rows
@@ -227,7 +222,7 @@ def _blocks(tile: Tensor) -> Iterator[slice]:
         yield slice(start, min(start + step, rows))
 
 
-def _scalars(scales: Tensor | None) -> Sequence[Scale] | None:
+def scalars(scales: Tensor | None) -> Sequence[Scale] | None:
     """One factor per loss: numbers on a CPU, elsewhere tensors (no host synchronisation)."""
     if scales is None:
         return None

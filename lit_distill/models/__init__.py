@@ -6,6 +6,7 @@ from lit_distill.models.architectures import ANATOMIES as ANATOMIES
 from lit_distill.models.continuation import continued as continued
 from lit_distill.models.continuation import write as write
 from lit_distill.models.data_fit import check_length as check_length
+from lit_distill.models.dropout import RandomStream as RandomStream
 from lit_distill.models.encoded import Encoded as Encoded
 from lit_distill.models.encoded import Site as Site
 from lit_distill.models.ensemble import Ensemble as Ensemble

@@ -20,12 +20,11 @@ from lit_distill.errors import UserError
 from lit_distill.losses import Head
 from lit_distill.models.anatomy import Anatomy
 from lit_distill.models.architectures import anatomy_of
+from lit_distill.models.dropout import RandomStream, set_dropout
 from lit_distill.models.encoded import Encoded, Site
 from lit_distill.models.packing import block_masks
 
 Result = TypeVar("Result")
-
-_DROPOUTS = ("dropout", "attention_dropout", "activation_dropout")
 
 
 class LanguageModel(nn.Module):
@@ -37,6 +36,7 @@ class LanguageModel(nn.Module):
     Attributes:
         size: how many entries of the vocabulary count, from the first; None for all. Set where
             models that learn from each other are padded differently.
+        stream: where training draws dropout from; None: where everything else does.
 
     Raises:
         UserError: its architecture has no row in `lit_distill.models.anatomy`.
@@ -47,6 +47,7 @@ class LanguageModel(nn.Module):
         self.anatomy: Anatomy = anatomy_of(type(model).__name__)
         self.model = model
         self.size: int | None = None
+        self.stream: RandomStream | None = None
         for path in self.anatomy.computed:  # trainable after `from_pretrained`
             model.get_submodule(path).requires_grad_(False)
 
@@ -130,6 +131,10 @@ class LanguageModel(nn.Module):
                     stack.enter_context(uncompiled(self._stack(site)[site.layer]))
             if last < len(self.layers) - 1:
                 stack.enter_context(self._only(last + 1))
+            if self.stream is not None and self.training:
+                stack.enter_context(
+                    self.stream.drawn(self.anatomy.decoder(self.model).weight.device)
+                )
             hidden = self.anatomy.run(self.model, inputs)
         return hidden, captured
 
@@ -175,12 +180,7 @@ class LanguageModel(nn.Module):
 
     def set_dropout(self, probability: float) -> None:
         """Sets every dropout of the model; its config, and so an export, keeps its own values."""
-        for module in self.model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = probability
-            for name in _DROPOUTS:  # probabilities that attention and feed-forward code applies
-                if isinstance(vars(module).get(name), float):
-                    setattr(module, name, probability)
+        set_dropout(self.model, probability)
 
     def _inputs(self, batch: Batch, view: str) -> dict[str, Tensor]:
         keys = cast(Mapping[str, Any], batch)

@@ -19,7 +19,8 @@ def export(
     Each holds weights, config, tokenizer, a model card, and the config of the run.
 
     Args:
-        checkpoint: a .ckpt file, or a run folder: its best checkpoint, or else its last.
+        checkpoint: a .ckpt file, or a run folder: its best checkpoint (of several students, that of
+            each), or else its last.
         output: the folder, replaced if it exists; of several students, one folder each inside. By
             default beside the run's `checkpoints/`, named after the checkpoint.
         dtype: of the written weights.
@@ -30,20 +31,25 @@ def export(
     Raises:
         UserError: there is no such checkpoint, it is broken, or not one of lit_distill.
     """
-    path = _file(Path(checkpoint))
-    content = _read(path)
-    description = content[KEY]
-    state = content["state_dict" if "state_dict" in content else "module"]  # DeepSpeed's name
-    folder = Path(output) if output else path.absolute().parent.parent / f"student-{path.stem}"
-    folders = {}
-    for name in description["students"]:
-        prefix = f"students.{name}."
-        weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        folders[name] = folder if len(description["students"]) == 1 else folder / name
-        training = training_of(content, name)
-        write_student(folders[name], name, description, weights, training, dtype)
-        print(f"{path}, {training.updates} updates: {name} written to {folders[name]}")
-    return folders
+    given = Path(checkpoint)
+    best = sorted((given / "checkpoints").glob("best-*.ckpt"))
+    written: dict[str, Path] = {}
+    for path in best or [_file(given)]:
+        content = _read(path)
+        description = content[KEY]
+        kind = "best" if best else path.stem
+        folder = Path(output) if output else path.absolute().parent.parent / f"student-{kind}"
+        state = content["state_dict" if "state_dict" in content else "module"]  # DeepSpeed's name
+        for name in description["students"]:
+            if best and path.stem != f"best-{name}":
+                continue
+            prefix = f"students.{name}."
+            weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            written[name] = folder if len(description["students"]) == 1 else folder / name
+            training = training_of(content, name)
+            write_student(written[name], name, description, weights, training, dtype)
+            print(f"{path}, {training.updates} updates: {name} written to {written[name]}")
+    return written
 
 
 def _file(path: Path) -> Path:

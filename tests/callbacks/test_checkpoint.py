@@ -102,7 +102,7 @@ def test_a_save_waits_for_the_edge_of_its_window(fit: Fit, tmp_path: Path) -> No
     for micro_batches, update in callback.seen:
         assert micro_batches == 2 * update
     # 3: inside a window, saved after 4; 6: an edge
-    assert (updates(tmp_path, "best"), callback.best) == (3, 3.0)
+    assert (updates(tmp_path, "best"), callback.best) == (3, {"best": 3.0})
 
 
 def test_a_best_found_inside_a_window_is_saved_at_its_edge(fit: Fit, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_the_best_is_remembered_over_a_resume_with_another_period(fit: Fit, tmp_
     last = tmp_path / "checkpoints" / "last.ckpt"
     fit(second, Scripted([2.0]), max_epochs=2, ckpt_path=last)
     assert (updates(tmp_path, "best"), updates(tmp_path, "last")) == (8, 16)
-    assert saved(tmp_path, "last")["callbacks"]["RunCheckpoint"]["best"] == 1.0
+    assert saved(tmp_path, "last")["callbacks"]["RunCheckpoint"]["best"] == {"best": 1.0}
 
 
 def test_nothing_is_saved_while_trying_out(fit: Fit, tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ class FirstProjection(Headless):
 
 def test_only_what_a_method_reads_is_trained(tiny_bert: Path) -> None:
     module = FirstProjection(student=PretrainedStudent(str(tiny_bert)))
-    module.students["student"] = module.student_spec.build(None, 0)
+    module.students["student"] = module.student_specs["student"].build(None, 0)
     module.on_models_built()
     trained = [name for name, p in module.student.model.named_parameters() if p.requires_grad]
     assert trained == ["bert.embeddings.word_embeddings.weight"]

@@ -150,7 +150,7 @@ def test_every_loss_is_within_twice_the_reported_error(
     torch.manual_seed(0)
     module = method(teacher_cache="unused", student=STUDENTS[student](tiny_bert))
     teacher = module.teacher_specs["teacher"].build()
-    module.students["student"] = module.student_spec.build(teacher, 0)
+    module.students["student"] = module.student_specs["student"].build(teacher, 0)
     module.teachers["teacher"] = teacher
     error = (cache.manifest.error or {})["all"]["mean"]
     batches = iter(corpus.train_dataloader())

@@ -1,0 +1,114 @@
+"""What methods share that train several models on each other."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from lit_distill.batch import Batch
+from lit_distill.distillation import Distillation
+from lit_distill.losses import (
+    CrossEntropy,
+    Divergence,
+    Head,
+    Learning,
+    LogitTerm,
+    Term,
+    Weight,
+    mutual_losses,
+)
+from lit_distill.models import Encoded, LanguageModel
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a student learns from the others.
+
+    Attributes:
+        divergence: of its distribution from theirs.
+        weight: of the divergence; 0 leaves it out.
+        to_mean: see `Learning`.
+    """
+
+    divergence: Divergence
+    weight: Weight
+    to_mean: bool = False
+
+
+class Cohort(Distillation):
+    """A method whose students learn the same text and what the others say about it.
+
+    Every student's cross-entropy and divergence are read from one pass over the logits of all, at
+    the rows with a target. What a student hears is constant: no gradient flows into who said it.
+    Where no divergence has a weight, each student is trained exactly as it would be alone.
+    """
+
+    takes_several = True
+
+    @abstractmethod
+    def lessons(self) -> dict[str, Lesson]:
+        """What the students that train learn from the others, by name."""
+
+    @property
+    def hard(self) -> str:
+        """The name of the terms with hard targets."""
+        first = cast(LanguageModel, next(iter(self.students.values())))
+        return "clm" if first.anatomy.causal else "mlm"
+
+    def losses(self, batch: Batch) -> dict[str, Term]:
+        """The terms <student>/mlm (clm for decoders) and, where it has a weight, <student>/kl."""
+        rows, targets = batch["rows"], batch["targets"]
+        lessons, models = (
+            self.lessons(),
+            cast(dict[str, LanguageModel], dict(self.students.items())),
+        )
+        asked: dict[str, dict[str, LogitTerm]] = {name: {} for name in models}
+        for name, lesson in lessons.items():
+            asked[name][f"{name}/{self.hard}"] = LogitTerm(CrossEntropy(), "rows")
+            if lesson.weight != 0:
+                asked[name][f"{name}/kl"] = LogitTerm(lesson.divergence, "rows", lesson.weight)
+        if all(lesson.weight == 0 for lesson in lessons.values()):
+            terms: dict[str, Term] = {}
+            for name in lessons:
+                own, model = asked[name], models[name]
+                terms |= self.logit_terms(own, rows, targets, model.encode(batch), model=model)
+            return terms
+        learning = [
+            Learning(
+                tuple(term.loss for term in asked[name].values()),
+                name in lessons and lessons[name].to_mean,
+            )
+            for name in models
+        ]
+        flat = {name: term for own in asked.values() for name, term in own.items()}
+        shares = self._window.shares(flat) if torch.is_grad_enabled() else None
+        states = [(model, _encode(model, batch).rows(rows)) for model in models.values()]
+        sums = _with_heads(
+            lambda heads: mutual_losses(learning, heads, targets, shares), states, []
+        )
+        pairs = zip(flat.items(), sums, strict=True)
+        return {name: Term(total, term.per, term.weight) for (name, term), total in pairs}
+
+
+def _encode(model: LanguageModel, batch: Batch) -> Encoded:
+    """Runs a model, outside of any graph if it is not trained."""
+    trained = any(parameter.requires_grad for parameter in model.parameters())
+    with torch.set_grad_enabled(trained and torch.is_grad_enabled()):
+        return model.encode(batch)
+
+
+def _with_heads(
+    fn: Callable[[Sequence[Head]], tuple[Tensor, ...]],
+    states: Sequence[tuple[LanguageModel, Tensor]],
+    heads: Sequence[Head],
+) -> tuple[Tensor, ...]:
+    """Calls `fn` where the weights of all heads are whole, one inside the other."""
+    if not states:
+        return fn(heads)
+    (model, rows), *rest = states
+    return model.with_head(lambda head: _with_heads(fn, rest, [*heads, head]), rows)

@@ -1,0 +1,124 @@
+"""The part of a method that turns gradients into updates: one optimizer over all models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.strategies import DeepSpeedStrategy
+from lightning.pytorch.utilities import GradClipAlgorithmType
+from torch import nn
+from torch.optim import Optimizer
+
+from lit_distill.errors import UserError
+from lit_distill.learner import Learner
+from lit_distill.schedules import Schedule, parameter_groups
+
+
+@dataclass(frozen=True)
+class ModelUpdate:
+    """What is different about the updates of one model.
+
+    Attributes:
+        rate: factor of the learning rate, > 0.
+        clip: norm to which its gradient is clipped, or by the trainer's other algorithm the largest
+            entry; None: `trainer.gradient_clip_val`.
+
+    Raises:
+        UserError: one is not positive.
+    """
+
+    rate: float = 1.0
+    clip: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("rate", "clip"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise UserError(f"per_model: {name} is {value}; it must be a positive number.")
+
+
+class Updated(Learner):
+    """Gives every model its own learning rate and clips its gradient by its own norm.
+
+    One norm over all models would couple them: a jump of one would stop the others.
+
+    Attributes:
+        optimizer: called with the groups of `parameter_groups` of every model.
+        schedule: learning rate over the run.
+        per_model: by the name of a student, or "auxiliary".
+    """
+
+    auxiliary: nn.ModuleDict
+
+    def __init__(
+        self,
+        optimizer: OptimizerCallable,
+        schedule: Schedule,
+        per_model: Mapping[str, ModelUpdate],
+        cache_folder: str | None,
+    ) -> None:
+        super().__init__(cache_folder)
+        self.optimizer, self.schedule, self.per_model = optimizer, schedule, per_model
+        self.auxiliary = nn.ModuleDict()
+
+    def configure_optimizers(self) -> Any:
+        """One optimizer over all that trains; no weight decay on biases and norms."""
+        total = self.trainer.estimated_stepping_batches
+        if total == float("inf"):
+            raise UserError("The run has no end: set trainer.max_steps or trainer.max_epochs.")
+        self._total_steps = int(total)
+        groups = list(self._groups())
+        self._check_updates(sorted({name for name, _ in groups}))
+        several = len({name for name, _ in groups}) > 1
+        optimizer = self.optimizer([group for _, group in groups])
+        for (name, _), group in zip(groups, optimizer.param_groups, strict=True):
+            group["lr"] *= self.per_model.get(name, ModelUpdate()).rate
+            if several:  # as which its rate is logged
+                group["name"] = name if group["params"][0].ndim > 1 else f"{name}/norms_and_biases"
+        self._own: dict[str, list[nn.Parameter]] = {}
+        for name, group in groups:
+            self._own.setdefault(name, []).extend(group["params"])
+        each_step = {"scheduler": self.schedule(optimizer, self._total_steps), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": each_step}
+
+    def _groups(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Names of models and their parameter groups; of frozen models there are none."""
+        for name, model in (*self.students.items(), ("auxiliary", self.auxiliary)):
+            for group in parameter_groups(model):
+                yield name, group
+
+    def _check_updates(self, names: list[str]) -> None:
+        for name in self.per_model:
+            if name not in names:
+                raise UserError(
+                    f"per_model.{name}: there is no such model to train; there is "
+                    f"{', '.join(names)}."
+                )
+        apart = len(names) > 1 or any(own.clip for own in self.per_model.values())
+        clips = self.trainer.gradient_clip_val or any(o.clip for o in self.per_model.values())
+        if isinstance(self.trainer.strategy, DeepSpeedStrategy) and apart and clips:
+            raise UserError(
+                f"DeepSpeed clips the gradient of all models ({', '.join(names)}) by one norm, "
+                "which would couple them: set trainer.gradient_clip_val to null and leave "
+                "per_model.*.clip out, or use configs/trainer/fsdp.yaml."
+            )
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips every model by itself."""
+        algorithm = GradClipAlgorithmType(gradient_clip_algorithm or GradClipAlgorithmType.NORM)
+        groups = optimizer.param_groups
+        try:
+            for name, parameters in self._own.items():
+                clip = self.per_model.get(name, ModelUpdate()).clip or gradient_clip_val or 0.0
+                optimizer.param_groups = [{"params": parameters}]  # all that is looked at
+                self.trainer.precision_plugin.clip_gradients(optimizer, clip, algorithm)
+        finally:
+            optimizer.param_groups = groups
