@@ -65,6 +65,7 @@ class Modes(Callback):
 
 def test_the_student_trains_and_the_teacher_never_does(tiny_bert: Path, tmp_path: Path) -> None:
     modes, method = Modes(), module(tiny_bert)
+    assert method.train() is method
     loop = trainer(tmp_path, callbacks=[modes])
     loop.fit(method, datamodule=data(tiny_bert))
     assert modes.student == {True}

@@ -1,0 +1,41 @@
+"""Bugs in the methods."""
+
+from __future__ import annotations
+
+from planted.mutant import Mutant
+
+EVERY_METHOD = "tests/test_every_method.py -k triple_loss"
+
+METHODS = (
+    Mutant(
+        "cosine over the student and itself",
+        "lit_distill/methods/triple_loss.py",
+        "share * cosine(states, its)",
+        "share * cosine(states, states)",
+        "tests/lit_distill/methods/test_triple_loss.py",
+    ),
+    Mutant(
+        "shared keys belong to the wrong heads",
+        "lit_distill/methods/minilm.py",
+        "split.repeat_interleave(count // heads, -2)",
+        "split.repeat(1, 1, count // heads, 1)",
+        "tests/lit_distill/methods/test_minilm.py",
+    ),
+    Mutant(
+        "soft targets at padding",
+        "lit_distill/methods/triple_loss.py",
+        'rows, per = batch["tokens"], "tokens"',
+        'rows, per = batch["tokens"].new_tensor(range(batch["input_ids"].numel())), "tokens"',
+        EVERY_METHOD,
+    ),
+    Mutant(
+        "cosines at padding",
+        "lit_distill/methods/triple_loss.py",
+        "if self.alpha_cos != 0:\n            states",
+        "if self.alpha_cos != 0:\n"
+        '            whole = batch["tokens"].new_tensor(range(batch["input_ids"].numel()))\n'
+        '            batch = {**batch, "tokens": whole}\n'
+        "            states",
+        EVERY_METHOD,
+    ),
+)

@@ -1,0 +1,115 @@
+"""Bugs in the loop, in checkpoints, in commands and callbacks."""
+
+from __future__ import annotations
+
+from planted.mutant import Mutant
+
+EVERY_METHOD = "tests/test_every_method.py -k triple_loss"
+
+TRAINING = (
+    Mutant(
+        "mean of means: each micro-batch divides by its own count",
+        "lit_distill/window.py",
+        'sum(batch["counts"][name] for batch in batches)',
+        'batches[0]["counts"][name] * len(batches)',
+        f"{EVERY_METHOD}",
+    ),
+    Mutant(
+        "the division by the accumulation is not undone",
+        "lit_distill/distillation.py",
+        "return loss * (accumulate * self.trainer.world_size)",
+        "return loss * self.trainer.world_size",
+        f"{EVERY_METHOD}",
+    ),
+    Mutant(
+        "the averaging of gradients over ranks is not undone",
+        "lit_distill/distillation.py",
+        "return loss * (accumulate * self.trainer.world_size)",
+        "return loss * accumulate",
+        f"{EVERY_METHOD}",
+    ),
+    Mutant(
+        "each rank divides by its own count",
+        "lit_distill/distillation.py",
+        "reduce = add_over_ranks if self.trainer.world_size > 1 else None",
+        "reduce = None",
+        f"{EVERY_METHOD}",
+    ),
+    Mutant(
+        "weights applied twice",
+        "lit_distill/window.py",
+        "return weight_at(weight, self.progress) / total",
+        "return weight_at(weight, self.progress) ** 2 / total",
+        "tests/lit_distill/methods/test_triple_loss.py",
+    ),
+    Mutant(
+        "teacher in training mode",
+        "lit_distill/distillation.py",
+        "            teacher.eval()\n",
+        "            pass\n",
+        "tests/lit_distill/test_distillation.py",
+    ),
+    Mutant(
+        "student in eval mode: no dropout",
+        "lit_distill/distillation.py",
+        "        self.train()\n",
+        "        self.eval()\n",
+        "tests/lit_distill/test_distillation.py",
+    ),
+    Mutant(
+        "teacher saved in every checkpoint",
+        "lit_distill/checkpoints.py",
+        "        del state[key]\n",
+        "        pass\n",
+        "tests/lit_distill/test_distillation.py",
+    ),
+    Mutant(
+        "the loss is divided by the accumulation twice under DeepSpeed",
+        "lit_distill/distillation.py",
+        "            loss = loss * accumulate\n",
+        "            pass\n",
+        "tests/lit_distill/test_strategies.py",
+    ),
+    Mutant(
+        "the tokenizer is taken from another revision than its model",
+        "lit_distill/cli_settings.py",
+        """return f"{model['name']}@{revision}" if revision else str(model["name"])""",
+        'return str(model["name"])',
+        "tests/lit_distill/test_hub_run.py -k pins",
+    ),
+    Mutant(
+        "rows of no group count in the last one",
+        "lit_distill/measurement.py",
+        "        return self.sums[:-1]",
+        "        return torch.cat([self.sums[:-2], self.sums[-2:].sum(0, keepdim=True)])",
+        "tests/lit_distill/test_measurement.py",
+    ),
+    Mutant(
+        "a run goes on from another teacher cache",
+        "lit_distill/checkpoints.py",
+        'if (then and then["fingerprint"]) != (now and now["fingerprint"]):',
+        "if False:",
+        "tests/lit_distill/test_learner.py",
+    ),
+    Mutant(
+        "a half-written shard counts as whole",
+        "lit_distill/tools/cache_shards.py",
+        "with replacing(path) as beside:",
+        "for beside in [path]:",
+        "tests/lit_distill/tools/test_cache_teacher.py",
+    ),
+    Mutant(
+        "the teacher's logits are on both sides",
+        "lit_distill/distillation.py",
+        "linear_losses(losses, whole, signal, targets, shares)",
+        "linear_losses(losses, signal, signal, targets, shares)",
+        "tests/lit_distill/methods/test_triple_loss.py",
+    ),
+    Mutant(
+        "switching to training mode gives nothing back",
+        "lit_distill/distillation.py",
+        "            teacher.eval()\n        return self",
+        "            teacher.eval()",
+        "tests/lit_distill/test_distillation.py",
+    ),
+)
