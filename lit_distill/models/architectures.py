@@ -62,7 +62,7 @@ def _modernbert_transform(model: Any, rows_ND: Tensor) -> Tensor:
 
 def _granite_scale(model: Any, rows_ND: Tensor) -> Tensor:
     """Granite divides its logits, and so may what they are made of."""
-    return rows_ND / model.config.logits_scaling
+    return rows_ND / float(model.config.logits_scaling)
 
 
 def _t5_scale(model: Any, rows_ND: Tensor) -> Tensor:

@@ -122,7 +122,7 @@ MODELS = (
     Mutant(
         "the scale of the logits is forgotten",
         "lit_distill/models/architectures.py",
-        "return rows_ND / model.config.logits_scaling",
+        "return rows_ND / float(model.config.logits_scaling)",
         "return rows_ND",
         "tests/lit_distill/models/test_language_model.py -k granite",
     ),
