@@ -96,7 +96,6 @@ class Corpus(LightningDataModule, ABC):
         self._resumed: dict[str, Any] | None = None
         self._loader: WindowLoader | None = None
         self._stores: dict[Split, TokenStore] = {}
-        self._made_as = ""
 
     @abstractmethod
     def texts(self) -> list[LanguageTexts]:
@@ -127,6 +126,11 @@ class Corpus(LightningDataModule, ABC):
     def train(self) -> TokenStore:
         """The training windows."""
         return self._stores["train"]
+
+    @property
+    def content(self) -> str:
+        """Hash of all that is trained on: the same on another machine, for other file times."""
+        return self.train.content
 
     # -- once -----------------------------------------------------------------------------------
 
@@ -167,7 +171,6 @@ class Corpus(LightningDataModule, ABC):
             empty = [language for language, windows in counts if windows == 0]
             if empty:
                 raise UserError(f"No {split} text for {', '.join(empty)}. {remedy}")
-        self._made_as = folder.name
         self._weights = {language.language: language.weight for language in texts}
         self._stores = stores
 
@@ -209,7 +212,7 @@ class Corpus(LightningDataModule, ABC):
             self.trainer.global_rank,
             self.trainer.world_size,
             self.num_workers,
-            {"objective": repr(self.objective), "texts": self._made_as, **variants},
+            {"objective": repr(self.objective), "texts": self.content, **variants},
         )
         if self._resumed is not None:
             self._loader.load_state_dict(self._resumed)

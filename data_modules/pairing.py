@@ -10,6 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,13 @@ class PairStore:
         self.lengths = np.maximum(
             self.src.lengths[self.windows[0]], self.tgt.lengths[self.windows[1]]
         )
+
+    @property
+    def content(self) -> str:
+        """Hash of both stores and of which windows belong together."""
+        digest = blake2b(f"{self.src.content} {self.tgt.content}".encode(), digest_size=16)
+        digest.update(np.array([*self.windows, self.pair], dtype=np.int32).tobytes())
+        return digest.hexdigest()
 
 
 def write_pairs(

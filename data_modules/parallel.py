@@ -189,8 +189,13 @@ class ParallelCorpus(Corpus):
                     f"few are held out (one in {self.settings.holdout}; lower "
                     "data.init_args.holdout)."
                 )
-        self._splits, self._made_as = splits, folder.name
+        self._splits = splits
         self._stores = {split: store.tgt for split, store in splits.items()}
+
+    @property
+    def content(self) -> str:
+        """See `Corpus.content`: both sides, and which texts are pairs."""
+        return self._splits["train"].content
 
     # -- feeding --------------------------------------------------------------------------------
 

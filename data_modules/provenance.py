@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from hashlib import blake2b
 from typing import Any
 
@@ -29,12 +28,9 @@ def provenance_of(
 
     Returns:
         Plain values by name. Where two corpora agree on all, models read the same on both. `corpus`
-        is a hash of languages, lengths and token counts, and `masks` one of a sample of windows as
-        they are read, in every drawing: they also tell other files, samplers or versions apart.
+        is the store's hash, and `masks` one of a sample of windows as they are read, in every
+        drawing: they also tell other samplers or versions apart.
     """
-    content = blake2b(json.dumps(store.languages).encode(), digest_size=16)
-    for part in (store.lengths, store.language, store.token_counts):
-        content.update(np.ascontiguousarray(part).tobytes())
     some = np.unique(np.linspace(0, len(store.lengths) - 1, SAMPLED_WINDOWS).astype(np.int64))
     read = blake2b(digest_size=16)
     for variant in range(variants or 1):
@@ -42,7 +38,7 @@ def provenance_of(
         read.update(batch["input_ids"].numpy().tobytes())
         read.update(batch["rows"].numpy().tobytes())
     return {
-        "corpus": content.hexdigest(),
+        "corpus": store.content,
         "windows": len(store.lengths),
         "objective": repr(objective),
         "seed": seed,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class TokenStore:
 
     Attributes:
         languages: names; `language` indexes them.
+        content: hash of all windows: the same wherever and whenever they were made.
         lengths: (W,) int32, tokens of every window, special ones included.
         language: (W,) int16.
         token_counts: (L, V) int64, memory-mapped.
@@ -51,6 +53,7 @@ class TokenStore:
         self.folder = folder
         try:
             self.languages: list[str] = json.loads((folder / "languages.json").read_text("utf-8"))
+            self.content = (folder / "content.txt").read_text("utf-8")
             self.token_counts: NDArray[np.int64] = np.load(
                 folder / "counts.npy", mmap_mode="r", allow_pickle=False
             )
@@ -124,6 +127,7 @@ class StoreWriter:
         self._lengths: list[NDArray[np.int64]] = []
         self._owners: list[int] = []
         self._tags: list[WindowTags | None] = []
+        self._content = blake2b(json.dumps(languages).encode(), digest_size=16)
         self._pending = self._shards = 0
 
     def add(
@@ -158,6 +162,7 @@ class StoreWriter:
         np.save(self._folder / "counts.npy", self._counts, allow_pickle=False)
         names = json.dumps(self._languages, ensure_ascii=False)
         (self._folder / "languages.json").write_text(names, "utf-8")
+        (self._folder / "content.txt").write_text(self._content.hexdigest(), "utf-8")
 
     def _flush(self) -> None:
         if not self._ids:
@@ -173,6 +178,8 @@ class StoreWriter:
             tags, mixing = self._joined_tags()
             columns += [pa.ListArray.from_arrays(pa.array(offsets), tags), mixing]
             schema = pa.schema([*SCHEMA, *TAGGED])
+        for part in (flat, lengths, owners):
+            self._content.update(part.tobytes())
         self._ids, self._lengths, self._owners, self._tags, self._pending = [], [], [], [], 0
         batch = pa.record_batch(columns, schema=schema)
         path = self._folder / f"shard-{self._shards:05d}.arrow"

@@ -34,7 +34,7 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 TEXTS_AT_ONCE = 2000
 CHARACTERS_AT_ONCE = 1 << 20  # of long texts fewer: the tokenizer takes about 100 bytes for each
-FORMAT = 3
+FORMAT = 4
 """Part of every fingerprint: stores written by another format are made anew."""
 
 

@@ -101,8 +101,11 @@ def test_an_experiment_names_real_models_and_runs(
         if spec["student"]["class_path"].endswith("FreshStudent"):
             models["student"] = {"init_args": {"config": TINY_SHAPE}}
         models |= {knob: value for knob, value in TINY_KNOBS.items() if knob in spec}
+        others = {key: {"name": model} for key in spec["ensemble"]["others"]}
+        models |= {"ensemble": {"others": others}} if others else {}
     elif "name" in own:
-        models = {"student": {"init_args": {"name": model}}}
+        named = {"name", "tokenizer"} & own.keys()
+        models = {"student": {"init_args": dict.fromkeys(named, model)}}
     (tmp_path / "models.yaml").write_text(yaml.safe_dump({"model": {"init_args": models}}))
     options += ["-c", str(tmp_path / "models.yaml")]
     assert main(["fit", "-c", str(path), "-c", f"{ROOT}/tests/tiny/{family}.yaml", *options]) == 0

@@ -30,6 +30,7 @@ from lit_distill.models.projections import check_sight as check_sight
 from lit_distill.models.projections import probe as probe
 from lit_distill.models.projections import projections as projections
 from lit_distill.models.replay_buffer import ReplayBuffer as ReplayBuffer
+from lit_distill.models.retokenising import RetokenisedStudent as RetokenisedStudent
 from lit_distill.models.sharding import shard as shard
 from lit_distill.models.sharding import whole_state as whole_state
 from lit_distill.models.student import CarvedStudent as CarvedStudent

@@ -63,6 +63,11 @@ def _modernbert_transform(model: Any, rows_ND: Tensor) -> Tensor:
     return cast(Tensor, model.head(rows_ND))
 
 
+def _granite_scale(model: Any, rows_ND: Tensor) -> Tensor:
+    """Granite divides its logits, and so may what they are made of."""
+    return rows_ND / float(model.config.logits_scaling)
+
+
 def _t5_scale(model: Any, rows_ND: Tensor) -> Tensor:
     return rows_ND * model.model_dim**-0.5 if model.config.scale_decoder_outputs else rows_ND
 
@@ -100,6 +105,7 @@ def _llama(
     architecture: str,
     model_type: str,
     cap: Callable[[PretrainedConfig], float | None] = uncapped,
+    transform: Callable[[Any, Tensor], Tensor] = as_it_is,
 ) -> Anatomy:
     """Llama and those who kept its names."""
     return Anatomy(
@@ -112,6 +118,7 @@ def _llama(
         norm_path="input_layernorm",
         decoder_path="lm_head",
         head_prefixes=("lm_head.",),
+        transform=transform,
         causal=True,
         cap=cap,
     )
@@ -238,6 +245,7 @@ ANATOMIES: tuple[Anatomy, ...] = (
     _llama("GemmaForCausalLM", "gemma"),
     _llama("Gemma2ForCausalLM", "gemma2", _soft_cap),
     _llama("Gemma3ForCausalLM", "gemma3_text", _soft_cap),
+    _llama("GraniteForCausalLM", "granite", transform=_granite_scale),
     _t5("T5ForConditionalGeneration", "t5", _t5_scale),
     _t5("MT5ForConditionalGeneration", "mt5", as_it_is),
     _bart("BartForConditionalGeneration", "bart"),

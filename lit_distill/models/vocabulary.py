@@ -88,7 +88,8 @@ def check_agreement(
     """
     remedy = (
         "Logits and positions would not mean the same. Use the teacher's tokenizer (--tokenizer), "
-        "or a teacher with the student's vocabulary."
+        "or a teacher with the student's vocabulary (RetokenisedStudent and some MaskedLM or "
+        "CausalLM make one)."
     )
     ours, theirs = student.get_vocab(), teacher.get_vocab()
     if ours != theirs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -303,6 +304,24 @@ def test_plain_text_is_still_measured_on_masked_tokens(make: Make) -> None:
     corpus = ready(make(objective=Plain()))
     assert next(iter(corpus.train_dataloader()))["counts"]["rows"] == 0
     assert next(iter(corpus.val_dataloader()[0]))["counts"]["masked"] > 0
+
+
+def test_a_copy_of_the_texts_goes_on_and_other_texts_do_not(make: Make, tmp_path: Path) -> None:
+    corpus = ready(make())
+    stream = iter(corpus.train_dataloader())
+    next(stream)
+    state, second = corpus.state_dict(), next(stream)["input_ids"]
+    copied, changed = tmp_path / "elsewhere", tmp_path / "changed"
+    for folder in (copied, changed):
+        shutil.copytree(corpus.data_dir, folder, copy_function=shutil.copyfile)
+    (changed / "en.txt").write_text("\n".join(sentences("en", 299)) + "\n")
+    again = ready(make(data_dir=str(copied), cache_dir=str(tmp_path / "cache-2")))
+    again.load_state_dict(state)
+    assert next(iter(again.train_dataloader()))["input_ids"].equal(second)
+    other = ready(make(data_dir=str(changed)))
+    other.load_state_dict(state)
+    with pytest.raises(UserError, match="texts was"):
+        other.train_dataloader()
 
 
 def test_needless_settings_are_refused(make: Make) -> None:

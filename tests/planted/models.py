@@ -119,4 +119,11 @@ MODELS = (
         "_fit_width(new, config, True, name)",
         "tests/lit_distill/models/test_student.py",
     ),
+    Mutant(
+        "the scale of the logits is forgotten",
+        "lit_distill/models/architectures.py",
+        "return rows_ND / float(model.config.logits_scaling)",
+        "return rows_ND",
+        "tests/lit_distill/models/test_language_model.py -k granite",
+    ),
 )

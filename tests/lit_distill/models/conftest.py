@@ -57,6 +57,13 @@ SHAPES: dict[str, dict[str, Any]] = {
     "gemma": {**GROUPED, "head_dim": 8},
     "gemma2": {**GROUPED, **WINDOWS, "head_dim": 8, "final_logit_softcapping": 3.0},
     "gemma3_text": {**GROUPED, **WINDOWS, "head_dim": 8, "final_logit_softcapping": 3.0},
+    "granite": {
+        **GROUPED,
+        "logits_scaling": 4.0,  # as Granite's a power of two: exact wherever it is applied
+        "embedding_multiplier": 2.0,
+        "attention_multiplier": 0.4,
+        "residual_multiplier": 0.5,
+    },
 }
 T5 = {
     "vocab_size": 40,
