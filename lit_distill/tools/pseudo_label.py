@@ -117,20 +117,23 @@ def pseudo_label(
             labels += _answers(model, data, texts.language, chunk, (sampling, keep, seed), number)
             number += len(chunk)
     _select(labels, select)
-    kept = [label for label in labels if not label.dropped]
+    _write([label for label in labels if not label.dropped], Path(output).expanduser(), labels)
+    for language in dict.fromkeys(label.language for label in labels):
+        found = Counter(label.dropped or "kept" for label in labels if label.language == language)
+        print(f"{language}: " + ", ".join(f"{name} {count}" for name, count in found.items()))
+    return dict(Counter(label.dropped or "kept" for label in labels))
+
+
+def _write(kept: Sequence[Label], path: Path, labels: Sequence[Label]) -> None:
+    """One line of JSON each."""
     if not kept:
         reasons = dict(Counter(label.dropped for label in labels))
         raise UserError(f"No text is left of {len(labels)}: {reasons}. Loosen keep or select.")
-    with replacing(Path(output).expanduser()) as beside, beside.open("w", encoding="utf-8") as file:
+    with replacing(path) as beside, beside.open("w", encoding="utf-8") as file:
         for label in kept:
             line = {"language": label.language, "prompt": label.prompt, "response": label.response}
             scores = {**label.scores, "sureness": round(label.sureness, 5)}
             file.write(json.dumps({**line, **scores}, ensure_ascii=False) + "\n")
-    counts = Counter(label.dropped or "kept" for label in labels)
-    for language in dict.fromkeys(label.language for label in labels):
-        found = Counter(label.dropped or "kept" for label in labels if label.language == language)
-        print(f"{language}: " + ", ".join(f"{name} {count}" for name, count in found.items()))
-    return dict(counts)
 
 
 def _answers(
