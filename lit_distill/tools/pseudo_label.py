@@ -109,13 +109,8 @@ def pseudo_label(
     check_models(model, None, None, data.tokenizer, data)
     check_room(model, data.limits.prompt, sampling, "teacher")
     labels: list[Label] = []
-    number = 0
-    for texts in data.texts():
-        rows = (row for reader in texts.train for row in reader.rows())
-        good = (row for row in rows if isinstance(row, PromptText))
-        while chunk := list(islice(good, ROWS)):
-            labels += _answers(model, data, texts.language, chunk, (sampling, keep, seed), number)
-            number += len(chunk)
+    for language, rows in _chunks(data):
+        labels += _answers(model, data, language, rows, (sampling, keep, seed), len(labels))
     _select(labels, select)
     _write([label for label in labels if not label.dropped], Path(output).expanduser(), labels)
     for language in dict.fromkeys(label.language for label in labels):
@@ -134,6 +129,15 @@ def _write(kept: Sequence[Label], path: Path, labels: Sequence[Label]) -> None:
             line = {"language": label.language, "prompt": label.prompt, "response": label.response}
             scores = {**label.scores, "sureness": round(label.sureness, 5)}
             file.write(json.dumps({**line, **scores}, ensure_ascii=False) + "\n")
+
+
+def _chunks(data: PromptCorpus) -> Iterator[tuple[str, list[PromptText]]]:
+    """Training rows that can be read, so many at a time."""
+    for texts in data.texts():
+        rows = (row for reader in texts.train for row in reader.rows())
+        good = (row for row in rows if isinstance(row, PromptText))
+        while chunk := list(islice(good, ROWS)):
+            yield texts.language, chunk
 
 
 def _answers(
