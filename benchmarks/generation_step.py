@@ -1,7 +1,7 @@
 """Time of one on-policy step (GKD) over its floor, on CPU.
 
     python benchmarks/generation_step.py --rounds 7
-    python benchmarks/generation_step.py --candidates lightning-rkl trl-distillation-rkl    # with trl
+    python benchmarks/generation_step.py --candidates lightning-jsd trl-gkd-jsd  # with trl
 
 Floor: transformers' `generate` with a cache, a bare teacher forward (no_grad, sdpa, head on the
 rows of what was written) and a bare student forward and backward on the cross-entropy of those
