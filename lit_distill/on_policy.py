@@ -18,7 +18,7 @@ from lit_distill.models import (
 )
 
 KEY = "on_policy"
-"""Where in a checkpoint lies what such a method remembers."""
+"""Where in a checkpoint lies, by method, what such a method remembers."""
 
 
 class OnPolicy(Distillation):
@@ -98,10 +98,11 @@ class OnPolicy(Distillation):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the method remembers."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint[KEY] = self.remember()
+        checkpoint[KEY] = {type(self).__name__: self.remember()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes it back where training goes on."""
         super().on_load_checkpoint(checkpoint)
-        if self.trainer.training and KEY in checkpoint:
-            self.recall(checkpoint[KEY])
+        memory = checkpoint.get(KEY, {}).get(type(self).__name__)
+        if self.trainer.training and memory is not None:
+            self.recall(memory)

@@ -12,5 +12,6 @@ from planted.methods import METHODS
 from planted.models import MODELS
 from planted.mutant import Mutant as Mutant
 from planted.training import TRAINING
+from planted.writing import WRITING
 
-MUTANTS = (*TRAINING, *LOSSES, *MODELS, *METHODS, *DATA)
+MUTANTS = (*TRAINING, *LOSSES, *MODELS, *METHODS, *WRITING, *DATA)

@@ -109,28 +109,35 @@ def pseudo_label(
     check_models(model, None, None, data.tokenizer, data)
     check_room(model, data.limits.prompt, sampling, "teacher")
     labels: list[Label] = []
-    number = 0
-    for texts in data.texts():
-        rows = (row for reader in texts.train for row in reader.rows())
-        good = (row for row in rows if isinstance(row, PromptText))
-        while chunk := list(islice(good, ROWS)):
-            labels += _answers(model, data, texts.language, chunk, (sampling, keep, seed), number)
-            number += len(chunk)
+    for language, rows in _chunks(data):
+        labels += _answers(model, data, language, rows, (sampling, keep, seed), len(labels))
     _select(labels, select)
-    kept = [label for label in labels if not label.dropped]
+    _write([label for label in labels if not label.dropped], Path(output).expanduser(), labels)
+    for language in dict.fromkeys(label.language for label in labels):
+        found = Counter(label.dropped or "kept" for label in labels if label.language == language)
+        print(f"{language}: " + ", ".join(f"{name} {count}" for name, count in found.items()))
+    return dict(Counter(label.dropped or "kept" for label in labels))
+
+
+def _write(kept: Sequence[Label], path: Path, labels: Sequence[Label]) -> None:
+    """One line of JSON each."""
     if not kept:
         reasons = dict(Counter(label.dropped for label in labels))
         raise UserError(f"No text is left of {len(labels)}: {reasons}. Loosen keep or select.")
-    with replacing(Path(output).expanduser()) as beside, beside.open("w", encoding="utf-8") as file:
+    with replacing(path) as beside, beside.open("w", encoding="utf-8") as file:
         for label in kept:
             line = {"language": label.language, "prompt": label.prompt, "response": label.response}
             scores = {**label.scores, "sureness": round(label.sureness, 5)}
             file.write(json.dumps({**line, **scores}, ensure_ascii=False) + "\n")
-    counts = Counter(label.dropped or "kept" for label in labels)
-    for language in dict.fromkeys(label.language for label in labels):
-        found = Counter(label.dropped or "kept" for label in labels if label.language == language)
-        print(f"{language}: " + ", ".join(f"{name} {count}" for name, count in found.items()))
-    return dict(counts)
+
+
+def _chunks(data: PromptCorpus) -> Iterator[tuple[str, list[PromptText]]]:
+    """Training rows that can be read, so many at a time."""
+    for texts in data.texts():
+        rows = (row for reader in texts.train for row in reader.rows())
+        good = (row for row in rows if isinstance(row, PromptText))
+        while chunk := list(islice(good, ROWS)):
+            yield texts.language, chunk
 
 
 def _answers(

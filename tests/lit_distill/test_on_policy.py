@@ -125,7 +125,7 @@ def test_a_killed_run_goes_on_bit_by_bit(
     name, whole = run
     assert killed(name, tmp_path, tiny_gpt2, at) == -signal.SIGKILL
     assert saved(tmp_path)["global_step"] == at
-    memory = saved(tmp_path)[on_policy.KEY]
+    (memory,) = saved(tmp_path)[on_policy.KEY].values()
     assert len(memory.get("windows", [[1]])[0]) or at == 4
     fit(name, tmp_path, tiny_gpt2, tmp_path)
     ours, theirs = saved(tmp_path), saved(whole)
@@ -143,9 +143,9 @@ def test_two_ranks_write_and_learn_what_one_does(
     assert alike(ours["state_dict"], theirs["state_dict"], 1e-5)
     if name == "distillm":
         assert alike(ours[on_policy.KEY], theirs[on_policy.KEY])
-        assert len(ours[on_policy.KEY]["buffer"]["numbers"]) == 9
+        assert len(ours[on_policy.KEY]["DistiLLM"]["buffer"]["numbers"]) == 9
     else:
-        assert len(ours[on_policy.KEY]["windows"]) == 2
+        assert len(ours[on_policy.KEY]["GKD"]["windows"]) == 2
 
 
 def test_a_model_that_cannot_write_is_refused_before_any_step(

@@ -190,6 +190,19 @@ def test_unlabelled_prompts_have_no_rows_and_written_ones_do(writers: Writers) -
     assert batch["labelled"].tolist() == [1, 1, 1]
 
 
+@pytest.mark.parametrize("reuse", [1, 2])
+def test_a_written_window_is_used_as_often_as_asked(
+    decoders: Writers, reuse: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, found = on_policy(decoders, reuse=reuse), []
+    for update in range(4):
+        monkeypatch.setattr(GKD, "global_step", update)
+        (batch,) = decoders.opened(method, decoders.batch(decoders.asked(8, seed=update)))
+        found.append((batch["input_ids"].tolist(), batch["rows"].tolist()))
+    assert (found[0] == found[1]) == (found[2] == found[3]) == (reuse == 2)
+    assert found[1] != found[2]
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
