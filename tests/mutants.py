@@ -22,6 +22,12 @@ class Mutant:
 
 EVERY_METHOD = "tests/test_every_method.py -k triple_loss"
 
+MUTUAL = "tests/lit_distill/losses/test_mutual.py"
+
+CO_DISTILLATION = "tests/lit_distill/methods/test_co_distillation.py"
+
+UPDATES = "tests/lit_distill/test_updates.py"
+
 ROW_LOSSES = "tests/lit_distill/losses/test_row_losses.py"
 
 MUTANTS = (
@@ -396,5 +402,105 @@ MUTANTS = (
         "with replacing(path) as beside:",
         "for beside in [path]:",
         "tests/lit_distill/tools/test_cache_teacher.py",
+    ),
+    Mutant(
+        "each model gets the other's gradient",
+        "lit_distill/losses/mutual.py",
+        "for z, total in zip(logits, totals, strict=True):",
+        "for z, total in zip(logits[::-1], totals, strict=True):",
+        MUTUAL,
+    ),
+    Mutant(
+        "a model hears itself among the others",
+        "lit_distill/losses/mutual.py",
+        "[*rows.logits[:k], *rows.logits[k + 1 :]]",
+        "[*rows.logits]",
+        MUTUAL,
+    ),
+    Mutant(
+        "what is learnt pulls the teacher too: both halves of the symmetric KL",
+        "lit_distill/losses/mutual.py",
+        "            totals.append(total)",
+        "            totals.append(total)\n"
+        "            if k and total is not None and totals[0] is not None:\n"
+        "                totals[0].sub_(total)",
+        MUTUAL,
+    ),
+    Mutant(
+        "the mean of the peers where each was asked for",
+        "lit_distill/losses/mutual.py",
+        "if self.to_mean else BlockSum",
+        "if not self.to_mean else BlockSum",
+        MUTUAL,
+    ),
+    Mutant(
+        "mean of means: divergences are divided by the number of texts",
+        "lit_distill/cohort.py",
+        'LogitTerm(lesson.divergence, "rows", lesson.weight)',
+        'LogitTerm(lesson.divergence, "sequences", lesson.weight)',
+        CO_DISTILLATION,
+    ),
+    Mutant(
+        "one clipping norm over all models",
+        "lit_distill/updates.py",
+        '[{"params": parameters}]',
+        '[{"params": [p for own in self._own.values() for p in own]}]',
+        UPDATES,
+    ),
+    Mutant(
+        "a model's own limit is not looked at",
+        "lit_distill/updates.py",
+        "self.per_model.get(name, ModelUpdate()).clip or gradient_clip_val",
+        "gradient_clip_val",
+        UPDATES,
+    ),
+    Mutant(
+        "a model's own rate is not looked at",
+        "lit_distill/updates.py",
+        "self.per_model.get(name, ModelUpdate()).rate",
+        "1.0",
+        UPDATES,
+    ),
+    Mutant(
+        "all models draw the same dropout and the same initial weights",
+        "lit_distill/models/dropout.py",
+        'f"{self.seed} {self.name} {self._place} {self._times}"',
+        'f"{self.seed} {self._place} {self._times}"',
+        f"{CO_DISTILLATION} -k differently",
+    ),
+    Mutant(
+        "every micro-batch has the same dropout",
+        "lit_distill/distillation.py",
+        "stream.move_to(self.global_step, micro, self.global_rank)",
+        "stream.move_to(self.global_step, 0, self.global_rank)",
+        f"{CO_DISTILLATION} -k micro_batch",
+    ),
+    Mutant(
+        "lessons begin when one model is better than chance",
+        "lit_distill/methods/co_distillation.py",
+        "self.waiting = not all(",
+        "self.waiting = not any(",
+        f"{CO_DISTILLATION} -k chance",
+    ),
+    Mutant(
+        "the average runs away with the student",
+        "lit_distill/methods/mutual_learning.py",
+        "kept.lerp_(new, 1 - self.decay)",
+        "kept.lerp_(new, self.decay)",
+        "tests/lit_distill/methods/test_mutual_learning.py -k average",
+    ),
+    Mutant(
+        "the average has dropout",
+        "lit_distill/distillation.py",
+        "student.train(mode and any(",
+        "student.train(mode or any(",
+        "tests/lit_distill/methods/test_mutual_learning.py -k average",
+    ),
+    Mutant(
+        "the best of every student by one metric",
+        "lit_distill/measurement.py",
+        'return f"{stage}/{student}/{name}"',
+        'return f"{stage}/large/{name}"',
+        "tests/callbacks/test_checkpoint.py -k own_best",
     ),
 )

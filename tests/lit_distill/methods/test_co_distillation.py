@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from oracles import mutual as oracle
 from lit_distill.errors import UserError
 from lit_distill.measurement import Scores
 from lit_distill.methods import CausalLM, CoDistillation, MaskedLM
-from lit_distill.models import FreshStudent, Teacher
+from lit_distill.models import FreshStudent, RandomStream, Teacher
 from lit_distill.schedules import Constant, Ramp
 
 ADAM: dict[str, Any] = {
@@ -127,6 +128,18 @@ def test_models_of_one_shape_start_and_drop_out_differently(tiny_bert: Path) -> 
         assert torch.equal(*hidden)
         again = [model.encode(BATCH).hidden for model in method.students.values()]
         assert not torch.equal(hidden[0], again[0])  # a second view is drawn anew
+
+
+def test_every_micro_batch_has_dropout_of_its_own(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[tuple[int | str, ...]] = []
+    monkeypatch.setattr(RandomStream, "move_to", lambda self, *place: places.append(place))
+    monkeypatch.setattr(RandomStream, "drawn", lambda self, device: nullcontext())
+    method = CoDistillation(students=fresh(large=1, small=1))
+    places.clear()
+    fit(method, tiny_bert, updates=2, accumulate=2)
+    assert places[::2] == places[1::2] == [(0, 0, 0), (0, 1, 0), (1, 0, 0), (1, 1, 0)]
 
 
 def test_what_else_draws_does_not_change_dropout(tiny_bert: Path) -> None:
