@@ -86,8 +86,9 @@ def test_an_experiment_names_real_models_and_runs(
     start = [f"--model.{role}.name=x" for role in OWN_MODELS.get(path.stem, ())]
     merged = printed("-c", str(path), *start)
     spec = merged["model"]["init_args"]
-    own = spec["student"]["init_args"]
-    assert spec["teacher"] or own.get("name") or own["model_type"]
+    several = spec["students"] or {}
+    own = {} if several else spec["student"]["init_args"]
+    assert several or spec["teacher"] or own.get("name") or own["model_type"]
     options = [
         f"--data.data_dir={text_folder}", f"--data.cache_dir={tmp_path / 'cache'}",
         f"--tokenizer={model}", f"--run_dir={tmp_path / 'run'}",
@@ -106,10 +107,18 @@ def test_an_experiment_names_real_models_and_runs(
     elif "name" in own:
         named = {"name", "tokenizer"} & own.keys()
         models = {"student": {"init_args": dict.fromkeys(named, model)}}
+    elif several:
+        start = {"model_type": "bert", "config": TINY_SHAPE}
+        models = {
+            "students": {
+                student: {"class_path": "FreshStudent", "init_args": start} for student in several
+            }
+        }
     (tmp_path / "models.yaml").write_text(yaml.safe_dump({"model": {"init_args": models}}))
     options += ["-c", str(tmp_path / "models.yaml")]
     assert main(["fit", "-c", str(path), "-c", f"{ROOT}/tests/tiny/{family}.yaml", *options]) == 0
-    assert (tmp_path / "run/student/model.safetensors").is_file()
+    for student in several or [""]:
+        assert (tmp_path / "run/student" / student / "model.safetensors").is_file()
 
 
 @pytest.mark.filterwarnings("ignore:The student ended 0 of")

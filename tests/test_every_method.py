@@ -28,7 +28,15 @@ import lit_distill.methods
 from lit_distill.__main__ import main
 from lit_distill.batch import Batch
 from lit_distill.distillation import Distillation
-from lit_distill.models import CarvedStudent, Execution, Sampling, Teacher, TextFilter, shard
+from lit_distill.models import (
+    CarvedStudent,
+    Execution,
+    Sampling,
+    Student,
+    Teacher,
+    TextFilter,
+    shard,
+)
 from lit_distill.schedules import Constant
 
 ROOT = Path(__file__).parent.parent
@@ -51,6 +59,11 @@ TINY = {
 """Knobs whose shipped values do not fit models of width 16; what writes, writes at once."""
 PLAIN = {"minilm", "minilm_v2"}
 """Methods that read text as it is."""
+COHORTS = {
+    "co_distillation": {"large": 3, "small": 2},
+    "mutual_learning": {"one": 3, "two": 2, "three": 1},
+}
+"""Layers of the students of methods that train several."""
 VOCABULARY = 100
 Step = Callable[..., torch.Tensor]
 
@@ -70,6 +83,12 @@ def made(value: Any) -> Any:
     return getattr(lit_distill.losses, value["class_path"])(**value.get("init_args", {}))
 
 
+def cohort(name: str) -> dict[str, Student] | None:
+    """Carved students by name, where a method trains several."""
+    layers = COHORTS.get(name, {})
+    return {one: CarvedStudent(num_layers=count) for one, count in layers.items()} or None
+
+
 @pytest.fixture(scope="module")
 def method(case: tuple[str, str], tiny_models: dict[str, Path]) -> Callable[..., Distillation]:
     """Builds the method of one shipped config on a tiny teacher, with plain SGD of rate 1."""
@@ -83,7 +102,7 @@ def method(case: tuple[str, str], tiny_models: dict[str, Path]) -> Callable[...,
                 for key, v in {**node.get("init_args", {}), **TINY.get(name, {})}.items()
             },
             teacher=Teacher(str(tiny_models[family])),
-            student=CarvedStudent(),
+            students=cohort(name),
             optimizer=lambda groups: torch.optim.SGD(groups, lr=1.0),
             schedule=Constant(warmup=0.0),
             dropout=0.0,
@@ -118,7 +137,7 @@ def quiet_trainer(**options: Any) -> Trainer:
 
 
 class Keep(Callback):
-    """Writes the student's parameters at the end: with forked ranks the parent sees no change."""
+    """Writes the students' parameters at the end: with forked ranks the parent sees no change."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -127,7 +146,7 @@ class Keep(Callback):
         assert isinstance(pl_module, Distillation)
         whole = [
             p.full_tensor() if isinstance(p, DTensor) else p
-            for p in (parameter.detach() for parameter in pl_module.student.parameters())
+            for p in (parameter.detach() for parameter in pl_module.students.parameters())
         ]
         if trainer.is_global_zero:
             torch.save(whole, self.path)
@@ -144,10 +163,12 @@ def precision(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def before(method: Callable[..., Distillation]) -> torch.Tensor:
-    """The student's parameters before any step, flat."""
+    """The students' parameters before any step, flat."""
     module = method()
-    student = module.student_specs["student"].build(module.teacher_specs["teacher"].build(), 0)
-    return torch.cat([parameter.detach().double().flatten() for parameter in student.parameters()])
+    teacher = module.teacher_specs["teacher"].build()
+    students = [start.build(teacher, 0) for start in module.student_specs.values()]
+    parameters = [parameter for student in students for parameter in student.parameters()]
+    return torch.cat([parameter.detach().double().flatten() for parameter in parameters])
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +178,7 @@ def step(
     precision: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Step:
-    """The student's change, flat, in one update without dropout: the gradient, as the rate is 1."""
+    """The students' change, flat, in one update without dropout: the gradient, as the rate is 1."""
     after = tmp_path_factory.mktemp("step") / "after.pt"
 
     def run(
@@ -308,8 +329,12 @@ def test_from_config_to_export(
     before = load_file(teacher / "model.safetensors")
     run = tmp_path / "run"
     data = "phrasebook_translation" if writing else "multilingual_folder"
-    parts = ["trainer/debug", f"methods/{name}", "models/half", f"data/{data}"]
+    parts = ["trainer/debug", f"methods/{name}", f"data/{data}"]
+    parts += [] if name in COHORTS else ["models/half"]
     fit = ["fit", *(word for part in parts for word in ("-c", f"{ROOT}/configs/{part}.yaml"))]
+    start = {"class_path": "CarvedStudent", "init_args": {"layers": "every_other"}}
+    students = json.dumps(dict.fromkeys(COHORTS.get(name, ()), start))
+    fit += [f"--model.students={students}"] if name in COHORTS else []
     prompts = [f"{ROOT}/tests/tiny/prompts.yaml", f"--data.cache_dir={tmp_path / 'cache'}"]
     fit += [
         "-c",
@@ -325,7 +350,8 @@ def test_from_config_to_export(
     assert main(fit) == 0
     after = load_file(teacher / "model.safetensors")
     assert all(torch.equal(after[key], value) for key, value in before.items())
-    student = load_file(run / "student-last/model.safetensors")
+    of_several = next(iter(COHORTS.get(name, [""])))
+    student = load_file(run / "student-last" / of_several / "model.safetensors")
     carved = {
         "bert": "bert.encoder.layer.0.attention.self.query.weight",
         "gpt2": "transformer.h.0.attn.c_attn.weight",
@@ -338,6 +364,6 @@ def test_from_config_to_export(
     shutil.rmtree(teacher)
     assert main(["export", str(run), f"--output={tmp_path / 'out'}"]) == 0
     auto = AutoModelForCausalLM if family == "gpt2" else AutoModelForMaskedLM
-    _, report = auto.from_pretrained(tmp_path / "out", output_loading_info=True)
+    _, report = auto.from_pretrained(tmp_path / "out" / of_several, output_loading_info=True)
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]

@@ -12,7 +12,8 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from callbacks import AtomicCheckpointIO
-from lit_distill.methods import MaskedLM, TripleLoss
+from lit_distill.distillation import Distillation
+from lit_distill.methods import MaskedLM, MutualLearning, TripleLoss
 from lit_distill.models import FreshStudent, Teacher, load_tokenizer
 
 BATCHES = [collate(samples(4, 100, seed=seed)) for seed in range(8)]
@@ -27,16 +28,20 @@ def fit(tiny_bert: Path, tmp_path: Path) -> Fit:
     def run(
         *callbacks: Callback,
         taught: bool = False,
+        students: tuple[str, ...] = (),
         accumulate: int = 1,
         ranks: int = 1,
         ckpt_path: Path | None = None,
         **options: Any,
     ) -> tuple[Trainer, Any]:
-        module = (
+        module: Distillation = (
             TripleLoss(teacher=Teacher(str(tiny_bert)))
             if taught
             else MaskedLM(student=FreshStudent("bert", SHAPE))
         )
+        if students:
+            starts = {name: FreshStudent("bert", SHAPE) for name in students}
+            module = MutualLearning(students=dict(starts))
         train = [
             micro
             for start in range(0, 8, accumulate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import warnings
@@ -13,12 +14,15 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from safetensors.torch import load_file
 from torch.multiprocessing import ProcessExitedException
 
 import callbacks.checkpoint_io
-from callbacks import AtomicCheckpointIO, RunCheckpoint
+from callbacks import AtomicCheckpointIO, ExportStudent, RunCheckpoint
 from lit_distill.errors import UserError
+from lit_distill.tools.export import export
 
+KINDS = ("student", "student-last")
 Fit = Callable[..., tuple[Trainer, Any]]
 
 
@@ -131,6 +135,39 @@ def test_best_is_the_best(
         # so that `trainer.test(ckpt_path="best")` finds it
         assert callback.best_model_path == str(tmp_path / "checkpoints" / "best.ckpt")
     assert updates(tmp_path, "last") == 8
+
+
+class ScriptedPeers(Callback):
+    """Logs given values of `val/<student>/scripted` at each validation."""
+
+    def __init__(self, **values: list[float]) -> None:
+        self.values = {name: iter(of) for name, of in values.items()}
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for name, values in self.values.items():
+            pl_module.log(f"val/{name}/scripted", next(values))
+
+
+def test_every_student_has_its_own_best(fit: Fit, tmp_path: Path) -> None:
+    script = ScriptedPeers(large=[2.0, 1.0, 3.0, 4.0], small=[4.0, 3.0, 3.0, 1.0])
+    checkpoint, exporter = (kind(monitor="val/scripted") for kind in (RunCheckpoint, ExportStudent))
+    callbacks: list[Callback] = [script, exporter, checkpoint]
+    fit(*callbacks, students=("large", "small"), val_check_interval=2, max_epochs=1)
+    assert updates(tmp_path, "best-large") == 4
+    assert updates(tmp_path, "best-small") == 8
+    assert not (tmp_path / "checkpoints" / "best.ckpt").exists()
+    assert exporter.best == {"large": 1.0, "small": 1.0}
+    found = json.loads((tmp_path / "report.json").read_text())["best"]["students"]
+    assert {name: own["updates"] for name, own in found.items()} == {"large": 4, "small": 8}
+    kept, last = (load_file(tmp_path / kind / "large/model.safetensors") for kind in KINDS)
+    best = saved(tmp_path, "best-large")["state_dict"]
+    weight = "bert.embeddings.word_embeddings.weight"
+    assert torch.equal(kept[weight], best[f"students.large.model.{weight}"])
+    assert not torch.equal(kept[weight], last[weight])
+    folders = export(str(tmp_path), str(tmp_path / "out"))
+    assert set(folders) == {"large", "small"}
+    assert torch.equal(load_file(folders["large"] / "model.safetensors")[weight], kept[weight])
+    assert "after 8 updates" in (folders["small"] / "README.md").read_text()
 
 
 def test_the_best_is_remembered_over_a_resume_with_another_period(fit: Fit, tmp_path: Path) -> None:

@@ -251,6 +251,45 @@ def test_a_killed_run_goes_on_bit_by_bit(
     assert not list(run.folder.rglob("*.tmp"))
 
 
+SMALL = {"hidden_size": 8, "num_attention_heads": 2, "max_position_embeddings": 16}
+COHORTS: dict[str, dict[str, Any]] = {
+    "CoDistillation": {"names": ["large", "small"], "knobs": {"wait_for_chance": True}},
+    "MutualLearning": {"names": ["one"], "knobs": {"decay": 0.8}},
+}
+
+
+@pytest.mark.parametrize("method", COHORTS)
+def test_every_peer_of_a_killed_run_goes_on_bit_by_bit(
+    runs: Callable[..., Run], tiny_bert: Path, method: str
+) -> None:
+    """Without saved random states: each has a stream of its own, which needs none."""
+
+    def change(config: dict[str, Any]) -> None:
+        start = {"class_path": "FreshStudent", "init_args": {"model_type": "bert"}}
+        students = {
+            name: {**start, "init_args": {"model_type": "bert", "config": {**SMALL, **layers}}}
+            for name, layers in zip(
+                COHORTS[method]["names"],
+                ({"num_hidden_layers": 2}, {"num_hidden_layers": 1}),
+                strict=False,
+            )
+        }
+        knobs = {"students": students, "dropout": 0.1, **COHORTS[method]["knobs"]}
+        config["model"] = {"class_path": method, "init_args": knobs}
+        config["tokenizer"] = str(tiny_bert)
+        config["trainer"]["callbacks"].remove("RngState")
+        config["trainer"]["gradient_clip_val"] = 0.5
+
+    whole, killed = runs(change), runs(change)
+    assert whole.work(whole.fit()) == 0, whole.output
+    assert killed.work(killed.fit(), kill_at_micro_batch(11)) == -signal.SIGKILL
+    assert killed.updates == 4
+    killed.resume()
+    assert same(whole.bits(), killed.bits())
+    names = {key.split(".")[1] for key in torch.load(whole.last, weights_only=True)["state_dict"]}
+    assert len(names) == 2
+
+
 def test_it_differs_without_the_random_state(
     runs: Callable[..., Run], uninterrupted: list[torch.Tensor]
 ) -> None:

@@ -6,6 +6,7 @@ from planted.mutant import Mutant
 
 EVERY_METHOD = "tests/test_every_method.py -k triple_loss"
 ROW_LOSSES = "tests/lit_distill/losses/test_row_losses.py"
+MUTUAL = "tests/lit_distill/losses/test_mutual.py"
 
 LOSSES = (
     Mutant(
@@ -175,5 +176,35 @@ LOSSES = (
         "return _Heads(queries * queries.shape[-1] ** -0.5, keys)",
         "return _Heads(queries * (self.teacher.queries.shape[-1] / self.heads) ** -0.5, keys)",
         "tests/lit_distill/losses/test_relations.py",
+    ),
+    Mutant(
+        "each model gets the other's gradient",
+        "lit_distill/losses/mutual.py",
+        "for z, total in zip(logits, totals, strict=True):",
+        "for z, total in zip(logits[::-1], totals, strict=True):",
+        MUTUAL,
+    ),
+    Mutant(
+        "a model hears itself among the others",
+        "lit_distill/losses/mutual.py",
+        "[*rows.logits[:k], *rows.logits[k + 1 :]]",
+        "[*rows.logits]",
+        MUTUAL,
+    ),
+    Mutant(
+        "what is learnt pulls the teacher too: both halves of the symmetric KL",
+        "lit_distill/losses/mutual.py",
+        "            totals.append(total)",
+        "            totals.append(total)\n"
+        "            if k and total is not None and totals[0] is not None:\n"
+        "                totals[0].sub_(total)",
+        MUTUAL,
+    ),
+    Mutant(
+        "the mean of the peers where each was asked for",
+        "lit_distill/losses/mutual.py",
+        "if self.to_mean else BlockSum",
+        "if not self.to_mean else BlockSum",
+        MUTUAL,
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from planted.mutant import Mutant
 
 EVERY_METHOD = "tests/test_every_method.py -k triple_loss"
+CO_DISTILLATION = "tests/lit_distill/methods/test_co_distillation.py"
 
 METHODS = (
     Mutant(
@@ -37,5 +38,19 @@ METHODS = (
         '            batch = {**batch, "tokens": whole}\n'
         "            states",
         EVERY_METHOD,
+    ),
+    Mutant(
+        "lessons begin when one model is better than chance",
+        "lit_distill/methods/co_distillation.py",
+        "self.waiting = not all(",
+        "self.waiting = not any(",
+        f"{CO_DISTILLATION} -k chance",
+    ),
+    Mutant(
+        "the average runs away with the student",
+        "lit_distill/methods/mutual_learning.py",
+        "kept.lerp_(new, 1 - self.decay)",
+        "kept.lerp_(new, self.decay)",
+        "tests/lit_distill/methods/test_mutual_learning.py -k average",
     ),
 )

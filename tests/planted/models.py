@@ -5,6 +5,7 @@ from __future__ import annotations
 from planted.mutant import Mutant
 
 EVERY_METHOD = "tests/test_every_method.py -k triple_loss"
+CO_DISTILLATION = "tests/lit_distill/methods/test_co_distillation.py"
 
 MODELS = (
     Mutant(
@@ -125,5 +126,12 @@ MODELS = (
         "return rows_ND / float(model.config.logits_scaling)",
         "return rows_ND",
         "tests/lit_distill/models/test_language_model.py -k granite",
+    ),
+    Mutant(
+        "all models draw the same dropout and the same initial weights",
+        "lit_distill/models/dropout.py",
+        'f"{self.seed} {self.name} {self._place} {self._times}"',
+        'f"{self.seed} {self._place} {self._times}"',
+        f"{CO_DISTILLATION} -k differently",
     ),
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from planted.mutant import Mutant
 
 EVERY_METHOD = "tests/test_every_method.py -k triple_loss"
+CO_DISTILLATION = "tests/lit_distill/methods/test_co_distillation.py"
+UPDATES = "tests/lit_distill/test_updates.py"
 
 TRAINING = (
     Mutant(
@@ -111,5 +113,54 @@ TRAINING = (
         "            teacher.eval()\n        return self",
         "            teacher.eval()",
         "tests/lit_distill/test_distillation.py",
+    ),
+    Mutant(
+        "mean of means: divergences are divided by the number of texts",
+        "lit_distill/cohort.py",
+        'LogitTerm(lesson.divergence, "rows", lesson.weight)',
+        'LogitTerm(lesson.divergence, "sequences", lesson.weight)',
+        CO_DISTILLATION,
+    ),
+    Mutant(
+        "one clipping norm over all models",
+        "lit_distill/updates.py",
+        '[{"params": parameters}]',
+        '[{"params": [p for own in self._own.values() for p in own]}]',
+        UPDATES,
+    ),
+    Mutant(
+        "a model's own limit is not looked at",
+        "lit_distill/updates.py",
+        "self.per_model.get(name, ModelUpdate()).clip or gradient_clip_val",
+        "gradient_clip_val",
+        UPDATES,
+    ),
+    Mutant(
+        "a model's own rate is not looked at",
+        "lit_distill/updates.py",
+        "self.per_model.get(name, ModelUpdate()).rate",
+        "1.0",
+        UPDATES,
+    ),
+    Mutant(
+        "every micro-batch has the same dropout",
+        "lit_distill/distillation.py",
+        "stream.move_to(self.global_step, micro, self.global_rank)",
+        "stream.move_to(self.global_step, 0, self.global_rank)",
+        f"{CO_DISTILLATION} -k micro_batch",
+    ),
+    Mutant(
+        "the average has dropout",
+        "lit_distill/distillation.py",
+        "student.train(mode and any(",
+        "student.train(mode or any(",
+        "tests/lit_distill/methods/test_mutual_learning.py -k average",
+    ),
+    Mutant(
+        "the best of every student by one metric",
+        "lit_distill/measurement.py",
+        'return f"{stage}/{student}/{name}"',
+        'return f"{stage}/large/{name}"',
+        "tests/callbacks/test_checkpoint.py -k own_best",
     ),
 )
