@@ -28,9 +28,12 @@ import lit_distill.methods
 from lit_distill.__main__ import main
 from lit_distill.batch import Batch
 from lit_distill.distillation import Distillation
+from lit_distill.losses import mutual, relations, tiles
+from lit_distill.losses.tiles import buffers
 from lit_distill.models import (
     CarvedStudent,
     Execution,
+    PretrainedStudent,
     Sampling,
     Student,
     Teacher,
@@ -95,14 +98,13 @@ def method(case: tuple[str, str], tiny_models: dict[str, Path]) -> Callable[...,
     name, family = case
     node = yaml.safe_load((ROOT / f"configs/methods/{name}.yaml").read_text())["model"]
 
-    def build(execution: Execution | None = None) -> Distillation:
+    def build(execution: Execution | None = None, **starts: Any) -> Distillation:
+        own = {**node.get("init_args", {}), **TINY.get(name, {})}
+        models = {"teacher": Teacher(str(tiny_models[family])), "students": cohort(name)}
         return getattr(lit_distill.methods, node["class_path"])(
-            **{
-                key: made(v)
-                for key, v in {**node.get("init_args", {}), **TINY.get(name, {})}.items()
-            },
-            teacher=Teacher(str(tiny_models[family])),
-            students=cohort(name),
+            **{key: made(value) for key, value in own.items()},
+            **{**models, **starts},
+            tokenizer=str(tiny_models[family]),
             optimizer=lambda groups: torch.optim.SGD(groups, lr=1.0),
             schedule=Constant(warmup=0.0),
             dropout=0.0,
@@ -182,14 +184,20 @@ def step(
     after = tmp_path_factory.mktemp("step") / "after.pt"
 
     def run(
-        batches: list[list[Batch]], execution: Execution | None = None, **options: Any
+        batches: list[list[Batch]],
+        execution: Execution | None = None,
+        starts: dict[str, Any] | None = None,
+        **options: Any,
     ) -> torch.Tensor:
         loop = quiet_trainer(
             accumulate_grad_batches=max(len(batches[0]), 1),
             callbacks=[Keep(after)],
             **{"precision": precision, **options},
         )
-        loop.fit(method(execution), datamodule=Served([window(rank) for rank in batches]))
+        loop.fit(
+            method(execution, **(starts or {})),
+            datamodule=Served([window(rank) for rank in batches]),
+        )
         return read(after) - before
 
     return run
@@ -253,6 +261,89 @@ def test_gradient_depends_on_no_number_of_ranks(
 ) -> None:
     split = step([parts[:2], parts[2:]], strategy="ddp_fork", devices=2)
     agrees("2 ranks (DDP) x 2", split)
+
+
+def test_gradient_depends_on_no_size_of_tiles_and_blocks(
+    agrees: Agrees, step: Step, texts: list[Sample], batch_of: Callable[..., Batch]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (tiles, mutual):
+            patch.setattr(module, "buffers", lambda heads, tile_bytes: buffers(heads, 3000))
+        patch.setitem(relations.BLOCK_BYTES, "cpu", 2000)
+        agrees("small tiles and blocks", step([[batch_of(texts)]]))
+
+
+def test_gradient_depends_on_no_padding_of_the_vocabulary(
+    agrees: Agrees,
+    step: Step,
+    texts: list[Sample],
+    batch_of: Callable[..., Batch],
+    case: tuple[str, str],
+    tiny_models: dict[str, Path],
+    tmp_path: Path,
+) -> None:
+    """The teacher's table has seven more rows, as tables have that are padded to a round size."""
+    if case[0] in COHORTS:
+        pytest.skip("its teacher is not listened to")
+    spec = Teacher(str(tiny_models[case[1]]))
+    CarvedStudent().build(spec.build(), 0).model.save_pretrained(tmp_path / "student")
+    padded = spec.build().model
+    with torch.random.fork_rng():
+        size = padded.config.vocab_size
+        padded.resize_token_embeddings(size + 7, mean_resizing=False)
+        for table in (padded.get_input_embeddings(), padded.get_output_embeddings()):
+            table.weight.data[size:].normal_(std=3.0)
+    shutil.copytree(tiny_models[case[1]], tmp_path / "teacher")
+    padded.save_pretrained(tmp_path / "teacher")
+    starts = {
+        "teacher": Teacher(str(tmp_path / "teacher")),
+        "students": None,
+        "student": PretrainedStudent(str(tmp_path / "student")),
+    }
+    agrees("padded vocabulary", step([[batch_of(texts)]], starts=starts))
+
+
+def test_a_student_that_is_its_teacher_learns_nothing_from_it(
+    method: Callable[..., Distillation],
+    texts: list[Sample],
+    batch_of: Callable[..., Batch],
+    case: tuple[str, str],
+) -> None:
+    every = CarvedStudent(layers=[0, 1, 2, 3])
+    several = dict.fromkeys(COHORTS.get(case[0], ()), every) or None
+    alone = None if several else every
+    equal = method(students=several, student=alone)
+    quiet_trainer().fit(equal, datamodule=Served([window([batch_of(texts)])]))
+    soft = {
+        name: value
+        for name, value in equal.logged.items()
+        if name.rpartition("/")[2] not in ("mlm", "clm", "hard", "loss")
+    }
+    assert soft or case[0] in ("masked_lm", "causal_lm", "sequence_kd")
+    assert soft == pytest.approx(dict.fromkeys(soft, 0.0), abs=1e-12)
+
+
+@pytest.mark.parametrize("precision", ["32-true"], indirect=True)
+def test_extreme_logits_are_finite(
+    step: Step,
+    texts: list[Sample],
+    batch_of: Callable[..., Batch],
+    case: tuple[str, str],
+    tiny_models: dict[str, Path],
+    tmp_path: Path,
+) -> None:
+    """Logits of up to 1e4 and, where there is a bias, entries switched off by -inf."""
+    shutil.copytree(tiny_models[case[1]], tmp_path / "teacher")
+    model = Teacher(str(tmp_path / "teacher")).build().model
+    head = model.get_output_embeddings()
+    head.weight.data *= 1e4 / head.weight.norm(dim=1).max()
+    off = 0 if head.bias is None else 3
+    if off:
+        head.bias.data[-off:] = -torch.inf
+    model.save_pretrained(tmp_path / "teacher")
+    change = step([[batch_of(texts)]], starts={"teacher": Teacher(str(tmp_path / "teacher"))})
+    assert not change.isnan().any()
+    assert change.isinf().sum() == off * len(COHORTS.get(case[0], "1"))  # which stay off
 
 
 @pytest.mark.parametrize("precision", ["64-true"], indirect=True)  # compiling takes seconds
