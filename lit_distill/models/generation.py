@@ -273,16 +273,13 @@ def _writing(model: LanguageModel) -> Iterator[None]:
     """Eval mode, no graph, layers as they are and whole: caches work, dropout does not.
 
     Gradient checkpointing drops caches in training mode only. Weights that autocast has cast
-    outside of a graph must not be cached: the forward pass of training would find them and its
-    weights would get no gradient.
+    outside of a graph are forgotten: some versions of torch would take them for the forward pass of
+    training, in which they would get no gradient.
     """
     training = [module for module in model.modules() if module.training]
-    device = next(model.parameters()).device.type
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
-        if torch.is_autocast_enabled(device):
-            dtype = torch.get_autocast_dtype(device)
-            stack.enter_context(torch.autocast(device, dtype, cache_enabled=False))
+        stack.callback(torch.clear_autocast_cache)
         for layer in (*model.anatomy.encoder_layers(model.model), *model.layers):
             stack.enter_context(uncompiled(layer))
         stack.enter_context(gathered(model))
