@@ -11,7 +11,8 @@ from planted.losses import LOSSES
 from planted.methods import METHODS
 from planted.models import MODELS
 from planted.mutant import Mutant as Mutant
+from planted.prompts import PROMPTS
 from planted.training import TRAINING
 from planted.writing import WRITING
 
-MUTANTS = (*TRAINING, *LOSSES, *MODELS, *METHODS, *WRITING, *DATA)
+MUTANTS = (*TRAINING, *LOSSES, *MODELS, *METHODS, *WRITING, *DATA, *PROMPTS)

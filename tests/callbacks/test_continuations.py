@@ -194,6 +194,16 @@ def test_looking_changes_nothing(run: Run) -> None:
         assert torch.equal(one, other)
 
 
+def test_two_ranks_write_the_same_and_one_of_them_saves(run: Run, tmp_path: Path) -> None:
+    metrics = {"sampling": GREEDY, "max_prompts": 3}
+    run(GenerationMetrics(**metrics), accumulate_grad_batches=2, logger=False)
+    alone = (tmp_path / "generations" / "val-00000004.jsonl").read_text("utf-8")
+    (tmp_path / "generations" / "val-00000004.jsonl").unlink()
+    two = {"strategy": "ddp_fork", "devices": 2, "logger": False}
+    run(GenerationMetrics(**metrics), SampleText(**metrics), **two)
+    assert (tmp_path / "generations" / "val-00000004.jsonl").read_text("utf-8") == alone
+
+
 def test_a_student_that_never_ends_is_warned_of(run: Run, folder: Path, tmp_path: Path) -> None:
     class Endless(GenerationMetrics):
         """Its texts never end."""
