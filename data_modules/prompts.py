@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
@@ -197,13 +197,6 @@ class PromptCorpus(Corpus):
 
     # -- feeding --------------------------------------------------------------------------------
 
-    @property
-    def _chosen(self) -> NDArray[np.int64]:
-        """Training windows in use."""
-        if self.responses.only_labelled:
-            return np.flatnonzero(self._labelled["train"])
-        return np.arange(len(self.train.lengths))
-
     def _lengths(self, split: Split) -> NDArray[np.int64]:
         """Positions (W,) for which a text is reckoned in a batch."""
         whole, prompts = self._stores[split].lengths.astype(np.int64), self._prompts[split]
@@ -214,22 +207,21 @@ class PromptCorpus(Corpus):
 
     def plan(self) -> Plan:
         """The order of all training batches, from the first on."""
-        chosen = self._chosen
-        lengths, language = self._lengths("train")[chosen], self.train.language[chosen]
-        shares = self.shares()
+        language, shares = self.train.language, self.shares()
+        if self.responses.only_labelled:  # the others are of a language that is never drawn
+            language = np.where(self._labelled["train"], language, len(shares))
+            shares = np.append(shares, 0.0)
+        lengths = self._lengths("train")
         return Plan(lengths, language, shares, self.batch_tokens, self.seed, self.pool_size)
 
     def _collator(self, split: Split) -> Collate:
-        make = PromptCollator(
+        return PromptCollator(
             self._stores[split],
             self._prompts[split],
             self._labelled[split],
             self.eos_ids[0] if self.tokenizer.pad_token_id is None else self._pad_id,
             self.decoder_start_id,
         )
-        if split == "train" and self.responses.only_labelled:
-            return _Renumbered(make, self._chosen)
-        return make
 
     def sample_prompts(self, split: Split, per_language: int, seed: int) -> Batch:
         """One batch of so many prompts of every language, languages in order, always the same ones.
@@ -248,14 +240,3 @@ class PromptCorpus(Corpus):
             windows.append(np.sort(own[order[:per_language]]))
         joined = np.concatenate(windows)
         return self._collator(split)(joined, np.zeros_like(joined))
-
-
-@dataclass(frozen=True)
-class _Renumbered:
-    """A collator whose windows are numbered among those in use."""
-
-    collate: Collate
-    chosen: NDArray[np.int64]
-
-    def __call__(self, windows: NDArray[np.int64], passes: NDArray[np.int64]) -> Batch:
-        return self.collate(self.chosen[windows], passes)

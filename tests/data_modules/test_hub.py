@@ -98,3 +98,26 @@ def test_a_stream_that_breaks(hub: HubServer, hub_client: HubClient, name: str, 
         assert "broke off" in outcome.error
         assert "give local files" in outcome.error
         assert outcome.seconds < 100
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["downloaded", "streamed"])
+def test_prompts_and_responses_of_a_dataset(
+    hub: HubServer, hub_client: HubClient, name: str, streaming: bool
+) -> None:
+    """Columns of one split side by side, a language by its column."""
+    table = {"q": ["one?", "zwei?", "three?"], "a": ["1", "2", ""], "lang": ["en", "de", "en"]}
+    file = io.BytesIO()
+    pq.write_table(pa.table(table), file)
+    hub.add(name, {"data/train-00000.parquet": file.getvalue()}, kind="datasets")
+    source = {"dataset": name, "prompt": "{q}", "response": "{a}", "streaming": streaming}
+    columns = {"language_column": "lang", "languages": ["de", "en"]}
+    program = f"""
+from pathlib import Path
+from data_modules.prompt_sources import PromptSource, resolve_prompts
+found = resolve_prompts([PromptSource(**{ {**source, **columns}!r})], Path("."))
+print([[str(getattr(r, "reason", r)) for r in texts.train[0].rows()] for texts in found])
+"""
+    found = hub_client.run(program).printed
+    assert found == "[['zwei?2'], ['one?1', 'empty response']]"
+    missing = program.replace("{a}", "{answer}")
+    assert "no column 'answer'; it has q, a, lang" in hub_client.run(missing).error
