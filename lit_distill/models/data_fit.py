@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_warn
+from transformers import PreTrainedTokenizerFast
+
 from lit_distill.errors import UserError
 from lit_distill.models.language_model import LanguageModel
 
@@ -72,4 +75,23 @@ def check_start(start: int | None, model: LanguageModel, name: str) -> None:
         raise UserError(
             f"The data's targets begin with token {start} and the {name}'s with {own}: set "
             "data.init_args.decoder_start to that token."
+        )
+
+
+def compare_templates(
+    data: Any, student: PreTrainedTokenizerFast, teacher: PreTrainedTokenizerFast
+) -> None:
+    """Warns where prompts are put to the teacher in another chat template than its own.
+
+    Args:
+        data: the data module; only one that renders chats is looked at.
+        student: the tokenizer that it renders with.
+        teacher: the teacher's.
+    """
+    chats = bool(getattr(getattr(data, "rendering", None), "chat", False))  # only prompts have it
+    if chats and student.chat_template != teacher.chat_template:
+        rank_zero_warn(
+            "The chat templates of student and teacher differ, and prompts are rendered with the "
+            "student's: the teacher is asked in a way that it does not know. `preview --teacher` "
+            "shows the difference; --tokenizer with the teacher's tokenizer ends it."
         )

@@ -12,7 +12,12 @@ from typing import Any, cast
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from lit_distill.errors import UserError
-from lit_distill.models.data_fit import check_length, check_objective, check_start
+from lit_distill.models.data_fit import (
+    check_length,
+    check_objective,
+    check_start,
+    compare_templates,
+)
 from lit_distill.models.language_model import LanguageModel
 from lit_distill.models.pretrained import locate, reading
 from lit_distill.models.teacher import Teacher
@@ -216,7 +221,9 @@ def check_models(
     if tokenizer is not None and teacher_spec is not None:
         where = teacher_spec.tokenizer or teacher_spec.name
         revision = None if teacher_spec.tokenizer else teacher_spec.revision
-        check_agreement(tokenizer, _teacher_tokenizer(where, revision))
+        theirs = _teacher_tokenizer(where, revision)
+        check_agreement(tokenizer, theirs)
+        compare_templates(data, tokenizer, theirs)
 
 
 def share_vocabulary(

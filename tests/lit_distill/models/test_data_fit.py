@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import prompted
 import pytest
 import torch
 
 from lit_distill.batch import Batch, row_languages, row_targets
 from lit_distill.errors import UserError
-from lit_distill.models import FreshStudent
-from lit_distill.models.data_fit import check_objective, check_start
+from lit_distill.models import FreshStudent, load_tokenizer
+from lit_distill.models.data_fit import check_objective, check_start, compare_templates
 
 T5 = {"d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2, "pad_token_id": 0}
 GPT2 = {"n_embd": 8, "n_layer": 1, "n_head": 2, "bos_token_id": 1, "eos_token_id": 1}
@@ -45,6 +48,19 @@ def test_targets_begin_as_the_model_begins_them() -> None:
     check_start(3, built("gpt2", GPT2), "student")
     with pytest.raises(UserError, match=r"begin with token 3 and the student's with 0"):
         check_start(3, model, "student")
+
+
+def test_other_chat_templates_of_the_teacher_are_warned_of(tmp_path: Path) -> None:
+    own, other = (
+        load_tokenizer(prompted.tokenizer(tmp_path / name, chat=chat))
+        for name, chat in (("own", prompted.CHAT), ("other", prompted.FORGETFUL))
+    )
+    chats = SimpleNamespace(rendering=SimpleNamespace(chat=True))
+    plain = SimpleNamespace(rendering=SimpleNamespace(chat=False))
+    with pytest.warns(UserWarning, match="chat templates of student and teacher differ"):
+        compare_templates(chats, own, other)
+    for data, teacher in ((chats, own), (plain, other), (None, other)):
+        compare_templates(data, own, teacher)  # warnings are errors here
 
 
 def test_rows_of_pairs_point_into_the_target() -> None:
