@@ -62,8 +62,7 @@ def preview(data: Corpus, teacher: str | None = None, examples: int = 3) -> list
         print(f"{number}. {language}")
         own = _view(data.tokenizer, data, student, row)
         _print("student", own)
-        if own.ids.problem:
-            warnings.append(f"row {number} cannot be used: {own.ids.problem}.")
+        warnings += [f"row {number} {text}" for text in _troubles(data, own)]
         try:
             renderer = Renderer(theirs, data.rendering, data.stop_tokens, data.responses.pairs)
             other = _view(theirs, data, renderer, row)
@@ -100,6 +99,19 @@ def _view(tokenizer: Any, data: PromptCorpus, renderer: Renderer, row: PromptTex
     (ids,) = renderer([row])
     shown = tokenizer.decode(ids.prompt), tokenizer.decode(ids.response or [])
     return View(prompt, response, ids, shown)
+
+
+def _troubles(data: PromptCorpus, view: View) -> Iterator[str]:
+    """What the student itself could not learn of a row."""
+    if view.ids.problem:
+        yield f"cannot be used: {view.ids.problem}."
+    ended_for_it = f"{view.response}{data.tokenizer.eos_token}"
+    if data.rendering.chat and view.shown[1] == ended_for_it:
+        yield (
+            f"ends with {(view.response or '')[-16:]!r} by the chat template, where no token ends "
+            "a text, so EOS was put behind it. If one should, name it in "
+            "data.init_args.stop_tokens."
+        )
 
 
 def _print(who: str, view: View, same: bool = False) -> None:

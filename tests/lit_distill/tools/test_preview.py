@@ -66,6 +66,15 @@ def test_other_tokens_under_equal_templates(
     assert "the texts are equal and their tokens are not" in capsys.readouterr().err
 
 
+def test_a_chat_template_without_an_ending_token_is_warned_of(
+    asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*asked, "--data.stop_tokens", "[]", "--examples", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert "'0<|stop|>\\n</s>'" in out
+    assert "row 1 ends with '0<|stop|>\\n' by the chat template, where no token ends" in err
+
+
 def test_other_corpora_have_no_prompts(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["preview", "--data=PhrasebookCorpus"]) == 2
     assert "PromptCorpus" in capsys.readouterr().err
