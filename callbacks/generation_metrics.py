@@ -33,9 +33,9 @@ class GenerationMetrics(GenerationReport):
 
     Table: students, and teachers below them. Scalars of students: `val/<language>/<metric>` and
     `val/<metric>`, the mean over languages; see `TextScores` for what they are.
-    `generations/<stage>-<step>.jsonl` in the run folder has every prompt with its reference and,
-    by model, text, tokens and the scores that single texts have: what intervals of paired
-    differences need. It warns where a student hardly ever ends a text.
+    `generations/<stage>-<step>.jsonl` (`<stage>.jsonl` of `validate` and `test`) in the run folder
+    has every prompt with its reference and, by model, text, tokens and the scores that single texts
+    have: what intervals of paired differences need. It warns where a student hardly ever ends one.
 
     Args:
         bleu_tokenizer: of sacrebleu; "char" for scripts without spaces.
@@ -78,11 +78,13 @@ class GenerationMetrics(GenerationReport):
             name: self._table([(one, one.teachers[name]) for one in continued])
             for name in continued[0].teachers
         }
-        when = f"{stage} after {trainer.global_step} updates"
+        fitting = trainer.state.fn == "fit"  # otherwise nobody counted the updates
+        when = f"{stage} after {trainer.global_step} updates" if fitting else stage
         module.print(shown(f"{when}: written text", {**tables, **taught}))
         if self.save:
             folder = Path(trainer.default_root_dir) / "generations"
-            with replacing(folder / f"{stage}-{trainer.global_step:08}.jsonl") as beside:
+            name = f"{stage}-{trainer.global_step:08}.jsonl" if fitting else f"{stage}.jsonl"
+            with replacing(folder / name) as beside:
                 beside.write_text("".join(f"{line}\n" for line in map(_line, continued)), "utf-8")
         for name in tables:
             self._warn(name, [one.students[name] for one in continued])

@@ -151,6 +151,16 @@ def test_texts_and_metrics_equal_those_by_hand(run: Run, kind: str, tmp_path: Pa
         assert float(logged[f"val/{name}"]) == pytest.approx(sum(values) / 2, rel=1e-5)
 
 
+def test_validate_always_looks_and_says_no_step(run: Run, tmp_path: Path) -> None:
+    trainer, module = run(GenerationMetrics(sampling=GREEDY, max_prompts=3, every=5))
+    folder = tmp_path / "generations"
+    last = (folder / "val-00000002.jsonl").read_text("utf-8")
+    assert [path.name for path in folder.iterdir()] == ["val-00000002.jsonl"]
+    trainer.validate(module, datamodule=trainer.datamodule, verbose=False)
+    assert (folder / "val.jsonl").read_text("utf-8") != last  # two updates later
+    assert len(list(folder.iterdir())) == 2
+
+
 def test_reports_share_what_is_written_and_the_teacher_writes_once(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
