@@ -102,9 +102,10 @@ def _check_common_vocabulary(
             f"The students have vocabularies of different sizes ({sizes}) and no tokenizer says "
             "how many rows are tokens: give one (--tokenizer)."
         )
-    for start in students.values():
+    for name, start in students.items():
         if tokenizer is not None and isinstance(start, PretrainedStudent):
-            check_agreement(tokenizer, load_tokenizer(start.name, start.revision))
+            own = load_tokenizer(start.name, start.revision)
+            check_agreement(tokenizer, own, f" (here: the run's, and that of {name})")
     causal = {model.anatomy.causal for model in made.values()}
     if len(causal) > 1:
         raise UserError(

@@ -65,9 +65,10 @@ def _choose_tokenizer(config: Namespace) -> None:
 
 def _tokenizer_of(model: Any) -> str | None:
     """Where the tokenizer is: with a pretrained student, else with the teacher or its cache."""
-    student, teacher = model.get("student"), model.get("teacher")
-    if student and student.get("class_path", "").endswith(".PretrainedStudent"):
-        return _pinned(student["init_args"])
+    teacher = model.get("teacher")
+    for student in (model.get("student"), *(model.get("students") or {}).values()):
+        if student and student.get("class_path", "").endswith(".PretrainedStudent"):
+            return _pinned(student["init_args"])
     if teacher:
         return str(teacher.get("tokenizer") or _pinned(teacher))
     if model.get("teacher_cache"):

@@ -58,6 +58,10 @@ def test_the_tokenizer_is_the_pretrained_students_or_else_the_teachers(
     assert merged(capsys, "-c", "exp.yaml", "--data.tokenizer=t")["tokenizer"] == "t"
     pinned = [*student, "--model.student.revision=v1"]
     assert merged(capsys, "-c", "exp.yaml", *pinned)["tokenizer"] == "s@v1"
+    named = (
+        '--model.students={"one": {"class_path": "PretrainedStudent", "init_args": {"name": "n"}}}'
+    )
+    assert merged(capsys, "-c", "exp.yaml", named)["tokenizer"] == "n"
     elsewhere = "--model.teacher.tokenizer=e"
     assert merged(capsys, "-c", "exp.yaml", elsewhere)["tokenizer"] == "e"
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -24,10 +26,17 @@ from cohorts import (
 )
 from oracles import mutual as oracle
 
+from lit_distill.assembly import build_models
 from lit_distill.errors import UserError
 from lit_distill.measurement import Scores
 from lit_distill.methods import CausalLM, CoDistillation, MaskedLM
-from lit_distill.models import FreshStudent, RandomStream, Teacher
+from lit_distill.models import (
+    FreshStudent,
+    PretrainedStudent,
+    RandomStream,
+    Teacher,
+    load_tokenizer,
+)
 from lit_distill.schedules import Constant, Ramp
 
 ADAM: dict[str, Any] = {
@@ -196,3 +205,21 @@ def test_what_cannot_work_is_refused(tiny_bert: Path, tiny_gpt2: Path) -> None:
     twice = CoDistillation(students=carved(2, 1), teacher=Teacher(str(tiny_bert)))
     fit(twice, tiny_bert, updates=1)  # a teacher carves
     assert [len(model.layers) for model in twice.students.values()] == [2, 1]
+
+
+def test_students_of_other_vocabularies_are_refused(tiny_bert: Path, tmp_path: Path) -> None:
+    sizes = {"large": 50, "small": 60}
+    students = {n: FreshStudent("bert", {**SHAPE, "vocab_size": v}) for n, v in sizes.items()}
+    with pytest.raises(UserError, match=r"different sizes \(large 50, small 60\)"):
+        build_models(students, {}, None, None, {})
+    other = tmp_path / "other"
+    shutil.copytree(tiny_bert, other)
+    text = (other / "tokenizer.json").read_text()
+    tokens = json.loads(text)
+    vocabulary = tokens["model"]["vocab"]
+    first, second = list(vocabulary)[-2:]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    (other / "tokenizer.json").write_text(json.dumps(tokens))
+    mixed = {"large": PretrainedStudent(str(tiny_bert)), "small": PretrainedStudent(str(other))}
+    with pytest.raises(UserError, match="tokenizers of student and teacher"):
+        build_models(mixed, {}, load_tokenizer(str(tiny_bert)), None, {})
