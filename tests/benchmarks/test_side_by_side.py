@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +22,10 @@ from workers import Failure, Start, Worker
 from lit_distill.batch import row_targets
 
 SUITES = suites("cpu", torch.float32)
-NAMES = [suite.name for suite in SUITES]
+PUBLISHED = [  # for a GPU only, but at their tiny sizes
+    replace(suite, tiny=replace(suite.tiny, device="cpu", dtype=torch.float32))
+    for suite in suites("cuda", torch.bfloat16)[len(SUITES) :]
+]
 
 
 def of(name: str) -> Suite:
@@ -29,7 +34,7 @@ def of(name: str) -> Suite:
 
 
 def cases(peer: bool) -> Iterator[Any]:
-    for suite in SUITES:
+    for suite in [*SUITES, *PUBLISHED]:
         for name, candidate in suite.candidates.items():
             if candidate.peer == peer:
                 yield pytest.param(suite, candidate, id=f"{suite.name}-{name}")
@@ -48,7 +53,7 @@ def test_our_candidates_start_with_the_reference(suite: Suite, candidate: Candid
     try:
         first, second = step(), step()
         if candidate.other_loss:
-            assert first > 0
+            assert math.isfinite(first)
         else:
             assert first == expected(suite, candidate)
             assert second <= first  # ours warms up from a rate of zero
@@ -66,9 +71,18 @@ def test_peers_start_with_the_reference(suite: Suite, candidate: Candidate) -> N
     worker.close()
     assert isinstance(worker.start, Start), worker.start
     if candidate.other_loss:
-        assert worker.start.loss > 0
+        assert math.isfinite(worker.start.loss)
     else:
         assert worker.start.loss == expected(suite, candidate)
+
+
+@pytest.mark.parametrize("suite", [SUITES[0], of("causal KL, V=32000")], ids=["mlm", "causal"])
+def test_ours_runs_in_bfloat16(suite: Suite) -> None:
+    step = suite.candidates["ours"].build(replace(suite.tiny, dtype=torch.bfloat16))
+    assert suite.reference is not None
+    assert step() == pytest.approx(suite.reference(suite.tiny), rel=2e-2, abs=2e-2)
+    assert isinstance(step, LoopSteps)
+    step.close()
 
 
 @pytest.mark.parametrize("rows", ["masked", "all"])
