@@ -21,6 +21,8 @@ from workers import Failure, Start, Worker
 
 from lit_distill.batch import row_targets
 
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")  # from 3.12 on
+
 SUITES = suites("cpu", torch.float32)
 PUBLISHED = [  # for a GPU only, but at their tiny sizes
     replace(suite, tiny=replace(suite.tiny, device="cpu", dtype=torch.float32))
