@@ -7,7 +7,7 @@ compare them with oracles that are loops over single numbers.
 from __future__ import annotations
 
 import causal_step
-import mutual_step
+import joint_step
 import relation_step
 import triple_loss_step
 from torch import Tensor
@@ -60,7 +60,7 @@ def relations(work: relation_step.Workload) -> float:
     return total
 
 
-def mutual(work: mutual_step.Workload) -> float:
+def mutual(work: joint_step.Workload) -> float:
     """Both students' CE and both directions of KL."""
     one, other = (work.logits(model) for model in _exact(work.models()))
     hard = sum(functional.cross_entropy(each, work.targets) for each in (one, other))
