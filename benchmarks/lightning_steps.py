@@ -1,19 +1,12 @@
-"""Single training steps out of a Lightning Trainer, so that they can be timed between others.
-
-A Trainer owns its loop; here it runs in a thread of its own that waits in the loader until a step
-is asked for. Never do two threads work at the same time. A step lasts from the moment when the
-loader hands out a batch to the moment when the Trainer asks for the next one: transfer, forward,
-backward, clipping, update, schedule, callbacks, logging.
-"""
+"""Single training steps out of a Lightning Trainer: transfer, forward, backward, clipping, update,
+schedule, callbacks, logging (see loops.py)."""
 
 from __future__ import annotations
 
 import functools
 import io
 import logging
-import sys
 import tempfile
-import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +18,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.loggers import TensorBoardLogger
+from loops import STEPS, LoopSteps, Requests
 from rich.console import Console
 from torch import Tensor
 from transformers import BertForMaskedLM
@@ -44,12 +38,6 @@ from callbacks import (
 from lit_distill.batch import Batch
 from lit_distill.distillation import Distillation
 from lit_distill.models import LanguageModel
-
-STEPS = 10**6  # the run is stopped long before
-
-
-class Over(Exception):
-    """No more steps are wanted."""
 
 
 def in_memory(
@@ -74,36 +62,21 @@ class Latest(Callback):
 
 
 class OnRequest(LightningDataModule):
-    """The same batch again and again, each time when `go` is released; `ready` says it waits."""
+    """Hands out batches when steps are asked for."""
 
     languages = ("xx",)
     tokenizer = None
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, requests: Requests[Batch]) -> None:
         super().__init__()
-        self.batch = batch
-        self.go, self.ready = threading.Semaphore(0), threading.Semaphore(0)
-        self.over = False
+        self.requests = requests
 
-    def train_dataloader(self) -> OnRequest:
-        return self
-
-    def __len__(self) -> int:
-        return STEPS
-
-    def __iter__(self) -> OnRequest:
-        return self
-
-    def __next__(self) -> Batch:
-        self.ready.release()
-        self.go.acquire()
-        if self.over:
-            raise Over
-        return self.batch
+    def train_dataloader(self) -> Requests[Batch]:
+        return self.requests
 
 
-class LightningSteps:
-    """A fit that advances by one step per call.
+class LightningSteps(LoopSteps[Batch]):
+    """A fit that advances by one step per call, on the batch's device.
 
     Args:
         module: the method.
@@ -117,10 +90,9 @@ class LightningSteps:
     ) -> None:
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
         warnings.filterwarnings("ignore", module="lightning")
-        self._folder = tempfile.TemporaryDirectory()
-        self._requests, self._error, self._latest = OnRequest(batch), None, Latest()
+        self._folder, latest = tempfile.TemporaryDirectory(), Latest()
         trainer = Trainer(
-            accelerator="cpu",
+            accelerator=batch["input_ids"].device.type,
             devices=1,
             max_steps=STEPS,
             gradient_clip_val=5.0,
@@ -128,48 +100,21 @@ class LightningSteps:
             log_every_n_steps=log_every or STEPS,
             default_root_dir=self._folder.name,
             logger=TensorBoardLogger(self._folder.name, "", "tensorboard") if log_every else False,
-            callbacks=[*callbacks, self._latest],
+            callbacks=[*callbacks, latest],
             enable_checkpointing=any(isinstance(c, RunCheckpoint) for c in callbacks),
             enable_progress_bar=any(isinstance(c, RunProgress) for c in callbacks),
             enable_model_summary=False,
         )
-        self._module = module
-        self._thread = threading.Thread(target=self._run, args=(trainer,), daemon=True)
-        out, err = sys.stdout, sys.stderr
-        self._thread.start()
-        self._wait()
-        sys.stdout, sys.stderr = out, err  # the bar took them, to print above itself
-
-    def __call__(self) -> float:
-        """One step; its loss."""
-        self._requests.go.release()
-        self._wait()
-        return float(self._latest.loss)
-
-    def feed(self, batch: Batch) -> None:
-        """Gives every following step another batch."""
-        self._requests.batch = batch
+        requests = Requests(batch)
+        data = OnRequest(requests)
+        super().__init__(
+            requests, lambda: trainer.fit(module, datamodule=data), lambda: float(latest.loss)
+        )
 
     def close(self) -> None:
         """Ends the fit."""
-        self._requests.over = True
-        self._requests.go.release()
-        self._thread.join()
+        super().close()
         self._folder.cleanup()
-
-    def _wait(self) -> None:
-        self._requests.ready.acquire()
-        if self._error is not None:
-            raise self._error
-
-    def _run(self, trainer: Trainer) -> None:
-        try:
-            trainer.fit(self._module, datamodule=self._requests)
-        except Over:
-            pass
-        except BaseException as error:  # to be raised where the step was asked for
-            self._error = error
-            self._requests.ready.release()
 
 
 def shipped_callbacks() -> list[Callback]:

@@ -17,9 +17,11 @@ Ratios as in triple_loss_step.py. Random weights, dropout 0, float32; teacher BE
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not count as CPU time
@@ -43,30 +45,47 @@ from lit_distill.losses import Relation, Visible, relation_kl
 from lit_distill.methods import MiniLMv2
 from lit_distill.models import LanguageModel, Projection, Teacher, projections
 
-SEQUENCES, LENGTH, VOCABULARY = 8, 128, 30_522
-WIDTH, LAYERS, LAYER, HEADS = 256, (12, 6), 10, 16
 KINDS: list[Projection] = ["query", "key", "value"]
 
 
-def random_batch() -> Batch:
-    """Sequences without padding."""
-    torch.manual_seed(2)
-    shape, positions = (SEQUENCES, LENGTH), SEQUENCES * LENGTH
-    return Batch(
-        input_ids=torch.randint(VOCABULARY, shape),
-        attention_mask=torch.ones(shape, dtype=torch.int64),
-        tokens=torch.arange(positions),
-        rows=torch.empty(0, dtype=torch.int64),
-        targets=torch.empty(0, dtype=torch.int64),
-        language=torch.zeros(SEQUENCES, dtype=torch.int64),
-        counts={"tokens": positions, "masked": 0, "rows": 0, "sequences": SEQUENCES},
-    )
+@dataclass
+class Workload:
+    """Sizes; the teacher's layer that is learnt from counts from 1."""
 
+    sequences: int = 8
+    length: int = 128
+    vocabulary: int = 30_522
+    width: int = 256
+    layers: tuple[int, int] = (12, 6)
+    layer: int = 10
+    heads: int = 16
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
 
-def models(dtype: torch.dtype = torch.float32) -> tuple[BertForMaskedLM, BertForMaskedLM]:
-    """A fresh teacher and student; the same weights every time."""
-    teacher, student = (bert(VOCABULARY, n, WIDTH, seed) for seed, n in enumerate(LAYERS))
-    return teacher.to(dtype).eval().requires_grad_(False), student.train()
+    @functools.cached_property
+    def batch(self) -> Batch:
+        """Sequences without padding, made where it is first read."""
+        torch.manual_seed(2)
+        shape, positions = (self.sequences, self.length), self.sequences * self.length
+        nothing = torch.empty(0, dtype=torch.int64, device=self.device)
+        counts = {"tokens": positions, "masked": 0, "rows": 0, "sequences": self.sequences}
+        return Batch(
+            input_ids=torch.randint(self.vocabulary, shape).to(self.device),
+            attention_mask=torch.ones(shape, dtype=torch.int64, device=self.device),
+            tokens=torch.arange(positions, device=self.device),
+            rows=nothing,
+            targets=nothing,
+            language=torch.zeros(self.sequences, dtype=torch.int64, device=self.device),
+            counts=counts,
+        )
+
+    def models(self, teacher: torch.dtype | None = None) -> tuple[BertForMaskedLM, BertForMaskedLM]:
+        """A fresh teacher, in its own precision if given, and student; always the same weights."""
+        taught, trained = (
+            bert(self.vocabulary, n, self.width, seed).to(self.device, self.dtype)
+            for seed, n in enumerate(self.layers)
+        )
+        return taught.to(teacher or self.dtype).eval().requires_grad_(False), trained.train()
 
 
 def projected(model: BertForMaskedLM, batch: Batch, number: int) -> list[Tensor]:
@@ -80,13 +99,29 @@ def projected(model: BertForMaskedLM, batch: Batch, number: int) -> list[Tensor]
     return [own.query(hidden), own.key(hidden), own.value(hidden)]
 
 
-def floor(batch: Batch) -> Step:
+def whole_relations(mine: Sequence[Tensor], theirs: Sequence[Tensor], heads: int) -> Tensor:
+    """The formula: projections (B, T, D) of each kind, split into heads, related as a whole."""
+
+    def scores(x: Tensor) -> Tensor:
+        x = x.unflatten(-1, (heads, -1)).transpose(1, 2)
+        return x @ x.mT / x.shape[-1] ** 0.5
+
+    loss = mine[0].new_zeros(())
+    for x, y in zip(mine, theirs, strict=True):
+        log_q, p = scores(x).log_softmax(-1), scores(y).softmax(-1)
+        kl = torch.nn.functional.kl_div(log_q, p, reduction="sum")
+        loss = loss + kl / (heads * x.shape[:2].numel())
+    return loss
+
+
+def floor(work: Workload) -> Step:
     """The least that a step has to do."""
-    teacher, student = models()
+    teacher, student = work.models()
+    batch = work.batch
 
     def step() -> float:
         with torch.no_grad():
-            projected(teacher, batch, LAYER)
+            projected(teacher, batch, work.layer)
         output = student.bert(batch["input_ids"], attention_mask=batch["attention_mask"])
         loss = output.last_hidden_state.square().mean()
         loss.backward()
@@ -96,18 +131,20 @@ def floor(batch: Batch) -> Step:
     return step
 
 
-def ours(batch: Batch) -> Step:
+def ours(work: Workload) -> Step:
     """Our losses in a hand-written loop."""
-    taught, trained = models()
+    taught, trained = work.models()
+    batch = work.batch
     teacher, student = LanguageModel(taught), LanguageModel(trained)
     optimizer = torch.optim.AdamW(student.parameters(), lr=1e-6, fused=True)
     visible = Visible(batch["attention_mask"])
 
     def step() -> float:
         with torch.no_grad():
-            theirs = projections(teacher, batch, LAYER - 1, KINDS)
-        mine = projections(student, batch, LAYERS[1] - 1, KINDS)
-        kls = [relation_kl(Relation(mine[k]), Relation(theirs[k]), HEADS, visible) for k in KINDS]
+            theirs = projections(teacher, batch, work.layer - 1, KINDS)
+        mine = projections(student, batch, work.layers[1] - 1, KINDS)
+        pairs = [(Relation(mine[kind]), Relation(theirs[kind])) for kind in KINDS]
+        kls = [relation_kl(own, other, work.heads, visible) for own, other in pairs]
         loss = torch.stack(kls).sum() / batch["counts"]["tokens"]
         optimise(trained, loss, optimizer)
         return loss.item()
@@ -115,10 +152,11 @@ def ours(batch: Batch) -> Step:
     return step
 
 
-def plain(batch: Batch) -> Step:
+def plain(work: Workload) -> Step:
     """The formula as most people write it: both models whole, hooks, whole relations, autograd."""
-    teacher, student = models()
-    optimizer = torch.optim.AdamW(student.parameters(), lr=1e-6)
+    teacher, student = work.models()
+    batch = work.batch
+    optimizer = torch.optim.AdamW(student.parameters(), lr=1e-6, fused=True)
 
     def run(model: BertForMaskedLM, number: int) -> list[Tensor]:
         kept: list[Tensor] = []
@@ -130,41 +168,33 @@ def plain(batch: Batch) -> Step:
             handle.remove()
         return kept
 
-    def scores(x: Tensor) -> Tensor:
-        x = x.view(SEQUENCES, LENGTH, HEADS, -1).transpose(1, 2)
-        return x @ x.mT / x.shape[-1] ** 0.5
-
     def step() -> float:
         with torch.no_grad():
-            theirs = [scores(x).softmax(-1) for x in run(teacher, LAYER)]
-        loss = torch.zeros(())
-        for x, target in zip(run(student, LAYERS[1]), theirs, strict=True):
-            log_q = scores(x).log_softmax(-1)
-            kl = torch.nn.functional.kl_div(log_q, target, reduction="sum")
-            loss = loss + kl / (HEADS * SEQUENCES * LENGTH)
+            theirs = run(teacher, work.layer)
+        loss = whole_relations(run(student, work.layers[1]), theirs, work.heads)
         optimise(student, loss, optimizer)
         return loss.item()
 
     return step
 
 
-def in_lightning(batch: Batch, dtype: torch.dtype = torch.float32) -> Step:
+def in_lightning(work: Workload, dtype: torch.dtype | None = None) -> Step:
     """The method inside a Trainer, with the shipped optimizer, callbacks and logger."""
     method = MiniLMv2(
-        relation_heads=HEADS,
-        teacher_layer=LAYER,
+        relation_heads=work.heads,
+        teacher_layer=work.layer,
         teacher=Teacher("in memory"),
         optimizer=shipped_optimizer("minilm"),
     )
     callbacks = [*shipped_callbacks(), unseen_bar()]
-    return LightningSteps(in_memory(method, *models(dtype)), batch, callbacks, LOG_EVERY)
+    return LightningSteps(in_memory(method, *work.models(dtype)), work.batch, callbacks, LOG_EVERY)
 
 
-CANDIDATES: dict[str, Callable[[Batch], Step]] = {
+CANDIDATES: dict[str, Callable[[Workload], Step]] = {
     "floor": floor,
     "ours": ours,
     "lightning": in_lightning,
-    "bf16": lambda batch: in_lightning(batch, torch.bfloat16),
+    "bf16": lambda work: in_lightning(work, torch.bfloat16),
     "plain": plain,
 }
 
@@ -206,8 +236,8 @@ def main() -> None:
     names = options.candidates
     if names is None:
         names = ["ours", "lightning", "plain", *(["bf16"] if computes_bfloat16() else [])]
-    batch = random_batch()
-    steps = {name: CANDIDATES[name](batch) for name in ["floor", *names]}
+    work = Workload()
+    steps = {name: CANDIDATES[name](work) for name in ["floor", *names]}
     compare("V=30522 B=8 L=128", steps, options.rounds)
 
 

@@ -29,18 +29,20 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
 from lightning.pytorch import Trainer
 from lightning_steps import (
-    InMemory,
     LightningSteps,
+    in_memory,
     shipped_callbacks,
     shipped_optimizer,
     unseen_bar,
 )
+from rounds import milliseconds
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
-from triple_loss_step import bert, milliseconds
+from triple_loss_step import bert
 
 from data_modules import MultilingualCorpus, Source
 from lit_distill.batch import Batch
+from lit_distill.methods import TripleLoss
 from lit_distill.models import Teacher, TeacherCache
 from lit_distill.tools.cache_teacher import CacheOptions, cache_teacher
 
@@ -87,14 +89,15 @@ def steps(
     teacher: Path, all_rows: bool, cache: TeacherCache | None, batch: Batch
 ) -> LightningSteps:
     """One of the two candidates."""
-    module = InMemory(
-        Teacher(str(teacher)).build().model,
-        bert(VOCABULARY, 6, 256, seed=1).train(),
+    method = TripleLoss(
+        teacher=Teacher(str(teacher)),
         temperature=TEMPERATURE,
         alpha_cos=0.0,
         restrict_ce_to_mask=not all_rows,
-        optimizer=shipped_optimizer(),
+        optimizer=shipped_optimizer("distilbert"),
     )
+    student = bert(VOCABULARY, 6, 256, seed=1).train()
+    module = in_memory(method, Teacher(str(teacher)).build().model, student)
     module.cache = cache
     if cache is not None:
         del module.teachers["teacher"]

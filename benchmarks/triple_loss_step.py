@@ -16,6 +16,7 @@ sequence, 15 % masked; 8 sequences at a vocabulary of 30,522 and 4 at 119,547.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import random
 import statistics
@@ -34,7 +35,7 @@ from lightning_steps import (
     unseen_bar,
 )
 from rounds import Step, compare, milliseconds
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertConfig, BertForMaskedLM
 
@@ -58,7 +59,7 @@ def bert(vocabulary: int, layers: int, width: int, seed: int) -> BertForMaskedLM
         vocab_size=vocabulary,
         hidden_size=width,
         num_hidden_layers=layers,
-        num_attention_heads=4,
+        num_attention_heads=max(4, width // 64),
         intermediate_size=4 * width,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
@@ -67,18 +68,20 @@ def bert(vocabulary: int, layers: int, width: int, seed: int) -> BertForMaskedLM
     return BertForMaskedLM(config)
 
 
-def random_batch(vocabulary: int, sequences: int) -> Batch:
+def random_batch(
+    vocabulary: int, sequences: int, length: int = LENGTH, device: str = "cpu"
+) -> Batch:
     """Sequences without padding; targets are random tokens."""
     torch.manual_seed(2)
-    shape, positions = (sequences, LENGTH), sequences * LENGTH
+    shape, positions = (sequences, length), sequences * length
     masked = round(SHARE_MASKED * positions)
     return Batch(
-        input_ids=torch.randint(vocabulary, shape),
-        attention_mask=torch.ones(shape, dtype=torch.int64),
-        tokens=torch.arange(positions),
-        rows=torch.randperm(positions)[:masked].sort().values,
-        targets=torch.randint(vocabulary, (masked,)),
-        language=torch.zeros(sequences, dtype=torch.int64),
+        input_ids=torch.randint(vocabulary, shape).to(device),
+        attention_mask=torch.ones(shape, dtype=torch.int64, device=device),
+        tokens=torch.arange(positions, device=device),
+        rows=torch.randperm(positions)[:masked].sort().values.to(device),
+        targets=torch.randint(vocabulary, (masked,)).to(device),
+        language=torch.zeros(sequences, dtype=torch.int64, device=device),
         counts={"tokens": positions, "masked": masked, "rows": masked, "sequences": sequences},
     )
 
@@ -92,11 +95,25 @@ class Workload:
     layers: tuple[int, int] = (12, 6)
     width: int = 256
     sequences: int | None = None
+    length: int = LENGTH
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
 
-    def __post_init__(self) -> None:
-        self.batch = random_batch(self.vocabulary, self.sequences or SEQUENCES[self.vocabulary])
-        self.rows = self.batch["tokens" if self.all_rows else "rows"]
-        self.targets = row_targets(self.batch, self.rows)
+    @functools.cached_property
+    def batch(self) -> Batch:
+        """Made where it is first read: a GPU cannot be used before a process forks."""
+        sequences = self.sequences or SEQUENCES[self.vocabulary]
+        return random_batch(self.vocabulary, sequences, self.length, self.device)
+
+    @functools.cached_property
+    def rows(self) -> Tensor:
+        """Flat positions of the soft targets."""
+        return self.batch["tokens" if self.all_rows else "rows"]
+
+    @functools.cached_property
+    def targets(self) -> Tensor:
+        """Tokens at these, `IGNORED` where none is masked."""
+        return row_targets(self.batch, self.rows)
 
     @property
     def name(self) -> str:
@@ -104,8 +121,10 @@ class Workload:
 
     def models(self) -> tuple[BertForMaskedLM, BertForMaskedLM]:
         """A fresh teacher and student; the same weights every time."""
-        sizes = zip(self.layers, (0, 1), strict=True)
-        teacher, student = (bert(self.vocabulary, n, self.width, seed) for n, seed in sizes)
+        teacher, student = (
+            bert(self.vocabulary, layers, self.width, seed).to(self.device, self.dtype)
+            for seed, layers in enumerate(self.layers)
+        )
         return teacher.eval().requires_grad_(False), student.train()
 
     def selected(self, hidden: Tensor) -> Tensor:
@@ -135,7 +154,7 @@ def floor(work: Workload) -> Step:
     return step
 
 
-def optimise(student: BertForMaskedLM, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+def optimise(student: nn.Module, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
     """Backward, clipping, update."""
     loss.backward()
     torch.nn.utils.clip_grad_norm_(student.parameters(), 5.0)
@@ -177,7 +196,7 @@ def ours(work: Workload) -> Step:
 def plain(work: Workload) -> Step:
     """The formula as most people write it: all logits, `kl_div`, autograd."""
     teacher, student = work.models()
-    optimizer = torch.optim.AdamW(student.parameters(), lr=1e-6)
+    optimizer = torch.optim.AdamW(student.parameters(), lr=1e-6, fused=True)
 
     def step() -> float:
         with torch.no_grad():
@@ -224,12 +243,6 @@ CANDIDATES: dict[str, Callable[[Workload], Step]] = {
 }
 
 
-def measure(work: Workload, candidates: list[str], rounds: int) -> None:
-    """Prints one line per candidate, the floor first."""
-    names = ["floor", *(name for name in candidates if name != "floor")]
-    compare(work.name, {name: CANDIDATES[name](work) for name in names}, rounds)
-
-
 def measure_logging(rounds: int) -> None:
     """Prints what watching adds to a tiny step (in a large one noise would hide it), to 0.3 ms."""
     work = Workload(200, all_rows=True, layers=(1, 1), width=16, sequences=1)
@@ -269,15 +282,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--vocabulary", type=int, nargs="*", default=list(SEQUENCES))
-    parser.add_argument(
-        "--candidates", nargs="*", default=["ours", "lightning"], choices=list(CANDIDATES)
-    )
+    own = ["ours", "lightning"]
+    parser.add_argument("--candidates", nargs="*", default=own, choices=list(CANDIDATES))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"torch {torch.__version__}, {options.threads} thread(s), {options.rounds} rounds")
     for vocabulary in options.vocabulary:
         for all_rows in (False, True):
-            measure(Workload(vocabulary, all_rows), options.candidates, options.rounds)
+            work = Workload(vocabulary, all_rows)
+            names = dict.fromkeys(["floor", *options.candidates])
+            compare(work.name, {name: CANDIDATES[name](work) for name in names}, options.rounds)
     measure_logging(options.rounds)
 
 
