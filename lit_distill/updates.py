@@ -106,6 +106,13 @@ class Updated(Learner):
                 "per_model.*.clip out, or use configs/trainer/fsdp.yaml."
             )
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Frees the gradients of an update: the Trainer would keep them over the next forward."""
+        super().optimizer_step(*args, **kwargs)
+        if not self.trainer.strategy.handles_gradient_accumulation:  # DeepSpeed frees its own
+            for model in (*self.students.values(), self.auxiliary):
+                model.zero_grad(set_to_none=True)
+
     def configure_gradient_clipping(
         self,
         optimizer: Optimizer,

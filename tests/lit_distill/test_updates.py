@@ -132,3 +132,21 @@ def test_what_cannot_work_is_refused(tiny_bert: Path, monkeypatch: pytest.Monkey
     with pytest.raises(UserError, match=r"DeepSpeed clips .* \(large, small\) by one norm"):
         fit(method(), tiny_bert, gradient_clip_val=1.0)
     fit(method(), tiny_bert, updates=1)
+
+
+class Held(Callback):
+    """Counts the parameters that hold a gradient when a micro-batch begins."""
+
+    def __init__(self) -> None:
+        self.counts: list[int] = []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, *args: Any) -> None:
+        self.counts.append(sum(p.grad is not None for p in pl_module.parameters()))
+
+
+def test_no_gradient_is_kept_over_the_next_forward(tiny_bert: Path) -> None:
+    held = Held()
+    fit(method(), tiny_bert, updates=2, accumulate=2, callbacks=[held])
+    first, second, third, fourth = held.counts
+    assert first == third == 0
+    assert second == fourth > 0  # in the middle of an update they are needed

@@ -163,4 +163,11 @@ TRAINING = (
         'return f"{stage}/large/{name}"',
         "tests/callbacks/test_checkpoint.py -k own_best",
     ),
+    Mutant(
+        "gradients of an update are kept over the next forward",
+        "lit_distill/updates.py",
+        "                model.zero_grad(set_to_none=True)",
+        "                pass",
+        UPDATES,
+    ),
 )
