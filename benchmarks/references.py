@@ -7,7 +7,7 @@ compare them with oracles that are loops over single numbers.
 from __future__ import annotations
 
 import causal_step
-import joint_step
+import mutual_step
 import relation_step
 import triple_loss_step
 from torch import Tensor
@@ -60,11 +60,14 @@ def relations(work: relation_step.Workload) -> float:
     return total
 
 
-def mutual(work: joint_step.Workload) -> float:
-    """Both students' CE and both directions of KL."""
-    one, other = (work.logits(model) for model in _exact(work.models()))
-    hard = sum(functional.cross_entropy(each, work.targets) for each in (one, other))
-    return float(hard + _kl(other, one) + _kl(one, other))
+def mutual(work: triple_loss_step.Workload) -> float:
+    """Both models' CE, and T^2 KL in both directions at T."""
+    models, targets = _exact(work.models()), mutual_step.labels(work)
+    one, other = (model.cls(work.selected(work.hidden(model))) for model in models)
+    hard = sum(functional.cross_entropy(each, targets) for each in (one, other))
+    cooler = [each / mutual_step.TEMPERATURE for each in (one, other)]
+    soft = _kl(*cooler) + _kl(*cooler[::-1])
+    return float(hard + mutual_step.TEMPERATURE**2 * soft)
 
 
 def _exact(models: tuple[PreTrainedModel, ...]) -> tuple[PreTrainedModel, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import causal_step
 import distilbert_script
-import joint_step
+import mutual_step
 import published
 import references
 import relation_step
@@ -155,12 +155,14 @@ def relations(device: str, dtype: torch.dtype) -> Suite:
 
 def mutual(all_rows: bool, device: str, dtype: torch.dtype) -> Suite:
     """Two masked LMs that learn from each other."""
-    work = joint_step.Workload(30_522, all_rows, device=device, dtype=dtype)
+    work = triple_loss_step.Workload(30_522, all_rows, device=device, dtype=dtype)
     if device == "cuda":
         work = replace(work, width=768, sequences=32, length=128)
     candidates = {
-        "floor": Candidate(joint_step.floor, other_loss=True),
-        "joint": Candidate(joint_step.joint, "No package has mutual learning of LMs: plain."),
+        "floor": Candidate(mutual_step.floor, other_loss=True),
+        "ours": Candidate(mutual_step.in_lightning),
+        "ours, by hand": Candidate(mutual_step.ours),
+        "joint": Candidate(mutual_step.joint, "No package has mutual learning of LMs: plain."),
     }
     return Suite(
         name=f"mutual learning, V=30522, {'all' if all_rows else 'masked'} rows",

@@ -109,13 +109,14 @@ def test_causal_and_mutual_references_are_the_oracle() -> None:
     causal, mutual = of("causal KL, V=32000").tiny, of("mutual learning, V=30522, masked rows").tiny
     with torch.no_grad():
         theirs, mine = (m.double().lm_head(causal.hidden(m)) for m in causal.models())
-        pair = [mutual.logits(model.double()) for model in mutual.models()]
+        students = [model.double() for model in mutual.models()]
+        pair = [model.cls(mutual.selected(mutual.hidden(model))) for model in students]
     kls = [oracle.forward_kl(q, p) for q, p in zip(mine.tolist(), theirs.tolist(), strict=True)]
     assert references.forward_kl(causal) == pytest.approx(sum(kls).real / len(kls), rel=1e-11)
     total = 0j
     for one, other in (pair, pair[::-1]):
         for q, p, y in zip(one.tolist(), other.tolist(), mutual.targets.tolist(), strict=True):
-            total += (oracle.cross_entropy(q, y) + oracle.forward_kl(q, p)) / len(one)
+            total += (oracle.cross_entropy(q, y) + oracle.forward_kl(q, p, 2.0)) / len(one)
     assert references.mutual(mutual) == pytest.approx(total.real, rel=1e-12)
 
 
