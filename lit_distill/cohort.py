@@ -62,37 +62,38 @@ class Cohort(Distillation):
 
     def losses(self, batch: Batch) -> dict[str, Term]:
         """The terms <student>/mlm (clm for decoders) and, where it has a weight, <student>/kl."""
-        rows, targets = batch["rows"], batch["targets"]
-        lessons, models = (
-            self.lessons(),
-            cast(dict[str, LanguageModel], dict(self.students.items())),
-        )
-        asked: dict[str, dict[str, LogitTerm]] = {name: {} for name in models}
-        for name, lesson in lessons.items():
-            asked[name][f"{name}/{self.hard}"] = LogitTerm(CrossEntropy(), "rows")
-            if lesson.weight != 0:
-                asked[name][f"{name}/kl"] = LogitTerm(lesson.divergence, "rows", lesson.weight)
+        lessons, rows, targets = self.lessons(), batch["rows"], batch["targets"]
+        models = {name: cast(LanguageModel, model) for name, model in self.students.items()}
+        asked = {name: self._asked(name, lessons.get(name)) for name in models}
         if all(lesson.weight == 0 for lesson in lessons.values()):
-            terms: dict[str, Term] = {}
+            found: dict[str, Term] = {}
             for name in lessons:
-                own, model = asked[name], models[name]
-                terms |= self.logit_terms(own, rows, targets, model.encode(batch), model=model)
-            return terms
+                model = models[name]
+                own = model.encode(batch)
+                found |= self.logit_terms(asked[name], rows, targets, own, model=model)
+            return found
         learning = [
             Learning(
-                tuple(term.loss for term in asked[name].values()),
+                tuple(term.loss for term in terms.values()),
                 name in lessons and lessons[name].to_mean,
             )
-            for name in models
+            for name, terms in asked.items()
         ]
-        flat = {name: term for own in asked.values() for name, term in own.items()}
+        flat = {name: term for terms in asked.values() for name, term in terms.items()}
         shares = self._window.shares(flat) if torch.is_grad_enabled() else None
         states = [(model, _encode(model, batch).rows(rows)) for model in models.values()]
-        sums = _with_heads(
-            lambda heads: mutual_losses(learning, heads, targets, shares), states, []
-        )
+        sums = _with_heads(lambda heads: mutual_losses(learning, heads, targets, shares), states)
         pairs = zip(flat.items(), sums, strict=True)
         return {name: Term(total, term.per, term.weight) for (name, term), total in pairs}
+
+    def _asked(self, name: str, lesson: Lesson | None) -> dict[str, LogitTerm]:
+        """The terms of one student; none if it only speaks."""
+        if lesson is None:
+            return {}
+        terms = {f"{name}/{self.hard}": LogitTerm(CrossEntropy(), "rows")}
+        if lesson.weight != 0:
+            terms[f"{name}/kl"] = LogitTerm(lesson.divergence, "rows", lesson.weight)
+        return terms
 
 
 def _encode(model: LanguageModel, batch: Batch) -> Encoded:
@@ -105,7 +106,7 @@ def _encode(model: LanguageModel, batch: Batch) -> Encoded:
 def _with_heads(
     fn: Callable[[Sequence[Head]], tuple[Tensor, ...]],
     states: Sequence[tuple[LanguageModel, Tensor]],
-    heads: Sequence[Head],
+    heads: Sequence[Head] = (),
 ) -> tuple[Tensor, ...]:
     """Calls `fn` where the weights of all heads are whole, one inside the other."""
     if not states:

@@ -179,7 +179,9 @@ class Measured(LightningModule):
 
     @property
     def student(self) -> LanguageModel:
-        """The single student."""
+        """The one called so, or else the only one."""
+        if "student" in self.students:
+            return cast(LanguageModel, self.students["student"])
         (only,) = self.students.values()
         return cast(LanguageModel, only)
 

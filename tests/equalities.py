@@ -11,7 +11,7 @@ Equalities = dict[tuple[str, str, str, str], float]
 HEAD = """# One gradient, however it is computed
 
 `make gradients` writes this page. One update on eight texts through the shipped config of each
-method, on tiny random models, CPU, gloo: ||g - g'|| / ||g|| over all of the student's parameters,
+method, on tiny random models, CPU, gloo: ||g - g'|| / ||g|| over all of the students' parameters,
 g from all texts as one batch on one process, g' as the column says. Allowed are 1e-12 in float64
 and 1e-5 in float32; the tests fail beyond.
 """
