@@ -263,6 +263,7 @@ def test_gradient_depends_on_no_number_of_ranks(
     agrees("2 ranks (DDP) x 2", split)
 
 
+@pytest.mark.parametrize("precision", ["64-true"], indirect=True)
 def test_gradient_depends_on_no_size_of_tiles_and_blocks(
     agrees: Agrees, step: Step, texts: list[Sample], batch_of: Callable[..., Batch]
 ) -> None:
@@ -273,6 +274,7 @@ def test_gradient_depends_on_no_size_of_tiles_and_blocks(
         agrees("small tiles and blocks", step([[batch_of(texts)]]))
 
 
+@pytest.mark.parametrize("precision", ["64-true"], indirect=True)
 def test_gradient_depends_on_no_padding_of_the_vocabulary(
     agrees: Agrees,
     step: Step,
