@@ -176,7 +176,9 @@ class ExportStudent(Callback):
         if state_dict["untrained"] is not None:
             self._untrained = dict.fromkeys(state_dict["untrained"])
         if (state_dict["monitor"], state_dict["mode"]) == (self.monitor, self.mode):
-            self.best = state_dict["best"]
+            best = state_dict["best"]  # a number, or None, before there were several students
+            alone = {} if best is None else {"student": best}
+            self.best = best if isinstance(best, dict) else alone
 
 
 def training_of(checkpoint: Mapping[str, Any], name: str) -> Training:

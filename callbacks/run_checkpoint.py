@@ -247,7 +247,8 @@ class RunCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes the best over, if the metric is still the same."""
         if (state_dict["monitor"], state_dict["mode"]) == (self.monitor, self.mode):
-            self.best = state_dict["best"]
+            best = state_dict["best"]  # a number, or None, before there were several students
+            self.best = best if isinstance(best, dict) else {} if best is None else {"best": best}
             paths = [self._path(name) for name in self.best]
             self.best_model_path = next((str(path) for path in paths if path.exists()), "")
 

@@ -170,6 +170,19 @@ def test_every_student_has_its_own_best(fit: Fit, tmp_path: Path) -> None:
     assert "after 8 updates" in (folders["small"] / "README.md").read_text()
 
 
+@pytest.mark.parametrize(("kind", "name"), [(RunCheckpoint, "best"), (ExportStudent, "student")])
+def test_the_best_of_older_checkpoints_is_read(
+    kind: type[RunCheckpoint | ExportStudent], name: str, tmp_path: Path
+) -> None:
+    older = {"monitor": "val/loss", "mode": "min", "report": {}, "untrained": None}
+    for best, expected in ((1.5, {name: 1.5}), (None, {})):
+        callback = kind()
+        if isinstance(callback, RunCheckpoint):
+            callback.dirpath = str(tmp_path)
+        callback.load_state_dict({**older, "best": best})
+        assert callback.best == expected
+
+
 def test_the_best_is_remembered_over_a_resume_with_another_period(fit: Fit, tmp_path: Path) -> None:
     first = RunCheckpoint(monitor="val/scripted")
     fit(first, Scripted([1.0]), max_epochs=1)
