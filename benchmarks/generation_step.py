@@ -19,9 +19,9 @@ from __future__ import annotations
 import argparse
 import functools
 import os
-import resource
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not count as CPU time
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -187,18 +187,24 @@ CANDIDATES: dict[str, Callable[[Workload], Step]] = {
 
 
 def peak(work: Workload, name: str) -> float:
-    """MiB above the start that three steps of a candidate reach, in a forked child."""
+    """MiB above the start that three steps of a candidate reach, in a forked child (Linux)."""
     reading, writing = os.pipe()
     if os.fork() == 0:
         step = CANDIDATES[name](work)
-        start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak that building it had
+        start = _resident("VmRSS")
         for _ in range(3):
             step()
-        above = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start
-        os.write(writing, str(above / 1024).encode())
+        os.write(writing, str(_resident("VmHWM") - start).encode())
         os._exit(0)
     os.wait()
     return float(os.read(reading, 99))
+
+
+def _resident(name: str) -> float:
+    """MiB, of this process: resident now (VmRSS) or at the most (VmHWM)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 def main() -> None:
