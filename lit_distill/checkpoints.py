@@ -64,13 +64,16 @@ def describe(module: Distillation) -> dict[str, Any]:
     }
 
 
-def before_sharding(module: Distillation) -> None:
-    """Hashes teachers while they are whole; readies strict loading, which would ask for them.
+def before_conversion(module: Distillation) -> None:
+    """Hashes teachers while they are whole and in their own precision, as a resumed run finds them.
 
-    What Lightning then no longer checks is checked by `restore`: the student's shape.
+    Strict loading of weights in pieces would ask for teachers. What Lightning then no longer checks
+    is checked by `restore`: the student's shape.
     """
-    teachers_of(module)
-    module.strict_loading = False
+    if module.trainer.training:
+        teachers_of(module)
+    if module.device_mesh is not None:
+        module.strict_loading = False
 
 
 def teachers_of(module: Distillation) -> dict[str, dict[str, str | None]]:

@@ -142,8 +142,7 @@ class Distillation(Updated, ABC):
         self.students.update(students)
         self.teachers.update(teachers)
         self.on_models_built()
-        if self.device_mesh is not None:
-            checkpoints.before_sharding(self)
+        checkpoints.before_conversion(self)
         for model in (*self.students.values(), *self.teachers.values()):
             if self.device_mesh is not None:
                 shard(cast(LanguageModel, model), self.device_mesh)

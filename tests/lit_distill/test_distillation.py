@@ -159,6 +159,19 @@ def test_another_teacher_is_refused_on_resume(
         )
 
 
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_the_same_teacher_is_known_again_in_another_precision(
+    tiny_bert: Path, tmp_path: Path, precision: Any
+) -> None:
+    """It is converted after a resumed run restores, and before any run saves."""
+    loop = trainer(tmp_path, precision=precision)
+    loop.fit(module(tiny_bert), datamodule=data(tiny_bert))
+    loop.save_checkpoint(tmp_path / "a.ckpt")
+    resumed = trainer(tmp_path, precision=precision, max_steps=3, max_epochs=2)
+    resumed.fit(module(tiny_bert), datamodule=data(tiny_bert), ckpt_path=tmp_path / "a.ckpt")
+    assert resumed.global_step == 3
+
+
 def test_another_student_is_refused_on_resume(
     tiny_bert: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
