@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 @dataclass(frozen=True)
-class Origin(ABC):
+class Origin(metaclass=ABCMeta):  # as a base, ABC would make configs ask for a class_path
     """Where rows of one language or mix are, or of many with one pattern; not what is in them.
 
     Either `files` or `dataset` is given. With `{language}` in `files`, `validation`, `test` or

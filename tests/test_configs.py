@@ -50,7 +50,7 @@ def printed(*args: str, command: str = "fit") -> dict[str, Any]:
 
 def test_every_folder_of_configs_is_known() -> None:
     found = {path.name for path in CONFIGS.iterdir() if path.is_dir()}
-    assert found == {*PARTS, "quickstart", "recipes"}
+    assert found == {*PARTS, "quickstart", "recipes", "translation"}
     assert all(PARTS.values())
 
 

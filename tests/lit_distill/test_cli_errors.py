@@ -76,7 +76,7 @@ IN_THE_FILE = {
     "a number for a class": (
         ("{class_path: CarvedStudent, init_args: {num_layers: 2}}", "5"),
         "exp.yaml:7: model.student: expected a Student, given by class_path and init_args; "
-        "there is CarvedStudent, FreshStudent, PretrainedStudent.",
+        "there is CarvedStudent, FreshStudent, PretrainedStudent, RetokenisedStudent.",
     ),
     "unknown method": (
         ("TripleLoss", "TripelLoss"),

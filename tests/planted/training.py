@@ -110,8 +110,8 @@ TRAINING = (
     Mutant(
         "switching to training mode gives nothing back",
         "lit_distill/distillation.py",
-        "            teacher.eval()\n        return self",
-        "            teacher.eval()",
+        "for p in student.parameters()))\n        return self",
+        "for p in student.parameters()))",
         "tests/lit_distill/test_distillation.py",
     ),
     Mutant(
