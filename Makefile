@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help quickstart test faults gradients lint format install
+.PHONY: help quickstart test mutants faults gradients lint format install
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -12,6 +12,9 @@ quickstart: .venv/.runs  ## install into .venv and run the main job on the embed
 
 test: .venv/.tests  ## run the test suite, on two cores
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+mutants: .venv/.tests  ## plant every bug of tests/planted; a test must turn red
+	$(BIN)/python -m pytest -m "" -n 2 --dist worksteal tests/test_mutants.py
 
 faults: .venv/.tests  ## kill, fill, lock and corrupt runs in a hundred ways; writes docs/faults.md
 	$(BIN)/python -m pytest -m "" tests/faults --table docs/faults.md
