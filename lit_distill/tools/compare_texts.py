@@ -98,10 +98,12 @@ Texts = dict[tuple[str, int], dict[str, float]]
 
 
 def _read(folder: Path, stage: str, student: str) -> Texts:
-    files = sorted((folder / "generations").glob(f"{stage}-*.jsonl"))
+    # A fit's are numbered by updates; `validate` and `test` write one, after it.
+    own = folder / "generations"
+    files = [*sorted(own.glob(f"{stage}-*.jsonl")), *own.glob(f"{stage}.jsonl")]
     if not files:
         raise UserError(
-            f"{folder} has no generations/{stage}-*.jsonl: run it with the callback "
+            f"{folder} has no generations/{stage}*.jsonl: run it with the callback "
             "GenerationMetrics (configs/trainer/generation.yaml) on a corpus of prompts."
         )
     rows = [json.loads(line) for line in files[-1].read_text("utf-8").splitlines()]

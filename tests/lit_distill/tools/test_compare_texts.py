@@ -63,6 +63,13 @@ def test_equal_texts_differ_by_nothing(tmp_path: Path) -> None:
     assert (same.difference, same.interval) == (0, (0, 0))
 
 
+def test_texts_of_the_test_command_are_found(tmp_path: Path) -> None:
+    one = saved(tmp_path / "a", {"hi": [0, 1]})
+    (tmp_path / "a/generations/val-00000100.jsonl").rename(tmp_path / "a/generations/test.jsonl")
+    found = compare_texts({"a": [one]}, stage="test")
+    assert found["exact_match"]["a"]["hi"].value == 0.5
+
+
 def test_what_cannot_be_compared(tmp_path: Path) -> None:
     one = saved(tmp_path / "a", {"hi": [0, 1]})
     other = saved(tmp_path / "b", {"hi": [0, 1]}, first=7)
@@ -72,7 +79,7 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
         compare_texts({"a": [one]}, baseline="plain")
     with pytest.raises(UserError, match="b answered other prompts"):
         compare_texts({"a": [one], "b": [other]})
-    with pytest.raises(UserError, match=r"has no generations/test-\*"):
+    with pytest.raises(UserError, match=r"has no generations/test\*"):
         compare_texts({"a": [one]}, stage="test")
     with pytest.raises(UserError, match="has no texts of 'large'"):
         compare_texts({"a": [one]}, student="large")
