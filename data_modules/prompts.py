@@ -113,6 +113,13 @@ class PromptCorpus(Corpus):
         return self._renderer
 
     @property
+    def partly_labelled(self) -> bool:
+        """Whether training shows prompts without a response."""
+        labelled = self._labelled.get("train")
+        alone = labelled is not None and not bool(labelled.all())
+        return alone and not self.responses.only_labelled
+
+    @property
     def eos_ids(self) -> list[int]:
         """Ids that end a text, the tokenizer's own first."""
         return self.renderer.eos_ids

@@ -12,8 +12,10 @@ from lit_distill.models import (
     LanguageModel,
     Sampling,
     check_room,
+    completed,
     continued,
     ending_ids,
+    unanswered,
     write,
 )
 
@@ -37,6 +39,7 @@ class OnPolicy(Distillation):
 
     Attributes:
         endings: ids that end a text: the data's, the tokenizer's, the student's, the teachers'.
+        partly_labelled: whether some prompts of the data have no response.
     """
 
     needs_teacher = True
@@ -45,6 +48,7 @@ class OnPolicy(Distillation):
         super().__init__(**base)
         self.sampling, self.seed = sampling, seed
         self.endings: tuple[int, ...] = ()
+        self.partly_labelled = False
 
     def configure_model(self) -> None:
         """Refuses models that cannot write, and prompts that leave no room for an answer."""
@@ -59,6 +63,7 @@ class OnPolicy(Distillation):
             check_room(model, longest, self.sampling, name)
             known.update(ending_ids(model, self.tokenizer))
         self.endings = tuple(sorted(known))
+        self.partly_labelled = getattr(self.data, "partly_labelled", False)
 
     def chance(self, number: int) -> float:
         """In (0, 1), the same on all ranks: decides what window `number` is made of."""
@@ -74,13 +79,24 @@ class OnPolicy(Distillation):
         written = self.write(window, author)
         return [continued(*pair, self.student) for pair in zip(window, written, strict=True)]
 
+    def complete(self, window: list[Batch]) -> list[Batch]:
+        """The window with the data's responses, and the student's text where there are none.
+
+        The student's text has no targets: nobody learns hard targets from himself.
+        """
+        if not self.partly_labelled:  # the same on all ranks, which gather weights together
+            return window
+        written = self.write([unanswered(batch) for batch in window], self.student)
+        pairs = zip(window, written, strict=True)
+        return [completed(*pair, self.student, right=False) for pair in pairs]
+
     def _log_means(self) -> None:
         super()._log_means()
         totals = self._window.totals
-        if "ended" in totals:
-            shares = {"eos_rate": "ended", "written_tokens": "rows"}
+        if float(totals.get("written", 0)) > 0:
+            shares = {"eos_rate": "ended", "written_tokens": "written_tokens"}
             values = {
-                f"train/{name}": float(totals[count]) / float(totals["sequences"])
+                f"train/{name}": float(totals[count]) / float(totals["written"])
                 for name, count in shares.items()
             }
             for logger in self.loggers:

@@ -29,8 +29,8 @@ class DistiLLM(OnPolicy):
     phi starts at `threshold` and rises by `increase` (to at most 1) after a validation whose loss
     is `tolerance` above the one it rose at last (at first: the first validation of the run). At
     progress t of the run a window is new text of the student with probability phi (1 - t), old text
-    out of the buffer with probability phi t, and else the data's. Until the buffer is full, new
-    text takes the place of old.
+    out of the buffer with probability phi t, and else the data's, where the student answers prompts
+    that have no response. Until the buffer is full, new text takes the place of old.
 
     Needs: a teacher with the student's vocabulary; validations.
     Data: prompts with responses (`PromptCorpus`).
@@ -97,7 +97,7 @@ class DistiLLM(OnPolicy):
         update = self.global_step
         self.source = self.source_of(update, update / self._total_steps)
         if self.source == "data":
-            return window
+            return self.complete(window)
         if self.source == "new":
             written = self.write(window, self.student)
             self.buffer.add(window, written)

@@ -28,8 +28,8 @@ class GKD(OnPolicy):
           + alpha_hard CE(q, token)     the same mean; never on text of the student
 
     Every window (update) is continued by one author: the student with probability student_share,
-    the teacher with teacher_share, else it is the data's own responses. No gradient flows through
-    the sampling.
+    the teacher with teacher_share, else it is the data's own responses, and the student answers
+    prompts that have none. No gradient flows through the sampling.
 
     Needs: a teacher with the student's vocabulary; a student that can answer at all (fine-tuned).
     Data: prompts (`PromptCorpus`), with responses where a window may be the data's.
@@ -97,7 +97,7 @@ class GKD(OnPolicy):
         self.author = self.author_of(self.global_step)
         if self.author == "data":
             self.kept = []
-            return window
+            return self.complete(window)
         if self.global_step % self.reuse == 0 or not self.kept:
             author = self.student if self.author == "student" else self.teacher
             self.kept = self.continue_prompts(window, author)

@@ -7,7 +7,7 @@ from typing import Any
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.losses import CrossEntropy, HardTargetLoss, LogitTerm, Term
-from lit_distill.models import Sampling, TextFilter, continued
+from lit_distill.models import Sampling, TextFilter, completed, continued, unanswered
 from lit_distill.on_policy import OnPolicy
 
 
@@ -26,8 +26,8 @@ class SequenceKD(OnPolicy):
     alpha_hard = 1 (but for `keep`, which it does not have); gold_share = 1 is `CausalLM`.
 
     Args:
-        gold_share: of windows (updates) with the data's own responses (pseudo-labels and gold
-            mixed); 0: none.
+        gold_share: of windows (updates) with the data's own responses where there are some
+            (pseudo-labels and gold mixed); 0: none.
         hard: the loss of a token: cross-entropy, smoothed, focal, or symmetric.
         keep: which of the teacher's texts are learnt; a dropped one has no rows.
         sampling: how the teacher writes: at temperature 0 his likeliest tokens (the paper searches
@@ -57,13 +57,18 @@ class SequenceKD(OnPolicy):
         self.gold_share, self.hard, self.keep = gold_share, hard, keep
 
     def prepare(self, window: list[Batch]) -> list[Batch]:
-        """Lets the teacher answer the prompts, unless the window is the data's."""
-        if self.chance(self.global_step) >= 1 - self.gold_share:
+        """Lets the teacher answer the prompts; in a window of the data, those without response."""
+        gold = self.chance(self.global_step) >= 1 - self.gold_share
+        if gold and not self.partly_labelled:
             return window
+        asked = [unanswered(batch) for batch in window] if gold else window
         made = []
-        for batch, written in zip(window, self.write(window, self.teacher), strict=True):
-            kept = self.keep(batch["prompt_mask"].sum(1), written)
-            made.append(continued(batch, written, self.student, kept))
+        for batch, prompts, written in zip(
+            window, asked, self.write(asked, self.teacher), strict=True
+        ):
+            kept = self.keep(prompts["prompt_mask"].sum(1), written)
+            put = completed if gold else continued
+            made.append(put(batch, written, self.student, kept))
         return made
 
     def losses(self, batch: Batch) -> dict[str, Term]:

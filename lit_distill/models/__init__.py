@@ -3,7 +3,9 @@
 from lit_distill.models.anatomy import Anatomy as Anatomy
 from lit_distill.models.anatomy import Projection as Projection
 from lit_distill.models.architectures import ANATOMIES as ANATOMIES
+from lit_distill.models.continuation import completed as completed
 from lit_distill.models.continuation import continued as continued
+from lit_distill.models.continuation import unanswered as unanswered
 from lit_distill.models.continuation import write as write
 from lit_distill.models.data_fit import check_length as check_length
 from lit_distill.models.dropout import RandomStream as RandomStream

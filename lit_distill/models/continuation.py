@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lit_distill.batch import Batch
+from lit_distill.batch import IGNORED, Batch, read_ids
 from lit_distill.errors import UserError
-from lit_distill.models.generation import Generated, Sampling, generate, start_id
+from lit_distill.models.generation import Generated, Sampling, generate, longest, start_id
 from lit_distill.models.language_model import LanguageModel
 
 
@@ -58,7 +58,7 @@ def write(
     sizes = [len(batch["prompt_ids"]) for batch in batches]
     parts = (torch.split(each, sizes) for each in (whole.tokens, whole.lengths, whole.ended))
     return [
-        Generated(tokens[:, : int(lengths.max())], lengths, ended)
+        Generated(tokens[:, : longest(lengths)], lengths, ended)
         for tokens, lengths, ended in zip(*parts, strict=True)
     ]
 
@@ -100,9 +100,64 @@ def continued(
             "tokens": len(tokens),
             "sequences": len(written.lengths),
             "rows": len(rows),
+            "written": len(written.lengths),
+            "written_tokens": int(written.lengths.sum()),
             "ended": int(written.ended.sum()),
         },
     )
+
+
+def unanswered(batch: Batch) -> Batch:
+    """The prompts (U of B) that have no response, as `write` takes them."""
+    chosen = (batch["labelled"] == 0).nonzero().squeeze(1)
+    return Batch(
+        prompt_ids=batch["prompt_ids"][chosen],
+        prompt_mask=batch["prompt_mask"][chosen],
+        sample_id=batch["sample_id"][chosen],
+    )
+
+
+def completed(
+    batch: Batch,
+    written: Generated,
+    model: LanguageModel,
+    kept: Tensor | None = None,
+    right: bool = True,
+) -> Batch:
+    """The batch with the data's responses, and with what was written where there are none.
+
+    Args:
+        batch: of the data.
+        written: after its `unanswered` prompts (U texts).
+        model: as of `continued`.
+        kept: (U,) bool; written texts without it have no rows. None: all have.
+        right: whether written tokens are targets too; else theirs are `IGNORED`.
+    """
+    own, chosen = _responses(batch), (batch["labelled"] == 0).nonzero().squeeze(1)
+    width = max(own.tokens.shape[1], written.tokens.shape[1])
+    tokens = pad(own.tokens, (0, width - own.tokens.shape[1]))
+    tokens[chosen] = pad(written.tokens, (0, width - written.tokens.shape[1]))
+    own.lengths[chosen], own.ended[chosen] = written.lengths, written.ended
+    learnt = torch.ones_like(own.ended)
+    if kept is not None:
+        learnt[chosen] = kept
+    made = continued(batch, Generated(tokens, own.lengths, own.ended), model, learnt)
+    made["labelled"] = batch["labelled"]
+    made["counts"] |= {"written": len(chosen), "written_tokens": int(written.lengths.sum())}
+    if not right:
+        text = made["rows"] // read_ids(made).shape[1]
+        made["targets"] = made["targets"].where(batch["labelled"][text] == 1, IGNORED)
+    return made
+
+
+def _responses(batch: Batch) -> Generated:
+    """The data's, as if they had been written; of length 0 where there is none. None has ended."""
+    text = batch["rows"] // read_ids(batch).shape[1]
+    lengths = torch.bincount(text, minlength=len(batch["labelled"]))
+    place = torch.arange(len(text), device=text.device) - (lengths.cumsum(0) - lengths)[text]
+    tokens = lengths.new_zeros(len(lengths), longest(lengths))
+    tokens[text, place] = batch["targets"]
+    return Generated(tokens, lengths, torch.zeros_like(lengths, dtype=torch.bool))
 
 
 class _Text(NamedTuple):

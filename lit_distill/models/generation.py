@@ -130,10 +130,15 @@ def generate(
     ended = torch.zeros_like(lengths, dtype=torch.bool)
     order = prompt_mask.sum(1).argsort(descending=True, stable=True)
     with _writing(model):
-        for rows in torch.split(order, sampling.rows_at_once):
+        for rows in torch.split(order, sampling.rows_at_once) if len(order) else ():
             text = _begin(model, prompt_ids[rows], prompt_mask[rows])
             tokens[rows], lengths[rows], ended[rows] = _write(text, draws[rows], sampling, endings)
-    return Generated(tokens[:, : int(lengths.max())], lengths, ended)
+    return Generated(tokens[:, : longest(lengths)], lengths, ended)
+
+
+def longest(lengths: Tensor) -> int:
+    """The largest of (B,) lengths, 0 of none."""
+    return int(lengths.max()) if len(lengths) else 0
 
 
 def check_room(model: LanguageModel, prompt: int, sampling: Sampling, name: str = "model") -> None:
@@ -147,10 +152,10 @@ def check_room(model: LanguageModel, prompt: int, sampling: Sampling, name: str 
             f"The {name} is a {type(model.model).__name__}, which fills in masked tokens and "
             "cannot write a text: use a decoder or an encoder-decoder."
         )
-    longest = sampling.max_new_tokens + (0 if model.reads_pairs else prompt)
-    if max(longest, prompt) > model.max_length:
+    whole = sampling.max_new_tokens + (0 if model.reads_pairs else prompt)
+    if max(whole, prompt) > model.max_length:
         raise UserError(
-            f"Prompts of {prompt} tokens and {sampling.max_new_tokens} new ones make {longest}, "
+            f"Prompts of {prompt} tokens and {sampling.max_new_tokens} new ones make {whole}, "
             f"and the {name}'s position table holds {model.max_length}: lower "
             "model.sampling.max_new_tokens, or the data's longest prompt."
         )

@@ -6,6 +6,7 @@ import os
 import signal
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,17 @@ METHODS: dict[str, Callable[..., on_policy.OnPolicy]] = {
 class Updates(Served):
     """One update an epoch, so that every checkpoint is between two updates."""
 
+    partly_labelled = True
+
     def train_dataloader(self) -> Fixed:
         assert self.trainer is not None
         return Fixed(self.train[self.trainer.global_rank][self.trainer.current_epoch])  # type: ignore[arg-type]
 
 
 def parts(update: int) -> list[Batch]:
-    """Four uneven micro-batches of one update."""
+    """Four uneven micro-batches of one update; every third text has no response."""
     texts = asked(8, 100, EOS, seed=update)
+    texts = [replace(text, response=[]) if text.number % 3 == 1 else text for text in texts]
     return [prompt_batch(part) for part in (texts[:1], texts[1:3], texts[3:4], texts[4:])]
 
 

@@ -138,4 +138,18 @@ WRITING = (
         "if False:",
         f"{RUNS} -k two_ranks",
     ),
+    Mutant(
+        "in windows of the data the student answers prompts that have a response",
+        "lit_distill/models/continuation.py",
+        'chosen = (batch["labelled"] == 0).nonzero().squeeze(1)\n    return',
+        'chosen = (batch["labelled"] >= 0).nonzero().squeeze(1)\n    return',
+        f"{GKD} -k unlabelled_prompts_of",
+    ),
+    Mutant(
+        "in windows of the data the student learns hard targets from himself",
+        "lit_distill/on_policy.py",
+        "self.student, right=False)",
+        "self.student, right=True)",
+        f"{GKD} -k unlabelled_prompts_of",
+    ),
 )

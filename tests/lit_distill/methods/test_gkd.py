@@ -13,7 +13,7 @@ from loss_cases import CASES
 from oracles.on_policy import continuation, mean_along
 from prompts import Asked
 
-from lit_distill.batch import Batch
+from lit_distill.batch import IGNORED, Batch
 from lit_distill.counter_random import Purpose, key
 from lit_distill.errors import UserError
 from lit_distill.losses import Divergence, ForwardKL
@@ -188,6 +188,48 @@ def test_unlabelled_prompts_have_no_rows_and_written_ones_do(writers: Writers) -
     (batch,) = writers.opened(on_policy(writers), data)
     assert all(written(batch))
     assert batch["labelled"].tolist() == [1, 1, 1]
+
+
+def test_unlabelled_prompts_of_the_datas_windows_are_answered_by_the_student(
+    writers: Writers, loss_and_gradient: LossAndGradient
+) -> None:
+    """Responses stay, the rest is what the student would write; only responses are hard targets."""
+    texts = writers.asked()
+    mixed = [texts[0], replace(texts[1], response=[]), replace(texts[2], response=[]), texts[3]]
+    alone = on_policy(writers)
+    (every,) = writers.opened(alone, writers.batch(texts))
+    method = on_policy(writers, student_share=0.0, alpha_kd=0.0, alpha_hard=1.0)
+    method.partly_labelled = True
+    (batch,) = writers.opened(method, writers.batch(mixed))
+    expected = [texts[0].response, *written(every)[1:3], texts[3].response]
+    hidden = [[t if n in (0, 3) else IGNORED for t in text] for n, text in enumerate(expected)]
+    assert written(batch) == hidden
+    read = batch.get("decoder_input_ids", batch["input_ids"])
+    for text, row in zip(expected, read.tolist(), strict=True):
+        assert text[:-1] == [] or str(text[:-1])[1:-1] in str(row)
+    assert batch["labelled"].tolist() == [1, 0, 0, 1]
+    assert batch["counts"]["rows"] == sum(map(len, expected))
+    assert batch["counts"]["written"] == 2
+    assert batch["counts"]["written_tokens"] == sum(map(len, expected[1:3]))
+    hard, _ = loss_and_gradient(method)
+    gold = [len(text) for text in (texts[0].response, texts[3].response)]
+    own = writers.built(SupervisedKD(teacher=writers.spec, alpha_kd=0.0, alpha_hard=1.0))
+    writers.opened(own, writers.batch([texts[0], texts[3]]))
+    loss, _ = loss_and_gradient(own)
+    share = sum(gold) / sum(map(len, expected))
+    assert hard.item() == pytest.approx(loss.item() * share, rel=1e-12)
+
+
+def test_a_micro_batch_may_have_nothing_to_be_written(writers: Writers) -> None:
+    texts = writers.asked()
+    method = on_policy(writers, student_share=0.0)
+    method.partly_labelled = True
+    whole = writers.batch(texts[:2])
+    first, _ = writers.opened(method, whole, writers.batch([replace(texts[2], response=[])]))
+    assert written(first) == [text.response for text in texts[:2]]
+    assert torch.equal(first["input_ids"], whole["input_ids"])
+    (only,) = writers.opened(method, whole)
+    assert only["counts"]["written"] == 0
 
 
 @pytest.mark.parametrize("reuse", [1, 2])
