@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,9 @@ import relation_step
 import torch
 import triple_loss_step
 from side_by_side import Candidate, Limits, Suite, peer
+from workers import Step
+
+from lit_distill import host_memory
 
 SMALL: dict[str, Any] = {"vocabulary": 211, "width": 16, "sequences": 2}
 
@@ -29,6 +33,16 @@ def suites(device: str, dtype: torch.dtype) -> list[Suite]:
     return [*made, *published.suites(dtype)] if device == "cuda" else made
 
 
+def in_own_process(build: Callable[[Any], Step]) -> Callable[[Any], Step]:
+    """A candidate with what `python -m lit_distill` sets for its process."""
+
+    def made(work: Any) -> Step:
+        host_memory.keep_freed()
+        return build(work)
+
+    return made
+
+
 def triple(vocabulary: int, all_rows: bool, device: str, dtype: torch.dtype) -> Suite:
     """DistilBERT's triple loss; on a GPU at BERT-base's size."""
     work = triple_loss_step.Workload(vocabulary, all_rows, device=device, dtype=dtype)
@@ -36,7 +50,7 @@ def triple(vocabulary: int, all_rows: bool, device: str, dtype: torch.dtype) -> 
         work = replace(work, width=768, sequences=32, length=128)
     candidates = {
         "floor": Candidate(triple_loss_step.floor, other_loss=True),
-        "ours": Candidate(triple_loss_step.in_lightning),
+        "ours": Candidate(in_own_process(triple_loss_step.in_lightning)),
         "ours, by hand": Candidate(triple_loss_step.ours),
         "plain": Candidate(
             triple_loss_step.plain, "No package: rows selected before the head, `kl_div`, autograd."
@@ -80,7 +94,7 @@ def causal(vocabulary: int, device: str, dtype: torch.dtype) -> Suite:
         work = replace(work, sequences=16, prompt=128, completion=128, widths=(2048, 1024))
     candidates = {
         "floor": Candidate(causal_step.floor, other_loss=True),
-        "ours": Candidate(causal_step.in_lightning),
+        "ours": Candidate(in_own_process(causal_step.in_lightning)),
         "plain": Candidate(causal_step.plain, "No package: `kl_div` and autograd."),
         "trl GKD": peer("trl", "peer_trl", "gkd", "GKDTrainer, lmbda 0: prompts have logits too."),
         "trl Distillation": peer(
@@ -125,7 +139,7 @@ def relations(device: str, dtype: torch.dtype) -> Suite:
         work = replace(work, width=768, sequences=32, length=512, heads=48)
     candidates = {
         "floor": Candidate(relation_step.floor, other_loss=True),
-        "ours": Candidate(relation_step.in_lightning),
+        "ours": Candidate(in_own_process(relation_step.in_lightning)),
         "ours, by hand": Candidate(relation_step.ours),
         "plain": Candidate(relation_step.plain, "No package: bodies whole, relations whole."),
         "TextBrewer": peer(
@@ -160,7 +174,7 @@ def mutual(all_rows: bool, device: str, dtype: torch.dtype) -> Suite:
         work = replace(work, width=768, sequences=32, length=128)
     candidates = {
         "floor": Candidate(mutual_step.floor, other_loss=True),
-        "ours": Candidate(mutual_step.in_lightning),
+        "ours": Candidate(in_own_process(mutual_step.in_lightning)),
         "ours, by hand": Candidate(mutual_step.ours),
         "joint": Candidate(mutual_step.joint, "No package has mutual learning of LMs: plain."),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -68,6 +69,26 @@ def test_on_gold_it_is_plain_fine_tuning(
         writers.opened(method, writers.batch(writers.asked()))
         found.append(loss_and_gradient(method))
     torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-15)
+
+
+def test_in_windows_of_gold_the_teacher_answers_what_has_no_gold(
+    writers: Writers, loss_and_gradient: LossAndGradient
+) -> None:
+    """The mean over gold and written tokens is that over both windows, by their numbers."""
+    texts = writers.asked(8)
+    bare = [replace(text, response=[]) for text in texts[3:]]
+    sums, rows = torch.zeros(()).double(), 0
+    for share, part in ((1.0, texts[:3]), (0.0, bare)):
+        method = sequence_kd(writers, TextFilter(max_repetition=1), gold_share=share)
+        (batch,) = writers.opened(method, writers.batch(part))
+        sums += loss_and_gradient(method)[0] * len(batch["rows"])
+        rows += len(batch["rows"])
+    mixed = sequence_kd(writers, TextFilter(max_repetition=1), gold_share=1.0)
+    mixed.partly_labelled = True
+    (batch,) = writers.opened(mixed, writers.batch([*texts[:3], *bare]))
+    assert len(batch["rows"]) == rows
+    assert 0 < batch["counts"]["ended"] < batch["counts"]["written"] == len(bare)
+    assert loss_and_gradient(mixed)[0].item() == pytest.approx((sums / rows).item(), rel=1e-12)
 
 
 def test_dropped_texts_do_not_count(writers: Writers) -> None:

@@ -1,0 +1,47 @@
+"""That freed memory stays, where it may."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import resource, sys
+from lit_distill import host_memory
+if sys.argv[1] == "kept":
+    print(host_memory.keep_freed())
+import torch
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(25_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
+"""
+
+
+def printed(way: str, **environment: str) -> list[str]:
+    free = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC", "LD_", "GLIBC"))}
+    finished = subprocess.run(
+        [sys.executable, "-c", PROGRAM, way],
+        capture_output=True, text=True, check=True, env=free | environment,
+    )  # fmt: skip
+    return finished.stdout.split()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+def test_a_freed_block_is_taken_again_without_new_pages() -> None:
+    """100 MB are 24,414 pages, or 48 huge ones."""
+    worked, kept = printed("kept")
+    (given_back,) = printed("given back")
+    if worked == "False":
+        pytest.skip("another C library")
+    assert int(kept) < 10
+    assert int(given_back) > 40
+
+
+def test_what_the_environment_chose_stays() -> None:
+    assert printed("kept", MALLOC_TRIM_THRESHOLD_="1000000")[0] == "False"
