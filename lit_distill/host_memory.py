@@ -30,4 +30,4 @@ def keep_freed() -> bool:
     if mallopt is None:
         return False
     settings = ((MMAP_MAX, 0), (TRIM_THRESHOLD, NEVER), (TOP_PAD, PAD))
-    return all([mallopt(name, value) for name, value in settings])
+    return all(mallopt(name, value) for name, value in settings)
