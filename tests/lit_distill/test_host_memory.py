@@ -16,7 +16,7 @@ if sys.argv[1] == "kept":
 import torch
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(25_000_000)
+    blocks = [torch.ones(4_000_000) for _ in range(20)]
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 faults()
 print(faults())
@@ -33,14 +33,13 @@ def printed(way: str, **environment: str) -> list[str]:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
-def test_a_freed_block_is_taken_again_without_new_pages() -> None:
-    """100 MB are 24,414 pages, or 48 huge ones."""
+def test_freed_blocks_are_taken_again_without_new_pages() -> None:
+    """320 MB, which are 78,125 pages, or 152 huge ones, in blocks as large as activations."""
     worked, kept = printed("kept")
     (given_back,) = printed("given back")
     if worked == "False":
         pytest.skip("another C library")
-    assert int(kept) < 10
-    assert int(given_back) > 40
+    assert int(kept) < 0.7 * int(given_back)  # small blocks take bites of some
 
 
 def test_what_the_environment_chose_stays() -> None:
