@@ -19,7 +19,7 @@ def keep_freed() -> bool:
     By itself it returns the end of its heap after every backward pass, and the kernel then fills
     each page of the next step's activations with zeros at its first use. Blocks of 32 MiB and more,
     which would tear holes, are mapped and returned one by one as ever. What is resident at once
-    stays near its highest; a step on a CPU takes some percent less (docs/benchmarks.md).
+    stays near its highest; a step on a CPU takes some percent less (benchmarks/results/peers.md).
 
     Returns:
         Whether it does now: not with another C library, nor where the environment chose something.
