@@ -71,7 +71,7 @@ WRITING = (
         "lit_distill/on_policy.py",
         "key(self.seed, Purpose.SOURCE, number)",
         "key(self.seed + self.global_rank, Purpose.SOURCE, number)",
-        f"{RUNS} -k two_ranks",
+        f"{GKD} -k all_ranks",
     ),
     Mutant(
         "a text depends on its place in the batch",

@@ -153,6 +153,14 @@ def test_windows_have_the_authors_that_the_shares_say(decoders: Writers) -> None
     ]
 
 
+def test_all_ranks_have_one_author(decoders: Writers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else they would wait for each other: the terms, and with them what is summed, differ."""
+    method = on_policy(decoders, student_share=0.5)
+    authors = [method.author_of(update) for update in range(50)]
+    monkeypatch.setattr(GKD, "global_rank", 1, raising=False)
+    assert [method.author_of(update) for update in range(50)] == authors
+
+
 def test_nobody_learns_hard_targets_from_himself(decoders: Writers) -> None:
     batch = decoders.batch(decoders.asked())
     for knobs, terms in (
