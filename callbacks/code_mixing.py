@@ -6,9 +6,10 @@ import io
 import shutil
 from collections.abc import Sequence
 from functools import partial
-from typing import cast
+from typing import Annotated, cast
 
 import torch
+from annotated_types import Interval
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
@@ -19,11 +20,17 @@ from torch import Tensor
 
 from callbacks.figures import BEFORE, NOW, PALETTE
 from lit_distill.batch import Batch, row_languages
+from lit_distill.errors import UserError
+from lit_distill.knobs import check_knobs
 from lit_distill.measurement import Breakdown, Measured, Scores
 
 SWITCHING, MIXING = "switching", "mixing"
 PLACES = ("switch_points", "elsewhere")
 Grouped = dict[str, dict[str, Scores]]
+
+
+Edge = Annotated[int, Interval(ge=0, le=100)]
+"""A code-mixing index at which a level begins."""
 
 
 class CodeMixing(Callback):
@@ -41,7 +48,10 @@ class CodeMixing(Callback):
         edges: lower edges of the levels of the code-mixing index, 0 to 100; the last one is open.
     """
 
-    def __init__(self, edges: list[int] = [0, 10, 20, 30, 40]) -> None:  # noqa: B006 (never changed)
+    def __init__(self, edges: list[Edge] = [0, 10, 20, 30, 40]) -> None:  # noqa: B006
+        check_knobs(CodeMixing, locals())
+        if not edges or edges[0] != 0 or edges != sorted({*edges}):
+            raise UserError(f"CodeMixing.edges is {edges}: use rising numbers that begin with 0.")
         self.edges = edges
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_distill.batch import Batch, read_ids
-from lit_distill.errors import UserError
+from lit_distill.knobs import Count, Seed, check_knobs
 from lit_distill.measurement import Measured
 from lit_distill.models import LanguageModel, Sampling, ending_ids, generate
 from lit_distill.models.generation import check_room
@@ -71,13 +71,11 @@ class GenerationReport(Callback):
     def __init__(
         self,
         sampling: Sampling = GREEDY,
-        max_prompts: int = 32,
-        every: int = 1,
-        seed: int = 0,
+        max_prompts: Count = 32,
+        every: Count = 1,
+        seed: Seed = 0,
     ) -> None:
-        for name, value in (("max_prompts", max_prompts), ("every", every)):
-            if value < 1:
-                raise UserError(f"{type(self).__name__}.{name} is {value}: use 1 or more.")
+        check_knobs(GenerationReport, locals())
         self.sampling, self.max_prompts, self.every, self.seed = sampling, max_prompts, every, seed
         self._validations = 0
         self._continued: list[Continued] | None = None

@@ -19,6 +19,7 @@ from rich.table import Table
 from callbacks.atomic_files import replacing
 from callbacks.continuations import GREEDY, Continued, GenerationReport, Written
 from callbacks.text_scores import BleuTokenizer, Scored, TextScores, of_one, scores
+from lit_distill.knobs import Count, Seed, Share, check_knobs
 from lit_distill.measurement import Measured
 from lit_distill.models import Sampling
 
@@ -50,13 +51,14 @@ class GenerationMetrics(GenerationReport):
     def __init__(
         self,
         bleu_tokenizer: BleuTokenizer = "13a",
-        least_ended: float = 0.1,
+        least_ended: Share = 0.1,
         save: bool = True,
         sampling: Sampling = GREEDY,
-        max_prompts: int = 32,
-        every: int = 1,
-        seed: int = 0,
+        max_prompts: Count = 32,
+        every: Count = 1,
+        seed: Seed = 0,
     ) -> None:
+        check_knobs(GenerationMetrics, locals())
         super().__init__(sampling, max_prompts, every, seed)
         self.bleu_tokenizer, self.least_ended, self.save = bleu_tokenizer, least_ended, save
 

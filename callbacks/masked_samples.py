@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from callbacks.markdown import boards, escaped, table_row
 from lit_distill.batch import Batch
+from lit_distill.knobs import Count, check_knobs
 from lit_distill.measurement import Measured
 from lit_distill.models import LanguageModel
 
@@ -47,7 +48,8 @@ class MaskedSamples(Callback):
         languages: at most so many, the first ones of the data module.
     """
 
-    def __init__(self, texts: int = 1, tokens: int = 40, languages: int = 40) -> None:
+    def __init__(self, texts: Count = 1, tokens: Count = 40, languages: Count = 40) -> None:
+        check_knobs(MaskedSamples, locals())
         self.texts, self.tokens, self.languages = texts, tokens, languages
         self._samples: list[Sample] = []
 

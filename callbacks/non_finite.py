@@ -20,6 +20,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from callbacks.atomic_files import replacing
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
+from lit_distill.knobs import Count, check_knobs
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,8 @@ class NonFiniteLoss(Callback):
         limit: how many in a row stop the run.
     """
 
-    def __init__(self, limit: int = 3) -> None:
-        if limit < 1:
-            raise UserError(f"NonFiniteLoss: limit must be at least 1, found {limit}.")
+    def __init__(self, limit: Count = 3) -> None:
+        check_knobs(NonFiniteLoss, locals())
         self.limit = limit
         self.skipped = self._streak = 0
         self._batches: list[Batch] = []

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from callbacks.figures import dots, lines
 from callbacks.score_report import Column, ScoreReport
+from lit_distill.knobs import Count
 from lit_distill.measurement import Scores
 
 
@@ -29,7 +30,7 @@ class PerLanguage(ScoreReport):
         Column("accuracy", lambda score: score.accuracy),
     )
 
-    def __init__(self, rows: int = 40) -> None:
+    def __init__(self, rows: Count = 40) -> None:
         super().__init__(rows)
         self._history: dict[str, dict[int, dict[str, float]]] = {}
 

@@ -17,6 +17,7 @@ from lightning_utilities.core.rank_zero import rank_zero_warn
 from callbacks.atomic_files import keep_as
 from callbacks.interruption import Interruption
 from lit_distill.errors import UserError
+from lit_distill.knobs import CountOrNone, NotNegative, check_knobs
 from lit_distill.measurement import Measured, metric_of
 
 _DUE = 1  # below every signal's number
@@ -46,11 +47,12 @@ class RunCheckpoint(ModelCheckpoint):
 
     def __init__(
         self,
-        every_n_updates: int = 0,
-        every_n_minutes: float = 10.0,
+        every_n_updates: CountOrNone = 0,
+        every_n_minutes: NotNegative = 10.0,
         monitor: str | None = "val/loss",
         mode: Literal["min", "max"] = "min",
     ) -> None:
+        check_knobs(RunCheckpoint, locals())
         super().__init__(monitor=monitor, mode=mode, save_last=True)
         self.every_n_updates, self.every_n_minutes = every_n_updates, every_n_minutes
         self.best: dict[str, float] = {}

@@ -19,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from lit_distill.knobs import NotNegative, check_knobs
+
 BETWEEN_DRAWINGS = 0.25
 """Seconds."""
 
@@ -35,8 +37,9 @@ class RunProgress(ProgressBar):
         seconds: between two lines where there is no terminal.
     """
 
-    def __init__(self, seconds: float = 60.0) -> None:
+    def __init__(self, seconds: NotNegative = 60.0) -> None:
         super().__init__()
+        check_knobs(RunProgress, locals())
         self.seconds = seconds
         self._enabled = True
         self._bar: Progress | None = None

@@ -8,6 +8,7 @@ from lightning.pytorch import Trainer
 
 from callbacks.continuations import GREEDY, Continued, GenerationReport, Written
 from callbacks.markdown import boards, escaped, table_row
+from lit_distill.knobs import Count, Seed, check_knobs
 from lit_distill.measurement import Measured
 from lit_distill.models import Sampling
 
@@ -33,13 +34,14 @@ class SampleText(GenerationReport):
 
     def __init__(
         self,
-        texts: int = 4,
-        characters: int = 300,
+        texts: Count = 4,
+        characters: Count = 300,
         sampling: Sampling = GREEDY,
-        max_prompts: int = 32,
-        every: int = 1,
-        seed: int = 0,
+        max_prompts: Count = 32,
+        every: Count = 1,
+        seed: Seed = 0,
     ) -> None:
+        check_knobs(SampleText, locals())
         super().__init__(sampling, max_prompts, every, seed)
         self.texts, self.characters = texts, characters
 

@@ -16,6 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from lit_distill.knobs import Count, check_knobs
 from lit_distill.measurement import Measured, Scores, mean_over_languages
 
 
@@ -49,7 +50,8 @@ class ScoreReport(Callback):
 
     columns: ClassVar[tuple[Column, ...]]
 
-    def __init__(self, rows: int = 40) -> None:
+    def __init__(self, rows: Count = 40) -> None:
+        check_knobs(ScoreReport, locals())
         self.rows = rows
 
     @abstractmethod

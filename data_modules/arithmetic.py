@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 from zlib import crc32
+
+from annotated_types import Interval
 
 from data_modules.phrasebook_sentences import Split
 from data_modules.prompt_sources import PromptText
@@ -14,6 +16,7 @@ from data_modules.prompts import PromptCorpus
 from data_modules.readers import Broken, Reader
 from data_modules.sources import LanguageTexts
 from lit_distill.errors import UserError
+from lit_distill.knobs import Count, Seed, check_knobs
 
 KINDS = ("plus", "minus", "times", "chain")
 GENERATOR = 1
@@ -69,6 +72,10 @@ class ArithmeticReader(Reader):
             yield PromptText(f"{problem} =", f" {answer}")
 
 
+Largest = Annotated[int, Interval(ge=9, le=10**6), "with fewer numbers no problem is new"]
+"""The largest number of a problem."""
+
+
 class ArithmeticCorpus(PromptCorpus):
     """Sums, differences, products, and chains such as "3 + 4 * 2 = 3 + 8 = 11".
 
@@ -88,19 +95,18 @@ class ArithmeticCorpus(PromptCorpus):
     def __init__(
         self,
         kinds: list[str] = list(KINDS),  # noqa: B006 (never changed)
-        problems_per_kind: int = 5_000,
-        validation_problems: int = 200,
-        largest: int = 99,
+        problems_per_kind: Count = 5_000,
+        validation_problems: Count = 200,
+        largest: Largest = 99,
         steps: bool = True,
-        problem_seed: int = 0,
+        problem_seed: Seed = 0,
         **prompts: Any,
     ) -> None:
+        check_knobs(ArithmeticCorpus, locals())
         super().__init__(sources=[], data_dir=".", **prompts)
         unknown = [kind for kind in kinds if kind not in KINDS]
         if unknown or not kinds:
             raise UserError(f"Arithmetic has the kinds {', '.join(KINDS)}; found {kinds}.")
-        if largest < 9:
-            raise UserError(f"largest is {largest}: with so few numbers, no problem is new; use 9.")
         counts: dict[Split, int] = {
             "train": problems_per_kind,
             "validation": validation_problems,

@@ -17,6 +17,7 @@ from data_modules.plan import Plan
 from data_modules.readers import Broken, Reader
 from data_modules.sources import LanguageTexts, Source, resolve
 from lit_distill.errors import UserError
+from lit_distill.knobs import Seed, check_knobs
 
 PADDING = 1.05
 """Positions per token, about, of which a pool's number of batches is reckoned."""
@@ -70,10 +71,11 @@ class CodeMixedCorpus(Corpus):
         mixes: list[Mix] = [],  # noqa: B006 (never changed)
         sources: list[Source] = [],  # noqa: B006
         data_dir: str = ".",
-        mix_seed: int = 0,
+        mix_seed: Seed = 0,
         curriculum: Curriculum | None = None,
         **corpus: Any,
     ) -> None:
+        check_knobs(CodeMixedCorpus, locals())
         super().__init__(**corpus)
         if not mixes and not sources:
             raise UserError("The corpus has neither mixes nor sources: set data.init_args.mixes.")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Interval
 from lightning.pytorch import LightningDataModule
 from transformers import PreTrainedTokenizerFast
 
@@ -23,7 +24,11 @@ from data_modules.sources import LanguageTexts
 from data_modules.token_store import TokenStore
 from data_modules.tokenising import SPLITS, Settings, Split, fingerprint, tokenise
 from lit_distill.errors import UserError
+from lit_distill.knobs import Count, CountOrNone, Seed, Share, check_knobs
 from lit_distill.models import load_tokenizer
+
+HoldOut = Annotated[int, Interval(ge=2, le=2**31 - 1), "1 would hold out every text"]
+"""One of how many texts is for validation."""
 
 
 class Corpus(LightningDataModule, ABC):
@@ -60,30 +65,26 @@ class Corpus(LightningDataModule, ABC):
         tokenizer: str | None = None,
         objective: Objective = MaskedTokens(),  # noqa: B008 (frozen)
         sampler: Sampler = Proportional(),  # noqa: B008 (frozen)
-        max_length: int = 128,
-        batch_tokens: int = 4096,
-        updates_per_epoch: int = 1000,
-        holdout: int = 50,
-        validation_windows: int = 500,
+        max_length: Count = 128,
+        batch_tokens: Count = 4096,
+        updates_per_epoch: Count = 1000,
+        holdout: HoldOut = 50,
+        validation_windows: Count = 500,
         deduplicate: bool = True,
-        max_broken: float = 0.01,
-        pool_size: int = POOL_SIZE,
-        seed: int = 0,
-        mask_variants: int | None = None,
-        num_workers: int = 0,
+        max_broken: Share = 0.01,
+        pool_size: Count = POOL_SIZE,
+        seed: Seed = 0,
+        mask_variants: Count | None = None,
+        num_workers: CountOrNone = 0,
         cache_dir: str = "~/.cache/lit_distill",
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("holdout", holdout, 2),
-            ("validation_windows", validation_windows, 1),
-            ("max_broken", max_broken, 0),
-            ("num_workers", num_workers, 0),
-            ("mask_variants", 1 if mask_variants is None else mask_variants, 1),
-            ("batch_tokens", batch_tokens, max_length),
-        ):
-            if value < least:
-                raise UserError(f"data.init_args.{name} is {value}: use {least} or more.")
+        check_knobs(Corpus, locals())
+        if batch_tokens < max_length:
+            raise UserError(
+                f"data.init_args.batch_tokens is {batch_tokens}, and one window can have "
+                f"max_length = {max_length}: use {max_length} or more."
+            )
         self._tokenizer = load_tokenizer(tokenizer) if tokenizer else None
         self.objective, self.sampler = objective, sampler
         self.max_length, self.batch_tokens = max_length, batch_tokens

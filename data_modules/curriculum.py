@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_distill.errors import UserError
+from lit_distill.knobs import Count, CountOrNone, check_knobs
 
 Floats = NDArray[np.float64]
 
@@ -26,15 +27,16 @@ class Curriculum:
         hold: updates at the beginning during which the lowest level stays.
     """
 
-    updates: int
-    hold: int = 0
+    updates: Count
+    hold: CountOrNone = 0
 
     def __post_init__(self) -> None:
         """Refuses lengths that are none."""
-        if self.updates < 1 or not 0 <= self.hold < self.updates:
+        check_knobs(Curriculum, vars(self))
+        if self.hold >= self.updates:
             raise UserError(
-                f"curriculum: updates {self.updates} and hold {self.hold}: hold must be at least 0 "
-                "and below updates."
+                f"curriculum: updates {self.updates} and hold {self.hold}: hold must be below "
+                "updates."
             )
 
     def at(self, shares: Floats, levels: Sequence[Sequence[int]], progress: float) -> Floats:

@@ -8,6 +8,7 @@ from data_modules.parallel_sources import ParallelSource
 from data_modules.romanisation import SCHEMES
 from data_modules.switching import Kind
 from lit_distill.errors import UserError
+from lit_distill.knobs import Count, NotNegative, Positive, PositiveShare, Share, check_knobs
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,16 @@ class Mix:
     texts: str | list[str] | None = None
     lexicons: dict[str, str] = field(default_factory=dict)
     unit: Kind = "word"
-    cmi: list[float] = field(default_factory=lambda: [25.0])
-    spread: float = 0.5
-    switches: float | None = None
+    cmi: list[Positive] = field(default_factory=lambda: [25.0])
+    spread: Share = 0.5
+    switches: PositiveShare | None = None
     romanise: bool = True
-    spelling: float = 0.15
-    sentences: int | None = None
-    weight: float = 1.0
+    spelling: Share = 0.15
+    sentences: Count | None = None
+    weight: NotNegative = 1.0
+
+    def __post_init__(self) -> None:
+        check_knobs(Mix, vars(self))
 
     def check(self) -> None:
         """Refuses what cannot be meant.
@@ -63,9 +67,6 @@ class Mix:
             ("no lexicon for a language", bool(self.texts) and {*self.embedded} - {*self.lexicons}),
             (f"a cmi outside (0, {self.highest:.4g}]", self._outside()),
             ("no cmi, or one twice", not self.cmi or len({*self.cmi}) < len(self.cmi)),
-            ("a spread outside [0, 1]", not 0 <= self.spread <= 1),
-            ("switches outside (0, 1]", self.switches is not None and not 0 < self.switches <= 1),
-            ("a spelling outside [0, 1]", not 0 <= self.spelling <= 1),
         ):
             if found:
                 raise UserError(f"The mix {self.name!r} has {problem}.")

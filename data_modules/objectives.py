@@ -9,14 +9,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import NDArray
 
 from data_modules.masking import Masker, Selection, Texts
 from data_modules.word_starts import word_starts
 from lit_distill.errors import UserError
+from lit_distill.knobs import PositiveShare, Share, check_knobs
 
 Selector = Callable[[Texts], Selection]
 VALIDATION_SEED = 20260101
@@ -51,6 +53,10 @@ class Objective(ABC):
         """How a model is measured: the same for every setting of the training objective."""
 
 
+Smoothing = Annotated[float, Interval(ge=0, le=10), "it is an exponent of frequencies"]
+"""How much rarer words are preferred."""
+
+
 @dataclass(frozen=True)
 class MaskedTokens(Objective):
     """Masked language modelling with an exact number of targets, never special tokens.
@@ -79,25 +85,21 @@ class MaskedTokens(Objective):
 
     masked: ClassVar[bool | None] = True
 
-    probability: float = 0.15
-    mask_share: float = 0.8
-    random_share: float = 0.1
-    smoothing: float = 0.0
+    probability: PositiveShare = 0.15
+    mask_share: Share = 0.8
+    random_share: Share = 0.1
+    smoothing: Smoothing = 0.0
     scope: Literal["sample", "batch"] = "sample"
     whole_word: bool = False
 
     def __post_init__(self) -> None:
         """Refuses shares that are none."""
-        if not 0 < self.probability <= 1:
-            raise UserError(f"objective.probability must be in (0, 1], found {self.probability}.")
-        shares = (self.mask_share, self.random_share, 1 - self.mask_share - self.random_share)
-        if min(shares) < -1e-9:
+        check_knobs(type(self), vars(self))
+        if self.mask_share + self.random_share > 1 + 1e-9:
             raise UserError(
-                "objective.mask_share and random_share must be at least 0 and at most 1 together, "
+                "objective.mask_share and random_share must be at most 1 together, "
                 f"found {self.mask_share} and {self.random_share}."
             )
-        if not 0 <= self.smoothing < float("inf"):
-            raise UserError(f"objective.smoothing must be at least 0, found {self.smoothing}.")
 
     def bind(self, tokenizer: Any, counts: NDArray[np.float64], seed: int) -> Masker:
         """See `Objective.bind`."""
@@ -172,12 +174,12 @@ class Noised(Objective):
 
     masked: ClassVar[bool | None] = None
 
-    probability: float = 0.15
-    mask_share: float = 0.5
-    random_share: float = 0.5
+    probability: PositiveShare = 0.15
+    mask_share: Share = 0.5
+    random_share: Share = 0.5
 
     def __post_init__(self) -> None:
-        """Refuses shares that are none."""
+        check_knobs(Noised, vars(self))
         self._masks()
 
     def _masks(self) -> MaskedTokens:

@@ -11,6 +11,7 @@ from data_modules.file_patterns import LANGUAGE, files_of, languages_of
 from data_modules.hub_reader import HubReader
 from data_modules.readers import Broken, FileReader, Reader
 from lit_distill.errors import UserError
+from lit_distill.knobs import Count, check_knobs
 
 ParallelRow = dict[str, str] | Broken
 """A text by language, at least two; or why there is none."""
@@ -42,7 +43,10 @@ class ParallelSource:
     split: str = "train"
     revision: str | None = None
     streaming: bool = False
-    limit: int | None = None
+    limit: Count | None = None
+
+    def __post_init__(self) -> None:
+        check_knobs(ParallelSource, vars(self))
 
 
 @dataclass(frozen=True)

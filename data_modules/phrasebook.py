@@ -15,6 +15,7 @@ from data_modules.phrasebook_sentences import Sentence as Sentence
 from data_modules.readers import Broken, Reader
 from data_modules.sources import LanguageTexts
 from data_modules.tagged_text import located
+from lit_distill.knobs import Count, Seed, check_knobs
 
 GENERATOR = 1
 """Part of every stamp: raise it when the same phrasebook files give other sentences."""
@@ -55,8 +56,8 @@ class PhrasebookReader(Reader):
 
 def phrasebook_texts(
     languages: Sequence[str] = SPOKEN,
-    sentences_per_language: int = 20_000,
-    validation_sentences: int = 2_000,
+    sentences_per_language: Count = 20_000,
+    validation_sentences: Count = 2_000,
     seed: int = 0,
 ) -> list[LanguageTexts]:
     """Readers of the phrasebook, for whatever reads `LanguageTexts`; see `PhrasebookCorpus`.
@@ -98,11 +99,12 @@ class PhrasebookCorpus(Corpus):
     def __init__(
         self,
         languages: list[str] = list(SPOKEN),  # noqa: B006 (never changed)
-        sentences_per_language: int = 20_000,
-        validation_sentences: int = 2_000,
-        phrasebook_seed: int = 0,
+        sentences_per_language: Count = 20_000,
+        validation_sentences: Count = 2_000,
+        phrasebook_seed: Seed = 0,
         **corpus: Any,
     ) -> None:
+        check_knobs(PhrasebookCorpus, locals())
         super().__init__(**corpus)
         self._texts = phrasebook_texts(
             languages, sentences_per_language, validation_sentences, phrasebook_seed

@@ -15,6 +15,7 @@ from data_modules.readers import Broken, Reader
 from data_modules.sources import LanguageTexts
 from data_modules.wording import Wording
 from lit_distill.errors import UserError
+from lit_distill.knobs import Count, Seed, check_knobs
 
 HeldOut = Literal["sentences", "words"]
 NAMES = {
@@ -108,11 +109,12 @@ class PhrasebookTranslation(PromptCorpus):
         targets: list[str] = ["hi", "bn", "es", "de", "hi-en"],  # noqa: B006 (never changed)
         prompt: str = "{source} to {target}: {text}\n",
         held_out: HeldOut = "sentences",
-        sentences_per_language: int = 5_000,
-        validation_sentences: int = 500,
-        phrasebook_seed: int = 0,
+        sentences_per_language: Count = 5_000,
+        validation_sentences: Count = 500,
+        phrasebook_seed: Seed = 0,
         **prompts: Any,
     ) -> None:
+        check_knobs(PhrasebookTranslation, locals())
         super().__init__(sources=[], data_dir=".", **prompts)
         for language in (source, *targets):
             check_language(language)

@@ -19,6 +19,7 @@ from data_modules.token_store import TokenStore
 from lit_distill.batch import Batch
 from lit_distill.counter_random import Purpose, key, words
 from lit_distill.errors import UserError
+from lit_distill.knobs import PositiveShare, Seed, check_knobs
 
 Ints = NDArray[np.int64]
 
@@ -37,9 +38,12 @@ class Responses(Objective):
     masked: ClassVar[bool | None] = False
 
     pairs: bool = False
-    labelled_share: float = 1.0
-    labelled_seed: int = 0
+    labelled_share: PositiveShare = 1.0
+    labelled_seed: Seed = 0
     only_labelled: bool = False
+
+    def __post_init__(self) -> None:
+        check_knobs(Responses, vars(self))
 
     def bind(self, tokenizer: Any, counts: NDArray[np.float64], seed: int) -> Selector:
         """Plain texts have no responses.

@@ -25,6 +25,7 @@ from data_modules.tokenising import SPLITS, Split
 from lit_distill.batch import Batch
 from lit_distill.counter_random import Purpose, key, words
 from lit_distill.errors import UserError
+from lit_distill.knobs import Count, CountOrNone, PositiveShare, Seed, check_knobs
 
 FORMAT = 1
 """Part of every fingerprint, as `tokenising.FORMAT`."""
@@ -66,17 +67,16 @@ class PromptCorpus(Corpus):
         data_dir: str = ".",
         rendering: Rendering = PlainText(),  # noqa: B008 (frozen)
         layout: Literal["decoder", "pairs"] = "decoder",
-        max_prompt_length: int | None = None,
-        response_room: int = 0,
-        labelled_share: float = 1.0,
-        labelled_seed: int = 0,
+        max_prompt_length: Count | None = None,
+        response_room: CountOrNone = 0,
+        labelled_share: PositiveShare = 1.0,
+        labelled_seed: Seed = 0,
         only_labelled: bool = False,
         stop_tokens: list[str] = [],  # noqa: B006 (never changed)
         decoder_start: str | None = None,
         **corpus: Any,
     ) -> None:
-        if not 0 < labelled_share <= 1:
-            raise UserError(f"labelled_share must be in (0, 1], found {labelled_share}.")
+        check_knobs(PromptCorpus, locals())
         pairs = layout == "pairs"
         chosen = Responses(pairs, labelled_share, labelled_seed, only_labelled)
         super().__init__(objective=chosen, mask_variants=None, **corpus)

@@ -11,12 +11,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import NDArray
 
 from lit_distill.errors import UserError
+from lit_distill.knobs import NotNegative, check_knobs
 
 Floats = NDArray[np.float64]
 
@@ -70,7 +72,10 @@ class Weights(Sampler):
         weights: one number for every language and mix of the corpus; they need not add up to one.
     """
 
-    weights: dict[str, float]
+    weights: dict[str, NotNegative]
+
+    def __post_init__(self) -> None:
+        check_knobs(Weights, vars(self))
 
     def scores(self, tokens: Mapping[str, int]) -> Floats:
         """The given weights.
@@ -92,6 +97,10 @@ class Weights(Sampler):
         return np.array([self.weights[name] for name in tokens], dtype=np.float64)
 
 
+Flattening = Annotated[float, Interval(ge=1e-3, le=math.inf), "1 is proportional"]
+"""A temperature of sampling; at infinity all languages are equal."""
+
+
 @dataclass(frozen=True)
 class Temperature(Sampler):
     """Shares proportional to tokens ** (1 / temperature): small languages are fed more often.
@@ -103,12 +112,10 @@ class Temperature(Sampler):
     Source: Conneau and Lample, 2019, "Cross-lingual language model pretraining", section 3.1.
     """
 
-    temperature: float = 1.0
+    temperature: Flattening = 1.0
 
     def __post_init__(self) -> None:
-        """Refuses temperatures that give no shares."""
-        if not self.temperature > 0:
-            raise UserError(f"sampler.temperature must be above 0, found {self.temperature}.")
+        check_knobs(Temperature, vars(self))
 
     def scores(self, tokens: Mapping[str, int]) -> Floats:
         """Counts relative to the largest, to the power 1 / temperature."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from data_modules.hub_reader import HubReader
 from data_modules.readers import FileReader, Reader
 from data_modules.tagged_text import TaggedReader
 from lit_distill.errors import UserError
+from lit_distill.knobs import Count, NotNegative, check_knobs
 
 Paths = str | list[str]
 
@@ -55,12 +55,15 @@ class Origin(metaclass=ABCMeta):  # as a base, ABC would make configs ask for a 
     split: str = "train"
     revision: str | None = None
     streaming: bool = False
-    weight: float = 1.0
+    weight: NotNegative = 1.0
     validation: Paths | None = None
     validation_split: str | None = None
     test: Paths | None = None
     test_split: str | None = None
-    limit: int | None = None
+    limit: Count | None = None
+
+    def __post_init__(self) -> None:
+        check_knobs(type(self), vars(self))
 
     @abstractmethod
     def file_reader(self, path: Path, limit: int | None) -> Reader:
@@ -159,10 +162,6 @@ def _check(source: Origin) -> None:
         raise UserError(f"A source needs either files or a dataset; found {shown}.")
     if source.files is not None and not _listed(source.files):
         raise UserError(f"The source {shown} has an empty list of files.")
-    if not (math.isfinite(source.weight) and source.weight >= 0):
-        raise UserError(f"The source {shown} has the weight {source.weight}: use 0 or more.")
-    if source.limit is not None and source.limit < 1:
-        raise UserError(f"The source {shown} has the limit {source.limit}: use 1 or more rows.")
     for name, files in (("validation", source.validation), ("test", source.test)):
         if files is not None and getattr(source, f"{name}_split") is not None:
             raise UserError(f"The source {shown} has both {name} files and a {name} split.")

@@ -14,12 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch import nn
 
 import data_modules  # noqa: F401 (for its class names)
 import lit_distill.methods  # noqa: F401 (for its class names)
@@ -29,6 +27,7 @@ from lit_distill.cli_errors import OneLineErrors
 from lit_distill.cli_settings import choose, spread
 from lit_distill.distillation import Distillation
 from lit_distill.errors import UserError
+from lit_distill.updates import check_optimizer
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 """A disk that is full, limited, locked or broken."""
@@ -170,7 +169,7 @@ class DistillCLI(LightningCLI):
         try:
             self.config_init = self.parser.instantiate(self.config)
             self.model, self.datamodule = self.config_init["model"], self.config_init["data"]
-            self.model.optimizer([nn.Parameter(torch.zeros(1, 1))])  # only to see whether it can be
+            check_optimizer(self.model.optimizer)
             self.trainer = self.instantiate_trainer()
         except ValueError as error:
             cause: BaseException = error  # jsonargparse wraps what constructors raise

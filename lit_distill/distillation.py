@@ -16,6 +16,7 @@ from lit_distill import checkpoints
 from lit_distill.assembly import build_models, named_students
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
+from lit_distill.knobs import Share, check_knobs
 from lit_distill.losses import LogitTerm, Term, linear_losses
 from lit_distill.models import (
     Encoded,
@@ -75,13 +76,14 @@ class Distillation(Updated, ABC):
         ensemble: Ensemble = Ensemble(),  # noqa: B008 (frozen)
         teacher_cache: str | None = None,
         tokenizer: str | None = None,
-        dropout: float | None = None,
+        dropout: Share | None = None,
         execution: Execution = Execution(),  # noqa: B008 (frozen)
         optimizer: OptimizerCallable = torch.optim.AdamW,
         schedule: Schedule = Linear(),  # noqa: B008 (frozen)
         per_model: dict[str, ModelUpdate] | None = None,
     ) -> None:
         super().__init__(optimizer, schedule, per_model or {}, teacher_cache)
+        check_knobs(Distillation, locals())
         if self.needs_teacher and teacher is None and teacher_cache is None:
             raise UserError(
                 f"{type(self).__name__} learns from a teacher and none is given: set "

@@ -7,6 +7,7 @@ from typing import Any, cast
 from lit_distill.batch import Batch
 from lit_distill.counter_random import Purpose, key, uniform
 from lit_distill.distillation import Distillation
+from lit_distill.knobs import Seed
 from lit_distill.models import (
     Generated,
     LanguageModel,
@@ -44,7 +45,7 @@ class OnPolicy(Distillation):
 
     needs_teacher = True
 
-    def __init__(self, sampling: Sampling, seed: int, **base: Any) -> None:
+    def __init__(self, sampling: Sampling, seed: Seed, **base: Any) -> None:
         super().__init__(**base)
         self.sampling, self.seed = sampling, seed
         self.endings: tuple[int, ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from torch import nn
 from torch.optim import Optimizer
@@ -20,6 +20,7 @@ from transformers.optimization import (
 )
 
 from lit_distill.errors import UserError
+from lit_distill.knobs import NotNegative, Share, ShareBelowOne, check_knobs
 
 
 def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
@@ -35,6 +36,10 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     return [group for group in groups if group["params"]]
 
 
+WarmUp = Annotated[ShareBelowOne, "it is a share of all updates"]
+"""How much of a run the learning rate rises."""
+
+
 @dataclass(frozen=True)
 class Schedule(ABC):
     """A learning-rate schedule over a run.
@@ -43,13 +48,10 @@ class Schedule(ABC):
         warmup: share of all updates over which the rate rises linearly from 0, in [0, 1).
     """
 
-    warmup: float = 0.05
+    warmup: WarmUp = 0.05
 
     def __post_init__(self) -> None:
-        if not 0 <= self.warmup < 1:
-            raise UserError(
-                f"schedule.warmup is {self.warmup}: it is a share of all updates, in [0, 1)."
-            )
+        check_knobs(type(self), vars(self))
 
     @abstractmethod
     def __call__(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:
@@ -97,13 +99,14 @@ class Ramp:
         finish: training progress in [0, 1] at which it ends, not before `begin`.
     """
 
-    start: float
-    end: float
-    begin: float = 0.0
-    finish: float = 1.0
+    start: NotNegative
+    end: NotNegative
+    begin: Share = 0.0
+    finish: Share = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.begin <= self.finish <= 1:
+        check_knobs(Ramp, vars(self))
+        if self.begin > self.finish:
             raise UserError(
                 f"Ramp from {self.begin} to {self.finish}: both are training progress in [0, 1], "
                 "and begin must not be after finish."

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.strategies import DeepSpeedStrategy
 from lightning.pytorch.utilities import GradClipAlgorithmType
@@ -13,6 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lit_distill.errors import UserError
+from lit_distill.knobs import Positive, check_knobs
 from lit_distill.learner import Learner
 from lit_distill.schedules import Schedule, parameter_groups
 
@@ -30,14 +33,40 @@ class ModelUpdate:
         UserError: one is not positive.
     """
 
-    rate: float = 1.0
-    clip: float | None = None
+    rate: Positive = 1.0
+    clip: Positive | None = None
 
     def __post_init__(self) -> None:
-        for name in ("rate", "clip"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise UserError(f"per_model: {name} is {value}; it must be a positive number.")
+        check_knobs(ModelUpdate, vars(self))
+
+
+HIGHEST_RATE = 1e3
+"""A learning rate above it is a slip of the exponent: numbers of that size leave float32."""
+
+
+def check_optimizer(make: OptimizerCallable) -> None:
+    """Tries an optimizer on a single number, and its options on what can be meant.
+
+    Args:
+        make: as a config gives it.
+
+    Raises:
+        UserError: it cannot be made, or a rate or another option is infinite, NaN or out of reach.
+    """
+    try:
+        made = make([nn.Parameter(torch.zeros(1, 1))])
+    except (TypeError, ValueError) as error:
+        raise UserError(f"model.optimizer cannot be made: {error}.") from error
+    for name, value in made.defaults.items():
+        for number in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise UserError(f"model.optimizer: {name} is {value}: use finite numbers.")
+    rate = made.defaults.get("lr")
+    if isinstance(rate, int | float) and not 0 <= rate <= HIGHEST_RATE:
+        raise UserError(
+            f"model.optimizer: the learning rate lr is {rate:g}: use a number from 0 to "
+            f"{HIGHEST_RATE:g}; language models learn at 1e-6 to 1e-2."
+        )
 
 
 class Updated(Learner):

@@ -7,6 +7,7 @@ them in a copy of the project. They lie in `planted`, by the part of the project
 from __future__ import annotations
 
 from planted.data import DATA
+from planted.knobs import KNOBS
 from planted.losses import LOSSES
 from planted.methods import METHODS
 from planted.models import MODELS
@@ -15,4 +16,4 @@ from planted.prompts import PROMPTS
 from planted.training import TRAINING
 from planted.writing import WRITING
 
-MUTANTS = (*TRAINING, *LOSSES, *MODELS, *METHODS, *WRITING, *DATA, *PROMPTS)
+MUTANTS = (*TRAINING, *LOSSES, *KNOBS, *MODELS, *METHODS, *WRITING, *DATA, *PROMPTS)

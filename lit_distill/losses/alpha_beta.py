@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from lit_distill.errors import UserError
+from lit_distill.knobs import Positive, Temperature
 from lit_distill.losses.divergences import Divergence
 from lit_distill.losses.row_loss import Distribution
+
+Exponent = Annotated[
+    Positive, "the limits are ForwardKL (alpha 1, beta 0) and ReverseKL (alpha 0, beta 1)"
+]
+"""A power of a probability."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +38,10 @@ class AlphaBeta(Divergence):
         UserError: alpha or beta is not positive.
     """
 
-    alpha: float = 0.5
-    beta: float = 0.5
-    temperature: float = 1.0
+    alpha: Exponent = 0.5
+    beta: Exponent = 0.5
+    temperature: Temperature = 1.0
     t_squared: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not (self.alpha > 0 and self.beta > 0):
-            raise UserError(
-                f"alpha is {self.alpha} and beta {self.beta}; both must be positive. The limits "
-                "are ForwardKL (alpha 1, beta 0) and ReverseKL (alpha 0, beta 1)."
-            )
 
     @property
     def lumps(self) -> bool:

@@ -5,7 +5,8 @@ and zero where p = q. Each gives its value and its slope s_v = dD / d log q_v, f
 the gradient with respect to the student's logits, (s - q sum_v s_v) / T.
 """
 
-from __future__ import annotations
+# Types are objects here, not texts: jsonargparse would look the base's names up in the modules of
+# its subclasses, not find `ClassVar` there, and then take any value for any of their knobs.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lit_distill.errors import UserError
+from lit_distill.knobs import Temperature, check_knobs
 from lit_distill.losses.row_loss import (
     Block,
     BlockLogits,
@@ -41,11 +42,7 @@ class Divergence(ABC):
     needs_targets: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < float("inf"):
-            raise UserError(
-                f"The temperature is {self.temperature}, but softmax(logits / temperature) needs a "
-                "positive, finite one; 1 leaves the logits as they are, 2 is DistilBERT's."
-            )
+        check_knobs(type(self), vars(self))
 
     @abstractmethod
     def of(self, log_p: Tensor, log_q: Tensor) -> Tensor:
@@ -97,7 +94,7 @@ class ForwardKL(Divergence):
         t_squared: see `Divergence`.
     """
 
-    temperature: float = 1.0
+    temperature: Temperature = 1.0
     t_squared: bool = True
 
     def of(self, log_p: Tensor, log_q: Tensor) -> Tensor:
@@ -136,7 +133,7 @@ class ReverseKL(Divergence):
         t_squared: see `Divergence`.
     """
 
-    temperature: float = 1.0
+    temperature: Temperature = 1.0
     t_squared: bool = True
 
     @property
@@ -187,7 +184,7 @@ class TotalVariation(Divergence):
         t_squared: see `Divergence`.
     """
 
-    temperature: float = 1.0
+    temperature: Temperature = 1.0
     t_squared: bool = True
 
     def of(self, log_p: Tensor, log_q: Tensor) -> Tensor:

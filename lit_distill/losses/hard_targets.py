@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
-from lit_distill.errors import UserError
+from lit_distill.knobs import NotNegative, ShareBelowOne, check_knobs
 from lit_distill.losses.row_loss import Block, Scale, index_of, log_softmax, required
 
 
@@ -78,6 +79,10 @@ class CrossEntropy(_OfTarget):
         return torch.full_like(log_q, -1)
 
 
+LogOfZero = Annotated[float, Interval(ge=-1e9, lt=0), "it stands for log 0"]
+"""A finite logarithm in place of minus infinity."""
+
+
 @dataclass(frozen=True)
 class FocalLoss(_OfTarget):
     """-(1 - q_y)^gamma log q_y: rows that are right already count less.
@@ -91,11 +96,10 @@ class FocalLoss(_OfTarget):
         UserError: gamma is negative.
     """
 
-    gamma: float = 2.0
+    gamma: NotNegative = 2.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.gamma < float("inf"):
-            raise UserError(f"gamma is {self.gamma}; it must be 0 (cross-entropy) or more.")
+        check_knobs(type(self), vars(self))
 
     def of(self, log_q: Tensor) -> Tensor:
         """See `_OfTarget`."""
@@ -125,13 +129,12 @@ class SymmetricCrossEntropy(_OfTarget):
         UserError: A is not negative.
     """
 
-    alpha: float = 0.1
-    beta: float = 1.0
-    log_zero: float = -4.0
+    alpha: NotNegative = 0.1
+    beta: NotNegative = 1.0
+    log_zero: LogOfZero = -4.0
 
     def __post_init__(self) -> None:
-        if not self.log_zero < 0:
-            raise UserError(f"log_zero is {self.log_zero}; it stands for log 0: below 0.")
+        check_knobs(type(self), vars(self))
 
     def of(self, log_q: Tensor) -> Tensor:
         """See `_OfTarget`."""
@@ -157,11 +160,10 @@ class SmoothedCrossEntropy(HardTargetLoss):
         UserError: s is out of range.
     """
 
-    smoothing: float = 0.1
+    smoothing: ShareBelowOne = 0.1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.smoothing < 1:
-            raise UserError(f"smoothing is {self.smoothing}; it must be in [0, 1).")
+        check_knobs(type(self), vars(self))
 
     def __call__(
         self, student: Tensor, teacher: Tensor | None = None, targets: Tensor | None = None

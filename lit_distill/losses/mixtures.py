@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from lit_distill.errors import UserError
+from lit_distill.knobs import Between, ShareBelowOne, Temperature
 from lit_distill.losses.divergences import Divergence
 from lit_distill.losses.row_loss import Distribution
+
+MixtureShare = Annotated[
+    Between,
+    "at the ends the divergence is 0 for all students: ForwardKL is trl's beta 0, ReverseKL its 1",
+]
+"""Where between teacher and student a mixture lies."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +44,10 @@ class JensenShannon(Divergence):
         UserError: beta is out of range.
     """
 
-    beta: float = 0.5
+    beta: MixtureShare = 0.5
     normalised: bool = False
-    temperature: float = 1.0
+    temperature: Temperature = 1.0
     t_squared: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.beta < 1:
-            raise UserError(
-                f"beta is {self.beta}, where this divergence is zero for all students: use "
-                "ForwardKL (trl's beta 0), ReverseKL (trl's beta 1), or a beta between."
-            )
 
     @property
     def factor(self) -> float:
@@ -86,13 +85,9 @@ class SkewKL(Divergence):
         UserError: alpha is out of range.
     """
 
-    alpha: float = 0.1
-    temperature: float = 1.0
+    alpha: ShareBelowOne = 0.1
+    temperature: Temperature = 1.0
     t_squared: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_share(self.alpha)
 
     def of(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         """See `Divergence`."""
@@ -122,13 +117,9 @@ class SkewReverseKL(Divergence):
         UserError: alpha is out of range.
     """
 
-    alpha: float = 0.1
-    temperature: float = 1.0
+    alpha: ShareBelowOne = 0.1
+    temperature: Temperature = 1.0
     t_squared: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_share(self.alpha)
 
     @property
     def lumps(self) -> bool:
@@ -146,11 +137,6 @@ class SkewReverseKL(Divergence):
         values = reverse.sum(-1)
         share = torch.div(q.probabilities, mixture, out=mixture)
         return values, reverse.addcmul_(share, q.probabilities, value=-self.alpha)
-
-
-def _check_share(alpha: float) -> None:
-    if not 0 <= alpha < 1:
-        raise UserError(f"alpha is {alpha}; the share of a mixture must be in [0, 1).")
 
 
 def _log_mixture(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:

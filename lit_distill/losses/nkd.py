@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from lit_distill.knobs import NotNegative, Temperature, check_knobs
 from lit_distill.losses.divergences import ForwardKL
 from lit_distill.losses.row_loss import (
     Block,
@@ -38,14 +39,14 @@ class NormalisedKD:
         ValueError: the temperature is not positive and finite.
     """
 
-    gamma: float = 1.5
-    temperature: float = 1.0
+    gamma: NotNegative = 1.5
+    temperature: Temperature = 1.0
 
     needs_teacher: ClassVar[bool] = True
     needs_targets: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        ForwardKL(self.temperature)  # which refuses what is no temperature
+        check_knobs(type(self), vars(self))
 
     def __call__(
         self, student: Tensor, teacher: Tensor | None = None, targets: Tensor | None = None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
+from annotated_types import Interval
 from torch import Tensor
 
 from lit_distill.losses.row_loss import RowLoss
 
-Weight = float | Callable[[float], float]
+Weight = Annotated[float | Callable[[float], float], Interval(ge=0, le=1e9)]
 """A factor, or a function of training progress in [0, 1] that returns one."""
 
 

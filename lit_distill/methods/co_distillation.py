@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from lit_distill.cohort import Cohort, Lesson
 from lit_distill.errors import UserError
+from lit_distill.knobs import Temperature, check_knobs
 from lit_distill.losses import ForwardKL, Weight
 from lit_distill.measurement import Scores, mean_over_languages
 from lit_distill.models import LanguageModel
@@ -44,14 +45,15 @@ class CoDistillation(Cohort):
 
     def __init__(
         self,
-        temperature_large: float = 2.0,
-        temperature_small: float = 2.0,
+        temperature_large: Temperature = 2.0,
+        temperature_small: Temperature = 2.0,
         alpha_large: Weight = 1.0,
         alpha_small: Weight = 1.0,
         wait_for_chance: bool = False,
         **base: Any,
     ) -> None:
         super().__init__(**base)
+        check_knobs(CoDistillation, locals())
         if set(self.student_specs) != {"large", "small"}:
             raise UserError(
                 "CoDistillation trains two students, named large and small; model.students has "

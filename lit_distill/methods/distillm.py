@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from lit_distill.batch import Batch
-from lit_distill.errors import UserError
+from lit_distill.knobs import Count, NotNegative, Seed, Share, check_knobs, check_one_weighs
 from lit_distill.losses import (
     CrossEntropy,
     Divergence,
@@ -63,20 +63,17 @@ class DistiLLM(OnPolicy):
         alpha_kd: Weight = 1.0,
         alpha_hard: Weight = 0.0,
         hard: HardTargetLoss = CrossEntropy(),  # noqa: B008 (frozen)
-        threshold: float = 0.0,
-        increase: float = 0.1,
-        tolerance: float = 0.1,
-        capacity: int = 1000,
+        threshold: Share = 0.0,
+        increase: Share = 0.1,
+        tolerance: NotNegative = 0.1,
+        capacity: Count = 1000,
         sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
-        seed: int = 0,
+        seed: Seed = 0,
         **base: Any,
     ) -> None:
         super().__init__(sampling, seed, **base)
-        if not 0 <= threshold <= 1 or increase < 0 or capacity < 1:
-            raise UserError(
-                f"threshold is {threshold}, increase {increase} and capacity {capacity}: a "
-                "probability, at least 0, and at least 1 are needed."
-            )
+        check_knobs(DistiLLM, locals())
+        check_one_weighs(DistiLLM, alpha_kd=alpha_kd, alpha_hard=alpha_hard)
         self.divergence, self.hard = divergence, hard
         self.alpha_kd, self.alpha_hard = alpha_kd, alpha_hard
         self.threshold, self.increase, self.tolerance = threshold, increase, tolerance

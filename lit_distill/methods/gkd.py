@@ -8,6 +8,7 @@ import torch
 
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
+from lit_distill.knobs import Count, Seed, Share, check_knobs, check_one_weighs
 from lit_distill.losses import (
     CrossEntropy,
     Divergence,
@@ -60,25 +61,24 @@ class GKD(OnPolicy):
     def __init__(
         self,
         divergence: Divergence = JensenShannon(0.5, t_squared=False),  # noqa: B008 (frozen)
-        student_share: float = 0.5,
-        teacher_share: float = 0.0,
+        student_share: Share = 0.5,
+        teacher_share: Share = 0.0,
         alpha_kd: Weight = 1.0,
         alpha_hard: Weight = 0.0,
         hard: HardTargetLoss = CrossEntropy(),  # noqa: B008 (frozen)
-        reuse: int = 1,
+        reuse: Count = 1,
         sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
-        seed: int = 0,
+        seed: Seed = 0,
         **base: Any,
     ) -> None:
         super().__init__(sampling, seed, **base)
-        shares = (student_share, teacher_share)
-        if min(shares) < 0 or sum(shares) > 1:
+        check_knobs(GKD, locals())
+        check_one_weighs(GKD, alpha_kd=alpha_kd, alpha_hard=alpha_hard)
+        if student_share + teacher_share > 1:
             raise UserError(
-                f"student_share is {student_share} and teacher_share {teacher_share}: both must be "
-                "at least 0 and together at most 1; the rest of the windows is the data's."
+                f"student_share is {student_share} and teacher_share {teacher_share}: together "
+                "they are at most 1; the rest of the windows is the data's."
             )
-        if reuse < 1:
-            raise UserError(f"reuse is {reuse}: a written window is used once (1) or more often.")
         self.divergence, self.hard = divergence, hard
         self.student_share, self.teacher_share = student_share, teacher_share
         self.alpha_kd, self.alpha_hard, self.reuse = alpha_kd, alpha_hard, reuse

@@ -6,6 +6,7 @@ from typing import Any
 
 from lit_distill.batch import Batch
 from lit_distill.distillation import Distillation
+from lit_distill.knobs import CountOrNone, check_knobs
 from lit_distill.losses import CrossEntropy, LogitTerm, Term
 from lit_distill.models import freeze_body
 
@@ -30,8 +31,9 @@ class MaskedLM(Distillation):
     Source: https://arxiv.org/abs/1810.04805, section 3.1, task 1.
     """
 
-    def __init__(self, freeze_body: bool = False, top_layers: int = 0, **base: Any) -> None:
+    def __init__(self, freeze_body: bool = False, top_layers: CountOrNone = 0, **base: Any) -> None:
         super().__init__(**base)
+        check_knobs(MaskedLM, locals())
         self.freeze_body, self.top_layers = freeze_body, top_layers
 
     def on_models_built(self) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.headless import Headless
+from lit_distill.knobs import check_knobs, check_one_weighs
 from lit_distill.losses import Relation, Term, Visible, Weight, relation_kl
 from lit_distill.models import (
     LanguageModel,
@@ -55,12 +56,12 @@ class MiniLM(Headless):
         self, alpha_attention: Weight = 1.0, alpha_value: Weight = 1.0, **base: Any
     ) -> None:
         super().__init__(**base)
+        check_knobs(MiniLM, locals())
+        check_one_weighs(MiniLM, alpha_attention=alpha_attention, alpha_value=alpha_value)
         weights = {"attention": alpha_attention, "value": alpha_value}
         self.weights = {name: weight for name, weight in weights.items() if weight != 0}
         reads: dict[str, list[Projection]] = {"attention": ["query", "key"], "value": ["value"]}
         self.kinds = [kind for name in self.weights for kind in reads[name]]
-        if not self.weights:
-            raise UserError("alpha_attention and alpha_value are both 0: nothing is learnt.")
 
     def on_models_built(self) -> None:
         """Finds the last layers; refuses unequal heads."""

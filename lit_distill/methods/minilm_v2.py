@@ -12,6 +12,7 @@ from torch import Tensor
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.headless import Headless
+from lit_distill.knobs import Count, check_knobs, check_one_weighs
 from lit_distill.losses import Relation, Term, Visible, Weight, relation_kl
 from lit_distill.models import Projection, check_layer, check_sight, probe, projections
 
@@ -48,14 +49,18 @@ class MiniLMv2(Headless):
 
     def __init__(
         self,
-        relation_heads: int = 48,
-        teacher_layer: int | None = None,
+        relation_heads: Count = 48,
+        teacher_layer: Count | None = None,
         alpha_query: Weight = 1.0,
         alpha_key: Weight = 1.0,
         alpha_value: Weight = 1.0,
         **base: Any,
     ) -> None:
         super().__init__(**base)
+        check_knobs(MiniLMv2, locals())
+        check_one_weighs(
+            MiniLMv2, alpha_query=alpha_query, alpha_key=alpha_key, alpha_value=alpha_value
+        )
         self.relation_heads, self.teacher_layer = relation_heads, teacher_layer
         weights: dict[Projection, Weight] = {
             "query": alpha_query,
@@ -63,8 +68,6 @@ class MiniLMv2(Headless):
             "value": alpha_value,
         }
         self.weights = {kind: weight for kind, weight in weights.items() if weight != 0}
-        if not self.weights:
-            raise UserError("alpha_query, alpha_key and alpha_value are all 0: nothing is learnt.")
 
     def on_models_built(self) -> None:
         """Finds the layers; refuses what cannot be compared."""

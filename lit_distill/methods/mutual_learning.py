@@ -9,6 +9,7 @@ import torch
 
 from lit_distill.cohort import Cohort, Lesson
 from lit_distill.errors import UserError
+from lit_distill.knobs import Between, Temperature, check_knobs
 from lit_distill.losses import ForwardKL, Weight
 
 AVERAGE = "average"
@@ -46,15 +47,14 @@ class MutualLearning(Cohort):
 
     def __init__(
         self,
-        temperature: float = 1.0,
+        temperature: Temperature = 1.0,
         alpha: Weight = 1.0,
         to_mean: bool = False,
-        decay: float | None = None,
+        decay: Between | None = None,
         **base: Any,
     ) -> None:
         super().__init__(**base)
-        if decay is not None and not 0 < decay < 1:
-            raise UserError(f"decay is {decay}; an average needs one in (0, 1), such as 0.999.")
+        check_knobs(MutualLearning, locals())
         if (len(self.student_specs) > 1) != (decay is None) or AVERAGE in self.student_specs:
             raise UserError(
                 f"MutualLearning has the students {', '.join(self.student_specs)} and the decay "

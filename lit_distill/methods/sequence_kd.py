@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lit_distill.batch import Batch
-from lit_distill.errors import UserError
+from lit_distill.knobs import Seed, Share, check_knobs
 from lit_distill.losses import CrossEntropy, HardTargetLoss, LogitTerm, Term
 from lit_distill.models import Sampling, TextFilter, completed, continued, unanswered
 from lit_distill.on_policy import OnPolicy
@@ -44,16 +44,15 @@ class SequenceKD(OnPolicy):
 
     def __init__(
         self,
-        gold_share: float = 0.0,
+        gold_share: Share = 0.0,
         hard: HardTargetLoss = CrossEntropy(),  # noqa: B008 (frozen)
         keep: TextFilter = TextFilter(),  # noqa: B008 (frozen)
         sampling: Sampling = Sampling(temperature=0.0),  # noqa: B008 (frozen)
-        seed: int = 0,
+        seed: Seed = 0,
         **base: Any,
     ) -> None:
         super().__init__(sampling, seed, **base)
-        if not 0 <= gold_share <= 1:
-            raise UserError(f"gold_share is {gold_share}: the share of windows is in [0, 1].")
+        check_knobs(SequenceKD, locals())
         self.gold_share, self.hard, self.keep = gold_share, hard, keep
 
     def prepare(self, window: list[Batch]) -> list[Batch]:

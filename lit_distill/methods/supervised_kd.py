@@ -6,6 +6,7 @@ from typing import Any
 
 from lit_distill.batch import Batch
 from lit_distill.distillation import Distillation
+from lit_distill.knobs import check_knobs, check_one_weighs
 from lit_distill.losses import (
     CrossEntropy,
     Divergence,
@@ -54,6 +55,8 @@ class SupervisedKD(Distillation):
         **base: Any,
     ) -> None:
         super().__init__(**base)
+        check_knobs(SupervisedKD, locals())
+        check_one_weighs(SupervisedKD, alpha_kd=alpha_kd, alpha_hard=alpha_hard)
         self.divergence, self.hard = divergence, hard
         self.alpha_kd, self.alpha_hard = alpha_kd, alpha_hard
 

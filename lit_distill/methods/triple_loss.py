@@ -9,6 +9,7 @@ import torch
 from lit_distill.batch import Batch, row_targets
 from lit_distill.distillation import Distillation
 from lit_distill.errors import UserError
+from lit_distill.knobs import Temperature, check_knobs, check_one_weighs
 from lit_distill.losses import CrossEntropy, ForwardKL, LogitMSE, LogitTerm, Term, Weight, cosine
 from lit_distill.models import LanguageModel
 
@@ -45,7 +46,7 @@ class TripleLoss(Distillation):
 
     def __init__(
         self,
-        temperature: float = 2.0,
+        temperature: Temperature = 2.0,
         alpha_ce: Weight = 5.0,
         alpha_mlm: Weight = 2.0,
         alpha_cos: Weight = 1.0,
@@ -54,6 +55,14 @@ class TripleLoss(Distillation):
         **base: Any,
     ) -> None:
         super().__init__(**base)
+        check_knobs(TripleLoss, locals())
+        check_one_weighs(
+            TripleLoss,
+            alpha_ce=alpha_ce,
+            alpha_mlm=alpha_mlm,
+            alpha_cos=alpha_cos,
+            alpha_mse=alpha_mse,
+        )
         self.soft = ForwardKL(temperature, t_squared=True)
         self.alpha_ce, self.alpha_mlm = alpha_ce, alpha_mlm
         self.alpha_cos, self.alpha_mse = alpha_cos, alpha_mse

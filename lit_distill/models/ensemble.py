@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
+from lit_distill.knobs import Positive, check_knobs
 from lit_distill.losses import (
     Head,
     MeanOfLogits,
@@ -48,13 +49,12 @@ class Ensemble:
     """
 
     others: dict[str, Teacher] = field(default_factory=dict)
-    weights: list[float] | None = None
+    weights: list[Positive] | None = None
     combine: Literal["probabilities", "logits", "divergences"] = "probabilities"
 
     def __post_init__(self) -> None:
-        if self.weights is not None and (
-            len(self.weights) != 1 + len(self.others) or not all(w > 0 for w in self.weights)
-        ):
+        check_knobs(Ensemble, vars(self))
+        if self.weights is not None and len(self.weights) != 1 + len(self.others):
             raise UserError(
                 f"ensemble.weights is {self.weights}; give {1 + len(self.others)} positive "
                 "numbers: of the first teacher and of each other one."

@@ -12,16 +12,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedTokenizerBase
 
 from lit_distill.errors import UserError
+from lit_distill.knobs import Count, CountOrNone, NotNegative, PositiveShare, check_knobs
 from lit_distill.models.language_model import LanguageModel, uncompiled
 from lit_distill.models.sharding import gathered
 from lit_distill.models.token_draws import choose, uniforms
+
+SamplingTemperature = Annotated[NotNegative, "0 takes the likeliest token every time"]
+"""What logits are divided by before a token is drawn."""
 
 
 @dataclass(frozen=True)
@@ -40,23 +44,14 @@ class Sampling:
         UserError: a number cannot work.
     """
 
-    max_new_tokens: int = 128
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    rows_at_once: int = 64
+    max_new_tokens: Count = 128
+    temperature: SamplingTemperature = 1.0
+    top_p: PositiveShare = 1.0
+    top_k: CountOrNone = 0
+    rows_at_once: Count = 64
 
     def __post_init__(self) -> None:
-        for name in ("max_new_tokens", "rows_at_once"):
-            if getattr(self, name) < 1:
-                raise UserError(f"sampling.{name} is {getattr(self, name)}: use 1 or more.")
-        if not 0 <= self.temperature < float("inf"):
-            raise UserError(f"sampling.temperature is {self.temperature}: use 0 (greedy) or more.")
-        if not 0 < self.top_p <= 1 or self.top_k < 0:
-            raise UserError(
-                f"sampling.top_p is {self.top_p} and sampling.top_k is {self.top_k}: top_p must be "
-                "in (0, 1], where 1 keeps all tokens, and top_k at least 0, where 0 does."
-            )
+        check_knobs(Sampling, vars(self))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import torch
 from transformers import PretrainedConfig
 
 from lit_distill.errors import UserError
+from lit_distill.knobs import Count, CountOrNone, check_knobs
 from lit_distill.models.anatomy import Anatomy
 from lit_distill.models.architectures import anatomy_of, anatomy_of_type
 from lit_distill.models.carving import (
@@ -66,6 +67,10 @@ class PretrainedStudent(Student):
         return LanguageModel(open_model(self.name, self.revision, torch.float32, self.fresh_head))
 
 
+Layers = list[CountOrNone]
+"""Numbers of layers from 0."""
+
+
 @dataclass(frozen=True)
 class CarvedStudent(Student):
     """Some layers of the teacher; embeddings and head are copied whole.
@@ -87,10 +92,15 @@ class CarvedStudent(Student):
             folded into the positions, so that the embeddings' output stays the teacher's).
     """
 
-    layers: Literal["every_other", "first", "last", "distilbert"] | list[int] = "every_other"
-    num_layers: int | None = None
+    layers: Literal["every_other", "first", "last", "distilbert"] | list[CountOrNone] = (
+        "every_other"
+    )
+    num_layers: Count | None = None
     distilbert: bool = False
-    encoder_layers: Literal["every_other", "first", "last"] | list[int] | None = None
+    encoder_layers: Literal["every_other", "first", "last"] | Layers | None = None
+
+    def __post_init__(self) -> None:
+        check_knobs(CarvedStudent, vars(self))
 
     def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
         """See `Student.build`."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lit_distill.errors import UserError
+from lit_distill.knobs import NotNegative, Positive, Share, check_knobs
 from lit_distill.models.generation import Generated
 
 _SEQUENCE = 4  # tokens of a sequence whose repetition is counted
@@ -29,11 +30,12 @@ class TextFilter:
     """
 
     ended: bool = True
-    min_ratio: float = 0.0
-    max_ratio: float | None = None
-    max_repetition: float = 0.5
+    min_ratio: NotNegative = 0.0
+    max_ratio: Positive | None = None
+    max_repetition: Share = 0.5
 
     def __post_init__(self) -> None:
+        check_knobs(TextFilter, vars(self))
         if self.max_ratio is not None and self.max_ratio <= self.min_ratio:
             raise UserError(
                 f"keep.min_ratio is {self.min_ratio} and keep.max_ratio {self.max_ratio}: no text "

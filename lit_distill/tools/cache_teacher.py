@@ -12,6 +12,7 @@ import torch
 from callbacks.atomic_files import replacing
 from data_modules import Corpus, MaskedTokens
 from lit_distill.errors import UserError
+from lit_distill.knobs import Count, Temperature, check_knobs
 from lit_distill.losses.signals import Tail
 from lit_distill.models import (
     LanguageModel,
@@ -43,21 +44,16 @@ class CacheOptions:
         measured_windows: of every language, on which the error is measured.
     """
 
-    k: int = 64
-    temperature: float | None = None
+    k: Count = 64
+    temperature: Temperature | None = None
     tail: Tail = "bucket"
     positions: Literal["rows", "tokens"] = "rows"
     states: bool = False
-    shard_tokens: int = 1 << 19
-    measured_windows: int = 200
+    shard_tokens: Count = 1 << 19
+    measured_windows: Count = 200
 
     def __post_init__(self) -> None:
-        """Refuses numbers that cannot work."""
-        for name in ("k", "shard_tokens", "measured_windows"):
-            if getattr(self, name) < 1:
-                raise UserError(f"cache.{name} is {getattr(self, name)}: use 1 or more.")
-        if self.temperature is not None and not 0 < self.temperature < float("inf"):
-            raise UserError(f"cache.temperature is {self.temperature}: it must be above 0.")
+        check_knobs(CacheOptions, vars(self))
 
 
 def cache_teacher(

@@ -14,6 +14,7 @@ from data_modules.prompt_sources import PromptText
 from data_modules.rendering import Rendered, Renderer, first_difference
 from data_modules.sources import LanguageTexts
 from lit_distill.errors import UserError
+from lit_distill.knobs import Count, check_knobs
 from lit_distill.models import load_tokenizer
 
 AROUND = 24
@@ -36,7 +37,7 @@ class View:
     shown: tuple[str, str]
 
 
-def preview(data: Corpus, teacher: str | None = None, examples: int = 3) -> list[str]:
+def preview(data: Corpus, teacher: str | None = None, examples: Count = 3) -> list[str]:
     """Prints prompts and responses as student and teacher read them, and warns where these differ.
 
     Args:
@@ -51,6 +52,7 @@ def preview(data: Corpus, teacher: str | None = None, examples: int = 3) -> list
     Raises:
         UserError: there are no prompts, or the student's tokenizer cannot render them.
     """
+    check_knobs(preview, locals())
     if not isinstance(data, PromptCorpus):
         raise UserError(f"{type(data).__name__} has no prompts: preview a PromptCorpus.")
     rows = list(islice(_rows(data.texts()), examples))

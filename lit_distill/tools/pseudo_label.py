@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
 import data_modules as data_modules  # makes bare class names of data modules resolve
@@ -20,6 +22,7 @@ from data_modules import Corpus, PromptCorpus
 from data_modules.prompt_sources import PromptText
 from lit_distill.batch import Batch, read_ids
 from lit_distill.errors import UserError
+from lit_distill.knobs import PositiveShare, Seed, check_knobs
 from lit_distill.losses import CrossEntropy
 from lit_distill.models import (
     LanguageModel,
@@ -36,6 +39,12 @@ from lit_distill.models import (
 ROWS = 256  # prompts that are rendered and written together; rows that are projected together
 
 
+ChrF = Annotated[float, Interval(ge=0, le=100)]
+"""A score in which equal texts have 100."""
+ErrorRate = Annotated[float, Interval(ge=0, le=math.inf)]
+"""Wrong words per word of the reference."""
+
+
 @dataclass(frozen=True)
 class Selection:
     """What is kept of all that the teacher wrote, beyond what its tokens show.
@@ -50,13 +59,12 @@ class Selection:
         UserError: the share is none.
     """
 
-    min_chrf: float = 0.0
-    max_wer: float = math.inf
-    best_share: float = 1.0
+    min_chrf: ChrF = 0.0
+    max_wer: ErrorRate = math.inf
+    best_share: PositiveShare = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.best_share <= 1:
-            raise UserError(f"select.best_share is {self.best_share}: a share is in (0, 1].")
+        check_knobs(Selection, vars(self))
 
 
 @dataclass
@@ -78,7 +86,7 @@ def pseudo_label(
     sampling: Sampling = Sampling(temperature=0.0),  # noqa: B008 (frozen)
     keep: TextFilter = TextFilter(),  # noqa: B008 (frozen)
     select: Selection = Selection(),
-    seed: int = 0,
+    seed: Seed = 0,
     device: str = "cpu",
 ) -> dict[str, int]:
     """Writes the teacher's answers to the training prompts of a corpus, as .jsonl.
@@ -103,6 +111,7 @@ def pseudo_label(
     Raises:
         UserError: there are no prompts, or the teacher does not fit them.
     """
+    check_knobs(pseudo_label, locals())
     if not isinstance(data, PromptCorpus):
         raise UserError(f"{type(data).__name__} has no prompts: label a PromptCorpus.")
     model = teacher.build().to(device)

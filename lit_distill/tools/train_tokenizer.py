@@ -19,6 +19,7 @@ from callbacks.atomic_files import replacing
 from data_modules import Corpus, MultilingualCorpus, Sampler, Source
 from data_modules.tokenising import training_texts
 from lit_distill.errors import UserError
+from lit_distill.knobs import Count, check_knobs
 from lit_distill.tools.vocabularies import BERT, ROBERTA, Kind, trained
 
 REPORTED_TEXTS = 1000
@@ -31,13 +32,13 @@ def train_tokenizer(
     output: str,
     data: Corpus | None = None,
     kind: Kind = "wordpiece",
-    vocab_size: int = 32000,
+    vocab_size: Count = 32000,
     sampler: Sampler | None = None,
     lowercase: bool = False,
-    min_frequency: int = 2,
-    alphabet: int | None = None,
-    max_characters: int = 1_000_000_000,
-    max_length: int = 512,
+    min_frequency: Count = 2,
+    alphabet: Count | None = None,
+    max_characters: Count = 1_000_000_000,
+    max_length: Count = 512,
     files: dict[str, list[str]] | None = None,
 ) -> PreTrainedTokenizerFast:
     """Trains a tokenizer and saves it as a folder that `AutoTokenizer` loads.
@@ -64,6 +65,7 @@ def train_tokenizer(
     Raises:
         UserError: a source cannot be read, there is no text, or the vocabulary is too small.
     """
+    check_knobs(train_tokenizer, locals())
     corpus = _corpus(data, files)
     languages = _read(corpus)
     repeats = _repeats(languages, sampler or corpus.sampler, max_characters)

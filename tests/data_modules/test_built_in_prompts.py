@@ -114,5 +114,5 @@ def test_what_cannot_work_is_refused(options: dict[str, Any]) -> None:
         PhrasebookTranslation(prompt="{sentence}", **options)
     with pytest.raises(UserError, match="kinds plus"):
         ArithmeticCorpus(["roots"], **options)
-    with pytest.raises(UserError, match="so few numbers"):
+    with pytest.raises(UserError, match="fewer numbers"):
         ArithmeticCorpus(largest=3, **options)

@@ -159,8 +159,8 @@ def test_the_matrix_keeps_the_majority() -> None:
         ({"parallel": []}, "neither or both"),
         ({"cmi": [60.0]}, r"a cmi outside \(0, 50\]"),
         ({"cmi": [10.0, 10.0]}, "one twice"),
-        ({"spelling": 2.0}, "spelling outside"),
-        ({"switches": 0.0}, "switches outside"),
+        ({"spelling": 2.0}, "Mix.spelling is"),
+        ({"switches": 0.0}, "Mix.switches is"),
         ({"matrix": "de", "embedded": ["en"], "romanise": True}, "no language to romanise"),
     ],
 )

@@ -96,7 +96,7 @@ def test_plain_text_has_no_targets():
     ],
 )
 def test_impossible_settings(settings):
-    with pytest.raises(UserError, match=r"objective\."):
+    with pytest.raises(UserError, match=r"Masked|mask_share"):
         MaskedTokens(**settings)
 
 

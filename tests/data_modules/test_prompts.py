@@ -331,7 +331,7 @@ def test_what_cannot_work_is_refused(make: Make, tmp_path: Path) -> None:
         make(tokenizer=prompted.tokenizer(tmp_path / "t", eos_token=None))
     with pytest.raises(UserError, match=r"stop_tokens names \['<x>'\]"):
         make(stop_tokens=["<x>"])
-    with pytest.raises(UserError, match=r"labelled_share must be in \(0, 1\]"):
+    with pytest.raises(UserError, match=r"labelled_share is 0.0: use a number in \(0, 1\]"):
         make(labelled_share=0.0)
     with pytest.raises(UserError, match="nothing is left for a response"):
         make(max_prompt_length=64)

@@ -106,8 +106,6 @@ def test_hub_sources(folder: Path) -> None:
         (Source(language="hi", files="raw/hi/a.txt", test_split="t"), "files and the hub split"),
         (Source(language="hi", files=[]), "empty list of files"),
         (Source(languages=["hi"], files="raw/hi/a.txt"), "need {language} in their names"),
-        (Source(language="hi", files="raw/hi/a.txt", weight=-1.0), "weight -1.0"),
-        (Source(language="hi", files="raw/hi/a.txt", limit=0), "limit 0"),
         (Source(language="hi", dataset="x", test="a", test_split="b"), "both test files and"),
         (Source(language="hi", dataset="raw", revision="main"), "has no revision"),
         (Source(language="hi", dataset="./rw"), "no folder .*Did you mean .*raw"),

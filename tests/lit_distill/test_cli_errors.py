@@ -113,11 +113,11 @@ IN_THE_FILE = {
     ),
     "a value the class refuses": (
         ("warmup: 0.1", "warmup: 3"),
-        "schedule.warmup is 3.0: ",
+        "Linear.warmup is 3.0: ",
     ),
     "a value the optimizer refuses": (
         ("lr: 1e-3", "lr: -1"),
-        "Invalid learning rate: -1.0",
+        "model.optimizer cannot be made: Invalid learning rate: -1.0",
     ),
     "a value the trainer refuses": (
         ("accelerator: cpu", "accelerator: gpuu"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from lit_distill.distillation import Distillation
 from lit_distill.errors import UserError
 from lit_distill.methods import CoDistillation, MaskedLM
 from lit_distill.schedules import Constant, Linear
-from lit_distill.updates import ModelUpdate
+from lit_distill.updates import ModelUpdate, check_optimizer
 
 
 class Norms(Callback):
@@ -150,3 +151,22 @@ def test_no_gradient_is_kept_over_the_next_forward(tiny_bert: Path) -> None:
     first, second, third, fourth = held.counts
     assert first == third == 0
     assert second == fourth > 0  # in the middle of an update they are needed
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lr": 1e38}, r"lr is 1e\+38: use a number from 0 to 1000"),
+        ({"lr": math.nan}, "learning rate: nan"),
+        ({"lr": math.inf}, "lr is inf: use finite numbers"),
+        ({"lr": -0.1}, "learning rate: -0.1"),
+        ({"betas": (0.9, 1.5)}, "beta"),
+        ({"eps": math.inf}, "eps is inf"),
+        ({"weight_decay": math.nan}, "weight_decay"),
+        ({"momentum": 0.9}, "momentum"),
+    ],
+)
+def test_optimizers_that_cannot_work_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check_optimizer(lambda parameters: torch.optim.AdamW(parameters, **options))
+    check_optimizer(lambda parameters: torch.optim.AdamW(parameters, lr=0.0))

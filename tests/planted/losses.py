@@ -46,9 +46,9 @@ LOSSES = (
     ),
     Mutant(
         "beta at its ends gives a loss of zero without a word",
-        "lit_distill/losses/mixtures.py",
-        "if not 0 < self.beta < 1:",
-        "if not 0 <= self.beta <= 1:",
+        "lit_distill/knobs.py",
+        "Interval(gt=0, lt=1)",
+        "Interval(ge=0, le=1)",
         ROW_LOSSES,
     ),
     Mutant(

@@ -264,13 +264,15 @@ def test_alpha_beta_near_its_limits_is_a_kl(form):
 
 def test_knobs_out_of_range_are_refused():
     for make, message in (
-        (lambda: SkewKL(1.0), "share of a mixture"),
-        (lambda: SkewReverseKL(-0.1), "share of a mixture"),
+        (lambda: SkewKL(1.0), r"in \[0, 1\)"),
+        (lambda: SkewReverseKL(-0.1), r"in \[0, 1\)"),
         (lambda: AlphaBeta(1.0, 0.0), "ForwardKL"),
         (lambda: FocalLoss(-1.0), "gamma"),
         (lambda: SmoothedCrossEntropy(1.0), "smoothing"),
         (lambda: SymmetricCrossEntropy(log_zero=0.0), "log_zero"),
         (lambda: JensenShannon(0.5, temperature=0.0), "temperature"),
+        (lambda: JensenShannon(0.0), "ForwardKL is trl's beta 0"),
+        (lambda: JensenShannon(1.0), "ReverseKL its 1"),
     ):
         with pytest.raises(ValueError, match=message):
             make()

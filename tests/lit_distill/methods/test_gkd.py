@@ -257,8 +257,8 @@ def test_a_written_window_is_used_as_often_as_asked(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"student_share": 0.7, "teacher_share": 0.4}, "together at most 1"),
-        ({"student_share": -0.1}, "at least 0"),
+        ({"student_share": 0.7, "teacher_share": 0.4}, "together they are at most 1"),
+        ({"student_share": -0.1}, r"in \[0, 1\]"),
         ({"reuse": 0}, "reuse is 0"),
     ],
 )

@@ -181,7 +181,7 @@ def test_heads_that_do_not_divide_are_refused_with_one_that_does() -> None:
         built(teacher, student, relation_heads=3)
     with pytest.raises(UserError, match=r"relation_heads=48 .*: 4 would"):
         built(teacher, student)
-    with pytest.raises(UserError, match=r"relation_heads=0 "):
+    with pytest.raises(UserError, match=r"relation_heads is 0: "):
         built(teacher, student, relation_heads=0)
     grouped = model("llama", 16, 2, heads=4), model("llama", 16, 2, heads=4)
     with pytest.raises(UserError, match=r"relation_heads=16 .*key projections, 8 .* and 8 .*: 8 w"):
@@ -191,7 +191,7 @@ def test_heads_that_do_not_divide_are_refused_with_one_that_does() -> None:
 def test_layers_that_do_not_exist_are_refused_with_those_that_do() -> None:
     with pytest.raises(UserError, match=r"teacher_layer=19 .*has 2 layers, numbered 1 to 2"):
         built(model("bert", 8, 2), model("bert", 8, 2), relation_heads=4, teacher_layer=19)
-    with pytest.raises(UserError, match="are all 0: nothing is learnt"):
+    with pytest.raises(UserError, match="are all 0, so nothing is learnt"):
         MiniLMv2(alpha_query=0, alpha_key=0, alpha_value=0, teacher=Teacher("x"))
 
 

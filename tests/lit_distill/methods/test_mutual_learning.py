@@ -90,7 +90,7 @@ def test_an_average_that_has_moved_pulls(tiny_bert: Path) -> None:
         ({"students": fresh(one=1)}, "give several"),
         ({"students": fresh(one=1, two=1), "decay": 0.9}, "give several"),
         ({"students": fresh(one=1, average=1)}, "name of its average"),
-        ({"decay": 1.0}, r"decay is 1.0; .* in \(0, 1\)"),
+        ({"decay": 1.0}, r"decay is 1.0: .* in \(0, 1\)"),
     ],
 )
 def test_what_cannot_work_is_refused(options: dict[str, Any], message: str) -> None:

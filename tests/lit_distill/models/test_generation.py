@@ -211,5 +211,5 @@ def test_what_cannot_work_is_said(
     "wrong", [{"max_new_tokens": 0}, {"temperature": -1}, {"top_p": 0}, {"top_k": -1}]
 )
 def test_numbers_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=f"sampling.{next(iter(wrong))}"):
+    with pytest.raises(UserError, match=f"Sampling.{next(iter(wrong))}"):
         Sampling(**wrong)
