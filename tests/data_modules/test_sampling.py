@@ -38,7 +38,7 @@ def test_temperature_limits():
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
 def test_impossible_temperature(temperature):
-    with pytest.raises(UserError, match="Temperature.temperature is"):
+    with pytest.raises(UserError, match=r"Temperature\.temperature is"):
         Temperature(temperature)
 
 
@@ -60,7 +60,7 @@ def test_missing_language_in_weights():
 
 @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
 def test_impossible_weight(weight):
-    with pytest.raises(UserError, match="Weights.weights.bn is"):
+    with pytest.raises(UserError, match=r"Weights\.weights\.bn is"):
         Weights({"en": 1.0, "hi": 1.0, "bn": weight}).shares(TOKENS)
 
 
