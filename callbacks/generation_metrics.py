@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from rich.table import Table
 from callbacks.atomic_files import replacing
 from callbacks.continuations import GREEDY, Continued, GenerationReport, Written
 from callbacks.text_scores import BleuTokenizer, Scored, TextScores, of_one, scores
+from lit_distill import strict_json
 from lit_distill.knobs import Count, Seed, Share, check_knobs
 from lit_distill.measurement import Measured
 from lit_distill.models import Sampling
@@ -166,4 +166,4 @@ def _line(one: Continued) -> str:
             for role, written in (("students", one.students), ("teachers", one.teachers))
         },
     }
-    return json.dumps(row, ensure_ascii=False)
+    return strict_json.dumps(row)

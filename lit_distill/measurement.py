@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -131,7 +132,9 @@ def row_scores(student: Tensor, teacher: Tensor | None, targets: Tensor) -> Tens
     columns = [ones, -_pick(log_q, targets), best == targets]
     if teacher is not None:
         log_p = _log_softmax(teacher)
-        kl = (log_p.exp() * (log_p - log_q)).sum(-1)
+        p = log_p.exp()
+        # A token that the teacher forbids (logit -inf) adds nothing: 0 log 0 = 0.
+        kl = torch.where(p == 0, 0.0, p * (log_p - log_q)).sum(-1)
         columns += [-_pick(log_p, targets), kl, best == teacher.argmax(-1)]
     return torch.stack([column.to(torch.float64) for column in columns], dim=1)
 
@@ -213,7 +216,10 @@ class Measured(LightningModule):
         return teach(cast(list[LanguageModel], list(self.teachers.values())), self.ensemble, batch)
 
     def on_validated(self, measurements: dict[str, dict[str, Scores]]) -> None:
-        """Called after each validation with what was measured; for methods that adapt."""
+        """Called after each validation of a fit with what was measured; for methods that adapt.
+
+        Not after `validate`, `test`, or the Trainer's trial of the validation before training.
+        """
 
     def on_validation_epoch_start(self) -> None:
         """Starts a fresh measurement for every student."""
@@ -245,7 +251,9 @@ class Measured(LightningModule):
                 # Equal on all ranks: the first flag avoids a warning, the second the reduction.
                 key = metric_of(f"{stage}/loss", name, self.students)
                 self.log(key, loss, prog_bar=True, sync_dist=True, rank_zero_only=True)
-        self.on_validated(self.measurements)
+        # Not `trainer.training`, which is False while a fit validates.
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
+            self.on_validated(self.measurements)
 
     on_test_epoch_start = on_validation_epoch_start
     test_step = validation_step

@@ -12,8 +12,9 @@ from planted.losses import LOSSES
 from planted.methods import METHODS
 from planted.models import MODELS
 from planted.mutant import Mutant as Mutant
+from planted.numbers import NUMBERS
 from planted.prompts import PROMPTS
 from planted.training import TRAINING
 from planted.writing import WRITING
 
-MUTANTS = (*TRAINING, *LOSSES, *KNOBS, *MODELS, *METHODS, *WRITING, *DATA, *PROMPTS)
+MUTANTS = (*TRAINING, *LOSSES, *KNOBS, *NUMBERS, *MODELS, *METHODS, *WRITING, *DATA, *PROMPTS)

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from lit_distill.knobs import Between, ShareBelowOne, Temperature
-from lit_distill.losses.divergences import Divergence
+from lit_distill.losses.divergences import Divergence, ForwardKL, ReverseKL
 from lit_distill.losses.row_loss import Distribution
+
+_FORWARD, _REVERSE = ForwardKL(), ReverseKL()
 
 MixtureShare = Annotated[
     Between,
@@ -95,6 +97,8 @@ class SkewKL(Divergence):
 
     def with_slope(self, p: Distribution, q: Distribution) -> tuple[Tensor, Tensor]:
         """The slope is -(1 - alpha) p q / m."""
+        if self.alpha == 0:  # the log of a mixture ends at that of the smallest probability
+            return _FORWARD.with_slope(p, q)
         mixture = _mixture(p, q, self.alpha)
         difference = torch.sub(p.log_probabilities, mixture.log())
         values = difference.mul_(p.probabilities).sum(-1)
@@ -132,6 +136,8 @@ class SkewReverseKL(Divergence):
 
     def with_slope(self, p: Distribution, q: Distribution) -> tuple[Tensor, Tensor]:
         """The slope is q (log q - log m - alpha q / m)."""
+        if self.alpha == 0:
+            return _REVERSE.with_slope(p, q)
         mixture = _mixture(p, q, 1 - self.alpha)
         reverse = torch.sub(q.log_probabilities, mixture.log()).mul_(q.probabilities)
         values = reverse.sum(-1)

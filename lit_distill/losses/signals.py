@@ -202,6 +202,8 @@ class _BlockTopK:
                 "temperature would need, is gone."
             )
         log_p = self.top.log_probabilities.to(q.probabilities.dtype)
+        # Tokens that the teacher forbids (-inf) stay finite, so that 0 log 0 is 0.
+        log_p = log_p.clamp_min(torch.finfo(log_p.dtype).min / 64)
         total = log_p.logsumexp(-1, keepdim=True)
         left = -torch.expm1(total.clamp_max(0))  # (R, 1), the mass of the others
         if self.top.tail == "renormalise":

@@ -73,7 +73,7 @@ class CoDistillation(Cohort):
 
     def on_validated(self, measurements: dict[str, dict[str, Scores]]) -> None:
         """Opens the lessons once both models are better than chance, for good."""
-        if self.waiting and self.trainer.training:
+        if self.waiting:
             means = [mean_over_languages(own, "loss") for own in measurements.values()]
             model = cast(LanguageModel, self.students["small"])
             chance = math.log(model.size or model.vocab_size)

@@ -115,7 +115,7 @@ class DistiLLM(OnPolicy):
     def on_validated(self, measurements: dict[str, dict[str, Scores]]) -> None:
         """Raises phi where the validation loss has gone up."""
         loss = mean_over_languages(measurements["student"], "loss")
-        if loss is None or self.trainer.sanity_checking or self.trainer.state.fn != "fit":
+        if loss is None:
             return
         if self.highest is None:
             self.highest = loss

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lit_distill.counter_random import Purpose, key, uniform, words
+from lit_distill.errors import UserError
 
 _BLOCK = 256  # probabilities that are added up before the place inside is looked for
 
@@ -41,9 +42,14 @@ def choose(
         temperature: divides the logits; 0 takes the likeliest token.
         top_k: keeps so many likeliest tokens, and those as likely as the last of them; 0: all.
         top_p: then keeps the fewest likeliest tokens that together have this probability.
+
+    Raises:
+        UserError: a row is no distribution: NaN or +inf in it, or -inf everywhere.
     """
     if temperature == 0:
-        return logits.argmax(-1)
+        likeliest = logits.argmax(-1, keepdim=True)  # the NaN, where there is one
+        _check(logits.gather(-1, likeliest).isfinite())
+        return likeliest.squeeze(-1)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
     if 0 < top_k < logits.shape[-1]:
         lowest = logits.topk(top_k).values[:, -1:]
@@ -64,6 +70,7 @@ def _invert(probabilities: Tensor, numbers: Tensor) -> Tensor:
     short = -probabilities.shape[-1] % _BLOCK
     blocks = pad(probabilities, (0, short)).view(len(probabilities), -1, _BLOCK)
     ends = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
+    _check(ends[:, -1:].isfinite())
     target = _below_end(ends[:, -1:] * numbers.unsqueeze(-1), ends)
     block = (ends <= target).sum(-1, keepdim=True)
     start = pad(ends, (1, 0)).gather(-1, block)
@@ -72,6 +79,15 @@ def _invert(probabilities: Tensor, numbers: Tensor) -> Tensor:
     place = (inside <= _below_end(target - start, inside)).sum(-1, keepdim=True)
     found: Tensor = block * _BLOCK + place
     return found.squeeze(-1)
+
+
+def _check(sound: Tensor) -> None:
+    if not bool(sound.all()):
+        raise UserError(
+            f"{int((~sound).sum())} of {len(sound)} texts cannot be written: the logits of their "
+            "next token are NaN, +inf, or all -inf. The weights of the model that writes are "
+            "broken (it has diverged, or its file holds NaN): start from sound ones."
+        )
 
 
 def _below_end(target: Tensor, ends: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from rich.table import Table
 
 import data_modules as data_modules  # makes bare class names of data modules resolve
 from data_modules import Corpus
+from lit_distill import strict_json
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.measurement import ScoreKeeper, Scores, mean_over_languages, score_batch
@@ -96,8 +96,7 @@ def compare(
     if output is not None:
         Path(output).mkdir(parents=True, exist_ok=True)
         plain = {name: asdict(row) for name, row in rows.items()}
-        text = json.dumps(plain, indent=1, ensure_ascii=False)
-        (Path(output) / "compare.json").write_text(text, "utf-8")
+        (Path(output) / "compare.json").write_text(strict_json.dumps(plain, indent=1), "utf-8")
     return rows
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from lit_distill import strict_json
 from lit_distill.errors import UserError
 
 METRICS = ("exact_match", "chrf")
@@ -188,7 +189,7 @@ def _save(folder: Path, result: Mapping[str, Mapping[str, Mapping[str, Compared]
         metric: {name: {k: asdict(v) for k, v in own.items()} for name, own in methods.items()}
         for metric, methods in result.items()
     }
-    (folder / "compare.json").write_text(json.dumps(plain, indent=1, ensure_ascii=False), "utf-8")
+    (folder / "compare.json").write_text(strict_json.dumps(plain, indent=1), "utf-8")
     lines = []
     for metric, methods in result.items():
         languages = list(next(iter(methods.values())))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import data_modules as data_modules  # makes bare class names of data modules re
 from callbacks.atomic_files import replacing
 from data_modules import Corpus, ParallelCorpus
 from data_modules.language_report import LanguageReport, report_of
+from lit_distill import strict_json
 from lit_distill.errors import UserError
 from lit_distill.tools.corpus_figures import corpus_figures
 
@@ -154,7 +154,7 @@ def _write(folder: Path, reports: dict[str, LanguageReport], drawn: dict[str, Dr
         language: {**report.as_json(), "sampling": vars(drawn[language])}
         for language, report in reports.items()
     }
-    text = json.dumps(content, ensure_ascii=False, indent=1)
+    text = strict_json.dumps(content, indent=1)
     (folder / "corpus.json").write_text(text + "\n", "utf-8")
     shares = {language: (one.share, one.drawn_share) for language, one in drawn.items()}
     with SummaryWriter(str(folder / "tensorboard")) as board:

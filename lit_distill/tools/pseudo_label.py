@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from callbacks.atomic_files import replacing
 from callbacks.text_scores import Scored, of_one
 from data_modules import Corpus, PromptCorpus
 from data_modules.prompt_sources import PromptText
+from lit_distill import strict_json
 from lit_distill.batch import Batch, read_ids
 from lit_distill.errors import UserError
 from lit_distill.knobs import PositiveShare, Seed, check_knobs
@@ -137,7 +137,7 @@ def _write(kept: Sequence[Label], path: Path, labels: Sequence[Label]) -> None:
         for label in kept:
             line = {"language": label.language, "prompt": label.prompt, "response": label.response}
             scores = {**label.scores, "sureness": round(label.sureness, 5)}
-            file.write(json.dumps({**line, **scores}, ensure_ascii=False) + "\n")
+            file.write(strict_json.dumps({**line, **scores}) + "\n")
 
 
 def _chunks(data: PromptCorpus) -> Iterator[tuple[str, list[PromptText]]]:

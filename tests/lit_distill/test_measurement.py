@@ -55,6 +55,20 @@ def test_scores_equal_the_formula(tiny_bert: Path, monkeypatch: pytest.MonkeyPat
         assert score.accuracy == pytest.approx(float(right))
 
 
+def test_tokens_that_the_teacher_forbids_add_nothing_to_the_kl() -> None:
+    """0 log 0 is 0; what is NaN stays so."""
+    student = torch.tensor([[0.5, -1.0, 0.3, 2.0]])
+    teacher = torch.tensor([[1.0, 0.0, -torch.inf, -torch.inf]])
+    table = row_scores(student, teacher, torch.tensor([0]))
+    p = torch.tensor([1.0, 0.0]).double().softmax(-1)
+    log_q = student[0].double().log_softmax(-1)[:2]
+    assert table[0, 4].item() == pytest.approx((p * (p.log() - log_q)).sum().item(), rel=1e-6)
+    both = row_scores(teacher, teacher, torch.tensor([0]))
+    assert both[0, 4] == 0
+    broken = row_scores(student, torch.full_like(teacher, torch.nan), torch.tensor([0]))
+    assert broken[0, 4].isnan()
+
+
 def test_without_a_teacher_its_fields_are_none() -> None:
     keeper = ScoreKeeper(1, with_teacher=False)
     keeper.update(row_scores(torch.zeros(2, 5), None, torch.tensor([1, 0])), torch.tensor([0, 0]))

@@ -202,6 +202,25 @@ def test_vocabulary_entries_masked_in_both_models_count_nothing(name):
 
 
 @forms
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_skewed_divergence_without_skew_is_not_bounded(form, dtype):
+    """By the smallest number of the precision, say, whose log is -87.3 in 32 bits."""
+    sure, wrong = torch.zeros(1, 3, dtype=dtype), torch.zeros(1, 3, dtype=dtype)
+    sure[0, 0], wrong[0, 1] = 200.0, 200.0
+    for loss, plain in (
+        (SkewKL(0.0, t_squared=False), ForwardKL(t_squared=False)),
+        (SkewReverseKL(0.0, t_squared=False), ReverseKL(t_squared=False)),
+    ):
+        values, gradient = form(loss, wrong, sure, torch.tensor([0]))
+        assert values.item() == pytest.approx(200.0)
+        expected, slope = form(plain, wrong, sure, torch.tensor([0]))
+        torch.testing.assert_close(values, expected)
+        torch.testing.assert_close(gradient, slope)
+    _, gradient = form(SkewKL(0.0), wrong, sure, torch.tensor([0]))
+    torch.testing.assert_close(gradient, torch.tensor([[-1.0, 1.0, 0.0]], dtype=dtype))
+
+
+@forms
 def test_the_ends_of_the_jensen_shannon_divergence(form):
     """D / beta and D / (1 - beta) are KLs in the limit; the ends are not."""
     student, teacher, targets = draw(scale=1.0)

@@ -157,6 +157,24 @@ def test_a_tail_left_out_has_no_mass(loss):
     check(loss, signal, student, targets, loss(logits(student), kept).sum())
 
 
+@pytest.mark.parametrize("tail", ["bucket", "renormalise", "uniform"])
+@every_divergence
+def test_tokens_that_the_teacher_forbids_have_no_mass(loss, tail):
+    """Of log-probability -inf, as where its logits are masked."""
+    student, teacher, targets = draw()
+    assert teacher.bias is not None
+    bias = teacher.bias.detach().clone()
+    bias[[1, 4]] = -torch.inf
+    masked = replace(teacher, bias=bias)
+    if not loss.lumps:  # infinite; what matters is that no number is NaN
+        if tail != "renormalise":
+            (value,) = linear_losses([loss], student, top(masked, loss, VOCABULARY, tail), targets)
+            assert not value.isnan()
+        return
+    expected = loss(logits(student), logits(masked)).sum()
+    check(loss, top(masked, loss, VOCABULARY, tail), student, targets, expected, 1e-11)
+
+
 @every_divergence
 def test_a_uniform_tail_is_even(loss):
     student, teacher, targets = draw()

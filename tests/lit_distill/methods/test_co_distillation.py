@@ -43,6 +43,7 @@ ADAM: dict[str, Any] = {
     "optimizer": lambda groups: torch.optim.AdamW(groups, lr=1e-2),
     "schedule": Constant(warmup=0.0),
 }
+FAST: dict[str, Any] = {"optimizer": lambda groups: torch.optim.AdamW(groups, lr=5e-2)}
 
 
 def test_it_is_the_formula(tiny_bert: Path) -> None:
@@ -167,7 +168,6 @@ def test_lessons_wait_for_both_to_be_better_than_chance(tiny_bert: Path) -> None
     trainer = fit(method, tiny_bert, updates=1)
     assert method.waiting
     assert set(method.logged) == {"large/mlm", "small/mlm", "loss"}
-    trainer.state.fn, trainer.training = "fit", True
     chance = torch.tensor(float(method.students["small"].vocab_size)).log().item()
     for large, small, waits in ((0.1, 0.1, True), (-0.1, 0.1, True), (-0.1, -0.1, False)):
         scores = {"large": chance + large, "small": chance + small}
@@ -183,6 +183,31 @@ def test_lessons_wait_for_both_to_be_better_than_chance(tiny_bert: Path) -> None
     other._trainer = trainer
     other.on_load_checkpoint(checkpoint)
     assert not other.waiting
+
+
+def test_lessons_begin_in_a_fit_whose_validations_are_good_enough(tiny_bert: Path) -> None:
+    runs = []
+    for waits in (True, False):
+        method = CoDistillation(
+            wait_for_chance=waits, students=fresh(large=1, small=1), **{**ADAM, **FAST}
+        )
+        fit(method, tiny_bert, updates=30, limit_val_batches=1.0, val_check_interval=4)
+        runs.append(weights(method))
+        assert not method.waiting
+        assert {"large/kl", "small/kl"} < set(method.logged)
+    assert not same(*runs)  # the first lessons were left out
+
+
+def test_what_is_only_tried_or_measured_opens_no_lesson(tiny_bert: Path) -> None:
+    """The Trainer's trial of the validation, and `validate` itself."""
+    called = []
+    method = CoDistillation(wait_for_chance=True, students=fresh(large=1, small=1), **ADAM)
+    method.on_validated = lambda measured: called.append(set(measured))
+    options: dict[str, Any] = {"limit_val_batches": 1.0, "val_check_interval": 1}
+    trainer = fit(method, tiny_bert, updates=1, num_sanity_val_steps=2, **options)
+    assert called == [{"large", "small"}]
+    trainer.validate(method, datamodule=trainer.datamodule, verbose=False)
+    assert len(called) == 1
 
 
 def test_what_cannot_work_is_refused(tiny_bert: Path, tiny_gpt2: Path) -> None:

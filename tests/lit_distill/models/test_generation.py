@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -179,6 +180,19 @@ def test_no_draw_is_a_token_without_probability(number: float) -> None:
     logits[0, [3, 270]] = 0.0
     token = choose(logits, torch.tensor([number], dtype=torch.float64), 1.0)
     assert token.item() == (270 if number == 1 else 3)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize(
+    ("broken", "whole"), [(math.nan, False), (math.nan, True), (math.inf, False), (-math.inf, True)]
+)
+def test_broken_logits_are_no_token(temperature: float, broken: float, whole: bool) -> None:
+    logits = torch.zeros(3, 300)
+    logits[1, slice(None) if whole else 7] = broken
+    numbers = torch.full((3,), 0.5, dtype=torch.float64)
+    with pytest.raises(UserError, match=r"1 of 3 texts cannot be written.*NaN"):
+        choose(logits, numbers, temperature)
+    assert choose(logits[[0, 2]], numbers[[0, 2]], temperature).shape == (2,)
 
 
 def test_all_ids_that_end_a_text_are_known(gpt2: LanguageModel) -> None:

@@ -1,0 +1,58 @@
+"""Bugs that give wrong numbers without a word."""
+
+from __future__ import annotations
+
+from planted.mutant import Mutant
+
+NUMBERS = (
+    Mutant(
+        "0 log 0 is NaN where a teacher forbids a token",
+        "lit_distill/measurement.py",
+        "torch.where(p == 0, 0.0, p * (log_p - log_q))",
+        "(p * (log_p - log_q))",
+        "tests/lit_distill/test_measurement.py",
+    ),
+    Mutant(
+        "likeliest tokens of log-probability -inf give NaN",
+        "lit_distill/losses/signals.py",
+        "log_p = log_p.clamp_min(torch.finfo(log_p.dtype).min / 64)",
+        "",
+        "tests/lit_distill/losses/test_signals.py -k forbids",
+    ),
+    Mutant(
+        "NaN logits are token 0, greedily",
+        "lit_distill/models/token_draws.py",
+        "        _check(logits.gather(-1, likeliest).isfinite())\n",
+        "",
+        "tests/lit_distill/models/test_generation.py -k broken",
+    ),
+    Mutant(
+        "NaN logits are some token, drawn",
+        "lit_distill/models/token_draws.py",
+        "    _check(ends[:, -1:].isfinite())\n",
+        "",
+        "tests/lit_distill/models/test_generation.py -k broken",
+    ),
+    Mutant(
+        "a skewed KL without skew ends at 87.3",
+        "lit_distill/losses/mixtures.py",
+        "return _FORWARD.with_slope(p, q)",
+        "pass",
+        "tests/lit_distill/losses/test_row_losses.py -k bounded",
+    ),
+    Mutant(
+        "methods that adapt hear of no validation of a fit",
+        "lit_distill/measurement.py",
+        "if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:",
+        "if self.trainer.training:",
+        "tests/lit_distill/methods/test_co_distillation.py -k lesson",
+    ),
+    Mutant(
+        "the trial of the validation counts as one",
+        "lit_distill/measurement.py",
+        "if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:",
+        "if self.trainer.state.fn == TrainerFn.FITTING:",
+        "tests/lit_distill/methods/test_co_distillation.py -k lesson",
+    ),
+)
+"""Values that were NaN, saturated, or never computed."""
