@@ -6,8 +6,10 @@ tokenizer and the configuration of the run, and of the teachers only name, revis
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import nn
 
 from lit_distill.errors import UserError
@@ -140,6 +142,17 @@ def restore(module: Distillation, checkpoint: dict[str, Any]) -> None:
                     "new run from the exported student with PretrainedStudent."
                 )
     module.restored.setdefault("teachers", saved["teachers"])
+    _make_room(module, checkpoint.get("state_dict", {}))
+
+
+def _make_room(module: Distillation, saved: Mapping[str, Any]) -> None:
+    """Widens models to the weights they are to take: Lightning converts after it has loaded them.
+
+    A run at `precision: 64-true` would go on from weights that passed through float32.
+    """
+    if any(value.dtype == torch.float64 for value in saved.values()):
+        module.students.double()
+        module.auxiliary.double()
 
 
 def _cache(module: Distillation) -> dict[str, str] | None:

@@ -18,6 +18,7 @@ from lit_distill.distillation import Distillation
 from lit_distill.errors import UserError
 from lit_distill.methods import MaskedLM, TripleLoss
 from lit_distill.models import CarvedStudent, Teacher, load_tokenizer
+from lit_distill.schedules import Constant
 
 BATCH = collate(samples(6, 100))
 
@@ -170,6 +171,32 @@ def test_the_same_teacher_is_known_again_in_another_precision(
     resumed = trainer(tmp_path, precision=precision, max_epochs=2)
     resumed.fit(module(tiny_bert), datamodule=data(tiny_bert), ckpt_path=tmp_path / "a.ckpt")
     assert resumed.global_step == 2  # and no refusal of "another" teacher
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "32-true"])
+def test_a_resumed_run_has_the_very_weights_that_were_saved(
+    precision: str, tiny_bert: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"precision": precision, "max_epochs": -1}
+    weights = []
+    for pieces in ((4,), (2, 4)):
+        torch.manual_seed(0)
+        path = None
+        for steps in pieces:
+            method = module(tiny_bert, dropout=0.0, schedule=Constant(warmup=0.0))
+            run = trainer(tmp_path, max_steps=steps, **options)
+            run.fit(method, datamodule=data(tiny_bert), ckpt_path=path)
+            path = tmp_path / f"{steps}.ckpt"
+            run.save_checkpoint(path)
+        weights.append(torch.cat([p.detach().flatten() for p in method.student.parameters()]))
+    assert torch.equal(*weights)
+    saved = torch.load(tmp_path / "4.ckpt", weights_only=True)["state_dict"]
+    restored = module(tiny_bert)
+    trainer(tmp_path, precision=precision).validate(
+        restored, datamodule=data(tiny_bert), ckpt_path=tmp_path / "4.ckpt", verbose=False
+    )
+    for name, value in restored.students.state_dict(prefix="students.").items():
+        assert torch.equal(value, saved[name]), name
 
 
 def test_another_student_is_refused_on_resume(
