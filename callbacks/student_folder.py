@@ -15,7 +15,12 @@ from transformers.utils import logging
 from callbacks.atomic_files import replacing
 from callbacks.score_report import average
 from lit_distill.measurement import Scores
-from lit_distill.models import student_from_state, whole_modules
+from lit_distill.models import (
+    anatomy_of,
+    restore_generation,
+    student_from_state,
+    whole_modules,
+)
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -62,6 +67,10 @@ def write_student(
     with torch.random.fork_rng(devices=[]):  # fresh weights are drawn, then overwritten
         student = student_from_state(description["students"][name])
     student.load_state_dict(weights, strict=True)
+    generation = description["students"][name].get("generation")  # the first release noted none
+    restore_generation(
+        student, generation, description.get("endings", ()), description.get("padding")
+    )
     with replacing(folder) as beside:
         shows_progress = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()
@@ -81,12 +90,12 @@ def model_card(name: str, description: Mapping[str, Any], training: Training) ->
     """The README of an exported student: where it comes from, how good it is, how to load it."""
     teachers = [_teacher(teacher) for teacher in description["teachers"].values()]
     config = description["students"][name]["config"]
-    masked = config["architectures"][0].endswith("ForMaskedLM")
-    loader = "AutoModelForMaskedLM" if masked else "AutoModelForCausalLM"
+    anatomy = anatomy_of(config["architectures"][0])
+    loader = anatomy.auto_class
     front = [
         "---",
         "library_name: transformers",
-        f"pipeline_tag: {'fill-mask' if masked else 'text-generation'}",
+        f"pipeline_tag: {anatomy.pipeline_tag}",
         "tags: [lit_distill, knowledge-distillation]",
         *_codes(training.languages),
         "---",

@@ -16,6 +16,8 @@ from lit_distill.errors import UserError
 from lit_distill.models import (
     LanguageModel,
     fingerprint,
+    generation_state,
+    known_endings,
     student_from_state,
     student_state,
     tokenizer_files,
@@ -49,7 +51,11 @@ def _forgive_missing_teachers(module: nn.Module, keys: Any) -> None:
 
 
 def describe(module: Distillation) -> dict[str, Any]:
-    """Students' configs, tokenizer files, the run's configuration, the teachers' hashes."""
+    """Students' configs, tokenizer files, the run's configuration, the teachers' hashes.
+
+    "generation", "endings" and "padding" say how students write and where texts end: checkpoints of
+    the first release have none of them.
+    """
     return {
         "version": 1,
         "method": type(module).__name__,
@@ -57,13 +63,28 @@ def describe(module: Distillation) -> dict[str, Any]:
         "notes": module.notes,
         "seeds": {name: stream.seed for name, stream in module.streams.items()},
         "students": {
-            name: student_state(cast(LanguageModel, student))
+            name: {
+                **student_state(cast(LanguageModel, student)),
+                "generation": generation_state(cast(LanguageModel, student)),
+            }
             for name, student in module.students.items()
         },
+        "endings": _endings(module),
+        "padding": module.tokenizer.pad_token_id if module.tokenizer else None,
         "tokenizer": tokenizer_files(module.tokenizer) if module.tokenizer else {},
         "teachers": teachers_of(module),
         "teacher_cache": _cache(module),
     }
+
+
+def _endings(module: Distillation) -> list[int]:
+    """Ids that ended texts in training: of the data, the tokenizer, the students, the teachers."""
+    found = set(getattr(module.data, "eos_ids", ()))  # only data modules of prompts have some
+    for each in (*module.students.values(), *module.teachers.values()):
+        model = cast(LanguageModel, each)
+        if model.model.can_generate():
+            found.update(known_endings(model, module.tokenizer))
+    return sorted(found or module.restored.get("endings", ()))
 
 
 def before_conversion(module: Distillation) -> None:
@@ -142,6 +163,7 @@ def restore(module: Distillation, checkpoint: dict[str, Any]) -> None:
                     "new run from the exported student with PretrainedStudent."
                 )
     module.restored.setdefault("teachers", saved["teachers"])
+    module.restored.setdefault("endings", saved.get("endings", []))
     _make_room(module, checkpoint.get("state_dict", {}))
 
 

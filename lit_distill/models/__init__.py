@@ -3,6 +3,7 @@
 from lit_distill.models.anatomy import Anatomy as Anatomy
 from lit_distill.models.anatomy import Projection as Projection
 from lit_distill.models.architectures import ANATOMIES as ANATOMIES
+from lit_distill.models.architectures import anatomy_of as anatomy_of
 from lit_distill.models.continuation import completed as completed
 from lit_distill.models.continuation import continued as continued
 from lit_distill.models.continuation import unanswered as unanswered
@@ -22,7 +23,6 @@ from lit_distill.models.freezing import whole_modules as whole_modules
 from lit_distill.models.generation import Generated as Generated
 from lit_distill.models.generation import Sampling as Sampling
 from lit_distill.models.generation import check_room as check_room
-from lit_distill.models.generation import ending_ids as ending_ids
 from lit_distill.models.generation import generate as generate
 from lit_distill.models.generation import start_id as start_id
 from lit_distill.models.language_model import LanguageModel as LanguageModel
@@ -46,6 +46,10 @@ from lit_distill.models.teacher import fingerprint as fingerprint
 from lit_distill.models.teacher_cache import CachedTeaching as CachedTeaching
 from lit_distill.models.teacher_cache import TeacherCache as TeacherCache
 from lit_distill.models.teaching import Teaching as Teaching
+from lit_distill.models.text_ends import ending_ids as ending_ids
+from lit_distill.models.text_ends import generation_state as generation_state
+from lit_distill.models.text_ends import known_endings as known_endings
+from lit_distill.models.text_ends import restore_generation as restore_generation
 from lit_distill.models.text_filter import TextFilter as TextFilter
 from lit_distill.models.vocabulary import check_agreement as check_agreement
 from lit_distill.models.vocabulary import check_model_vocabulary as check_model_vocabulary

@@ -77,6 +77,8 @@ class Anatomy:
         computed: modules whose weights are computed, not learnt: never trained, and never saved.
         encoder_layers_path: of an encoder-decoder, whose `layers_path` is the decoder's.
         encoder_layer_count: as `layer_count`, of the encoder.
+        auto_class: the class of transformers that loads it with its head.
+        pipeline_tag: what it is for, in the words of the hub.
     """
 
     architecture: str
@@ -100,6 +102,8 @@ class Anatomy:
     computed: tuple[str, ...] = ()
     encoder_layers_path: str | None = None
     encoder_layer_count: str | None = None
+    auto_class: str = "AutoModelForMaskedLM"
+    pipeline_tag: str = "fill-mask"
 
     def model_class(self) -> type[PreTrainedModel]:
         """The Hugging Face class of this architecture."""

@@ -120,6 +120,8 @@ def _llama(
         head_prefixes=("lm_head.",),
         transform=transform,
         causal=True,
+        auto_class="AutoModelForCausalLM",
+        pipeline_tag="text-generation",
         cap=cap,
     )
 
@@ -150,6 +152,8 @@ def _t5(architecture: str, model_type: str, transform: Callable[[Any, Tensor], T
         head_prefixes=("lm_head.",),
         transform=transform,
         causal=True,
+        auto_class="AutoModelForSeq2SeqLM",
+        pipeline_tag="text2text-generation",
         run=_t5_stacks,
         layer_count="num_decoder_layers",
         intermediate_sizes=("d_ff",),
@@ -162,7 +166,12 @@ def _t5(architecture: str, model_type: str, transform: Callable[[Any, Tensor], T
 _MARIAN_POSITIONS = ("model.encoder.embed_positions", "model.decoder.embed_positions")
 
 
-def _bart(architecture: str, model_type: str, computed: tuple[str, ...] = ()) -> Anatomy:
+def _bart(
+    architecture: str,
+    model_type: str,
+    pipeline_tag: str = "text2text-generation",
+    computed: tuple[str, ...] = (),
+) -> Anatomy:
     """BART and those who kept its names."""
     return Anatomy(
         architecture=architecture,
@@ -174,6 +183,8 @@ def _bart(architecture: str, model_type: str, computed: tuple[str, ...] = ()) ->
         decoder_path="lm_head",
         head_prefixes=("lm_head.", "final_logits_bias"),
         causal=True,
+        auto_class="AutoModelForSeq2SeqLM",
+        pipeline_tag=pipeline_tag,
         logit_bias=_final_logits_bias,
         layer_count="decoder_layers",
         intermediate_sizes=("encoder_ffn_dim", "decoder_ffn_dim"),
@@ -236,6 +247,8 @@ ANATOMIES: tuple[Anatomy, ...] = (
         decoder_path="lm_head",
         head_prefixes=("lm_head.",),
         causal=True,
+        auto_class="AutoModelForCausalLM",
+        pipeline_tag="text-generation",
         intermediate_sizes=("n_inner",),
     ),
     _llama("LlamaForCausalLM", "llama"),
@@ -249,7 +262,7 @@ ANATOMIES: tuple[Anatomy, ...] = (
     _t5("T5ForConditionalGeneration", "t5", _t5_scale),
     _t5("MT5ForConditionalGeneration", "mt5", as_it_is),
     _bart("BartForConditionalGeneration", "bart"),
-    _bart("MarianMTModel", "marian", computed=_MARIAN_POSITIONS),
+    _bart("MarianMTModel", "marian", "translation", computed=_MARIAN_POSITIONS),
 )
 
 

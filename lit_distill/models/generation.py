@@ -16,12 +16,13 @@ from typing import Annotated, Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, EncoderDecoderCache, PreTrainedTokenizerBase
+from transformers import DynamicCache, EncoderDecoderCache
 
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, CountOrNone, NotNegative, PositiveShare, check_knobs
 from lit_distill.models.language_model import LanguageModel, uncompiled
 from lit_distill.models.sharding import gathered
+from lit_distill.models.text_ends import ending_ids
 from lit_distill.models.token_draws import choose, uniforms
 
 SamplingTemperature = Annotated[NotNegative, "0 takes the likeliest token every time"]
@@ -67,29 +68,6 @@ class Generated:
     tokens: Tensor
     lengths: Tensor
     ended: Tensor
-
-
-def ending_ids(
-    model: LanguageModel, tokenizer: PreTrainedTokenizerBase | None = None
-) -> tuple[int, ...]:
-    """All ids that end a text: of the tokenizer, the model's config and its generation config.
-
-    Raises:
-        UserError: there is none.
-    """
-    configs = [model.model.config, model.model.generation_config, tokenizer]
-    found: set[int] = set()
-    for config in configs:
-        ids = None if config is None else config.eos_token_id
-        found.update(ids if isinstance(ids, list | tuple) else [] if ids is None else [ids])
-    found = {number for number in found if 0 <= number < model.vocab_size}
-    if not found:
-        raise UserError(
-            "Neither the tokenizer nor the model's config names an EOS token that is in the "
-            "vocabulary, so no text would ever end: set eos_token in the tokenizer's "
-            "tokenizer_config.json, or eos_token_id in the model's config.json."
-        )
-    return tuple(sorted(found))
 
 
 def generate(

@@ -11,7 +11,7 @@ from logging import getLogger
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from lit_distill.models.anatomy import Anatomy
 from lit_distill.models.architectures import anatomy_of
@@ -56,9 +56,23 @@ class RetokenisedStudent(Student):
             sum(each == [old.unk_token_id] for each in pieces),
         )
         _exchange(model, anatomy_of(type(model).__name__), means(pieces, model.config.vocab_size))
-        for role in ("pad", "bos", "eos", "sep", "cls"):
-            setattr(model.config, f"{role}_token_id", getattr(new, f"{role}_token_id"))
+        _rename_roles(model, old, new)
         return LanguageModel(model)
+
+
+def _rename_roles(
+    model: PreTrainedModel, old: PreTrainedTokenizerFast, new: PreTrainedTokenizerFast
+) -> None:
+    """Gives special tokens their new ids, also where the model writes."""
+    roles = [f"{role}_token_id" for role in ("pad", "bos", "eos", "sep", "cls")]
+    start = getattr(model.config, "decoder_start_token_id", None)  # of encoder-decoders only
+    for role in roles:
+        if start is not None and start == getattr(old, role):
+            model.config.decoder_start_token_id = getattr(new, role)
+            start = None
+        setattr(model.config, role, getattr(new, role))
+    if model.can_generate():  # what it had names old ids
+        model.generation_config = GenerationConfig.from_model_config(model.config)
 
 
 def pieces_of(new: PreTrainedTokenizerFast, old: PreTrainedTokenizerFast) -> list[list[int]]:

@@ -6,6 +6,7 @@ exist only after `build`.
 
 from __future__ import annotations
 
+import copy
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -121,6 +122,8 @@ class CarvedStudent(Student):
             anatomy, config = teacher.anatomy, carve_config(teacher, picked, encoder)
         student = _fresh_model(anatomy, config)
         student.model.load_state_dict(weights, strict=True)  # copies, and widens to float32
+        if student.model.can_generate():
+            student.model.generation_config = copy.deepcopy(teacher.model.generation_config)
         return student
 
     def _encoder_layers(self, teacher: LanguageModel) -> list[int]:

@@ -48,6 +48,27 @@ NUMBERS = (
         "tests/lit_distill/methods/test_co_distillation.py -k lesson",
     ),
     Mutant(
+        "weights of 64 bits pass through 32 when a run goes on",
+        "lit_distill/checkpoints.py",
+        "        module.students.double()\n",
+        "        pass\n",
+        "tests/lit_distill/test_distillation.py -k very_weights",
+    ),
+    Mutant(
+        "exported students do not stop at the teacher's ends",
+        "lit_distill/checkpoints.py",
+        "for each in (*module.students.values(), *module.teachers.values()):",
+        "for each in module.students.values():",
+        "tests/callbacks/test_student_ends.py -k instructed",
+    ),
+    Mutant(
+        "the settings with which a student writes are dropped",
+        "callbacks/student_folder.py",
+        'generation = description["students"][name].get("generation")',
+        "generation = None",
+        "tests/callbacks/test_student_ends.py -k carved",
+    ),
+    Mutant(
         "the trial of the validation counts as one",
         "lit_distill/measurement.py",
         "if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:",

@@ -85,3 +85,16 @@ def test_embeddings_and_head_are_means_of_their_pieces(folders: tuple[str, str])
     for key, value in built.model.base_model.state_dict().items():
         if value.shape == body[key].shape:
             assert torch.equal(value, body[key]), key
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_what_starts_and_ends_a_text_has_its_new_id(folders: tuple[str, str]) -> None:
+    """Also where the model writes: an old id is another token now."""
+    folder, cased = folders
+    student = RetokenisedStudent(folder, cased).build(None, 0)
+    old, new = load_tokenizer(folder), load_tokenizer(cased)
+    assert new.pad_token_id != old.pad_token_id
+    assert student.model.generation_config.pad_token_id == new.pad_token_id
+    assert student.model.generation_config.eos_token_id == new.eos_token_id
+    if student.reads_pairs:  # T5 starts with its padding token
+        assert student.config.decoder_start_token_id == new.pad_token_id
