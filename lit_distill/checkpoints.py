@@ -135,6 +135,13 @@ def restore(module: Distillation, checkpoint: dict[str, Any]) -> None:
             "to start from other weights, give them as a Hugging Face folder to PretrainedStudent."
         )
     saved = checkpoint[KEY]
+    if module.trainer.training and saved["method"] != type(module).__name__:
+        raise UserError(
+            f"The checkpoint was trained by {saved['method']} and the run is configured for "
+            f"{type(module).__name__}, which keeps other things from update to update. Go on with "
+            f"{saved['method']}, or start a new run (another --run_dir) from the exported student "
+            "with PretrainedStudent."
+        )
     if module.trainer.training and saved["students"].keys() != module.students.keys():
         raise UserError(
             f"The checkpoint's students are {', '.join(saved['students'])} and the run's are "

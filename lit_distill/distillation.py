@@ -246,4 +246,5 @@ class Distillation(Updated, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Builds missing students from the checkpoint; refuses another teacher or student."""
+        super().on_load_checkpoint(checkpoint)
         checkpoints.restore(self, checkpoint)

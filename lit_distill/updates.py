@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
@@ -13,6 +13,7 @@ from lightning.pytorch.strategies import DeepSpeedStrategy
 from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from lit_distill.errors import UserError
 from lit_distill.knobs import Positive, check_knobs
@@ -69,6 +70,43 @@ def check_optimizer(make: OptimizerCallable) -> None:
         )
 
 
+def _options(group: Mapping[str, Any]) -> dict[str, Any]:
+    """A parameter group without its parameters."""
+    return {name: value for name, value in group.items() if name != "params"}
+
+
+def check_same_optimizer(optimizer: Optimizer, saved: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses to load the state of an optimizer of another kind, or of other parameters.
+
+    Args:
+        optimizer: as configured.
+        saved: the parameter groups of the one that wrote the checkpoint.
+
+    Raises:
+        UserError: with what differs.
+    """
+    instead = (
+        "Go on with the configuration that wrote the checkpoint, or start a new run (another "
+        "--run_dir) from the exported student with PretrainedStudent."
+    )
+    theirs, ours = ({*_options(groups[0])} for groups in (saved, optimizer.param_groups))
+    ignored = {"initial_lr", "name"}
+    if (theirs ^ ours) - ignored:
+        raise UserError(
+            f"The checkpoint was written with another optimizer than {type(optimizer).__name__}: "
+            f"its options are {', '.join(sorted(theirs - ignored))}, and now they are "
+            f"{', '.join(sorted(ours - ignored))}. Its state means nothing to this one. {instead}"
+        )
+    sizes = [
+        [len(group["params"]) for group in groups] for groups in (saved, optimizer.param_groups)
+    ]
+    if sizes[0] != sizes[1]:
+        raise UserError(
+            f"The checkpoint's optimizer has parameter groups of {sizes[0]} tensors, and now they "
+            f"are of {sizes[1]}: other parameters are trained. {instead}"
+        )
+
+
 class Updated(Learner):
     """Gives every model its own learning rate and clips its gradient by its own norm.
 
@@ -92,6 +130,7 @@ class Updated(Learner):
         super().__init__(cache_folder)
         self.optimizer, self.schedule, self.per_model = optimizer, schedule, per_model
         self.auxiliary = nn.ModuleDict()
+        self.saved_groups: list[dict[str, Any]] | None = None  # of the checkpoint, if there is one
 
     def configure_optimizers(self) -> Any:
         """One optimizer over all that trains; no weight decay on biases and norms."""
@@ -110,8 +149,34 @@ class Updated(Learner):
         self._own: dict[str, list[nn.Parameter]] = {}
         for name, group in groups:
             self._own.setdefault(name, []).extend(group["params"])
+        if self.saved_groups:
+            check_same_optimizer(optimizer, self.saved_groups)
+        self._options = [_options(group) for group in optimizer.param_groups]
         each_step = {"scheduler": self.schedule(optimizer, self._total_steps), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": each_step}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Notes the groups of the optimizer that wrote the checkpoint."""
+        states = checkpoint.get("optimizer_states")  # sharded ones are in no index
+        self.saved_groups = states[0].get("param_groups", []) if states else []
+
+    def on_train_start(self) -> None:
+        """Puts the options of the configuration back, which the saved optimizer's have replaced.
+
+        Rates included: those of the configured schedule at the update that was reached. Of an
+        unchanged configuration they are the saved ones, to the last bit.
+        """
+        if self.saved_groups is None:
+            return
+        scheduler = cast(LambdaLR, self.trainer.lr_scheduler_configs[0].scheduler)
+        groups = self.trainer.optimizers[0].param_groups
+        scheduler.base_lrs = [options["lr"] for options in self._options]
+        for group, options in zip(groups, self._options, strict=True):
+            group.update(options, initial_lr=options["lr"])
+        reached = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+        scheduler._last_lr = [rate * factor(scheduler.last_epoch) for rate, factor in reached]
+        for group, rate in zip(groups, scheduler._last_lr, strict=True):
+            group["lr"] = rate
 
     def _groups(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Names of models and their parameter groups; of frozen models there are none."""

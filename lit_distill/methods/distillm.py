@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from lightning.pytorch.utilities import rank_zero_info
+
 from lit_distill.batch import Batch
 from lit_distill.knobs import Count, NotNegative, Seed, Share, check_knobs, check_one_weighs
 from lit_distill.losses import (
@@ -76,7 +78,8 @@ class DistiLLM(OnPolicy):
         check_one_weighs(DistiLLM, alpha_kd=alpha_kd, alpha_hard=alpha_hard)
         self.divergence, self.hard = divergence, hard
         self.alpha_kd, self.alpha_hard = alpha_kd, alpha_hard
-        self.threshold, self.increase, self.tolerance = threshold, increase, tolerance
+        self.start, self.threshold = threshold, threshold
+        self.increase, self.tolerance = increase, tolerance
         self.highest: float | None = None  # loss at which phi rose last
         self.buffer = ReplayBuffer(capacity)
         self.source: Literal["new", "old", "data"] = "data"
@@ -127,10 +130,15 @@ class DistiLLM(OnPolicy):
 
     def remember(self) -> dict[str, Any]:
         """The buffer, the same on all ranks, and where phi is."""
-        own = {"threshold": self.threshold, "highest": self.highest}
+        own = {"start": self.start, "threshold": self.threshold, "highest": self.highest}
         return {**own, "buffer": self.buffer.state()}
 
     def recall(self, memory: dict[str, Any]) -> None:
         """Goes on from there."""
+        if memory.get("start", self.start) != self.start:
+            rank_zero_info(
+                f"threshold is where phi began ({memory['start']}, now {self.start}): it goes on "
+                f"at {memory['threshold']}."
+            )
         self.threshold, self.highest = memory["threshold"], memory["highest"]
         self.buffer.load(memory["buffer"])

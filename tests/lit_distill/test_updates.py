@@ -170,3 +170,86 @@ def test_optimizers_that_cannot_work_are_refused(options: dict[str, Any], messag
     with pytest.raises(UserError, match=message):
         check_optimizer(lambda parameters: torch.optim.AdamW(parameters, **options))
     check_optimizer(lambda parameters: torch.optim.AdamW(parameters, lr=0.0))
+
+
+def trained(folder: Path, tiny_bert: Path, steps: tuple[int, ...], **options: Any) -> Any:
+    """Weights after runs that go on where the one before ended; the last one has the options."""
+    path = None
+    for end in steps:
+        module = method(**{"optimizer": adam(0.01), **(options if end == steps[-1] else {})})
+        trainer = fit(module, tiny_bert, updates=end, ckpt_path=path)
+        path = folder / f"{end}.ckpt"
+        trainer.save_checkpoint(path)
+    return weights(module)
+
+
+def adam(rate: float, **options: Any) -> Any:
+    return lambda groups: torch.optim.AdamW(groups, lr=rate, **options)
+
+
+class Switched(Callback):
+    """Sets options of the optimizer by hand at an update: what a resumed run is to be like."""
+
+    def __init__(self, update: int, **options: Any) -> None:
+        self.update, self.options = update, options
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.global_step == self.update:
+            for group in trainer.optimizers[0].param_groups:
+                group.update(self.options, initial_lr=self.options["lr"])
+            trainer.lr_scheduler_configs[0].scheduler.base_lrs = [
+                self.options["lr"] for _ in trainer.optimizers[0].param_groups
+            ]
+
+
+def test_a_resumed_run_takes_the_options_of_its_configuration(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
+    """The saved optimizer's would come back with its state: the rate among them."""
+    changed = {"lr": 0.5, "betas": (0.5, 0.6)}
+    resumed = trained(tmp_path, tiny_bert, (8, 9), optimizer=adam(0.5, betas=(0.5, 0.6)))
+    module = method(optimizer=adam(0.01))
+    fit(module, tiny_bert, updates=9, callbacks=[Switched(8, **changed)])
+    expected = weights(module)
+    for name, value in expected.items():
+        assert torch.equal(resumed[name], value), name
+    plain = trained(tmp_path, tiny_bert, (8, 9))
+    assert not torch.equal(plain["small"], resumed["small"])
+    whole = trained(tmp_path, tiny_bert, (9,))
+    assert torch.equal(whole["small"], plain["small"])
+
+
+def test_a_resumed_run_takes_the_rates_of_its_schedule_at_once(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
+    rates: list[float] = []
+
+    class Watch(Callback):
+        def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    first = method(optimizer=adam(1.0), schedule=Linear(warmup=0.0))
+    fit(first, tiny_bert, updates=8).save_checkpoint(tmp_path / "8.ckpt")
+    longer = method(
+        optimizer=adam(1.0), schedule=Linear(warmup=0.0), per_model={"large": ModelUpdate(rate=2.0)}
+    )
+    fit(longer, tiny_bert, updates=12, ckpt_path=tmp_path / "8.ckpt", callbacks=[Watch()])
+    assert rates == pytest.approx([2 * left / 12 for left in (4, 3, 2, 1)])
+
+
+def test_another_optimizer_method_or_set_of_parameters_is_refused(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
+    trained(tmp_path, tiny_bert, (2,))
+    sgd = method(optimizer=lambda groups: torch.optim.SGD(groups, lr=0.1))
+    with pytest.raises(UserError, match=r"another optimizer than SGD: its options are .*betas"):
+        fit(sgd, tiny_bert, updates=4, ckpt_path=tmp_path / "2.ckpt")
+    alone = MaskedLM(students={"large": fresh(large=2)["large"]})
+    with pytest.raises(UserError, match="trained by CoDistillation and the run is configured for"):
+        fit(alone, tiny_bert, updates=4, ckpt_path=tmp_path / "2.ckpt")
+    start = fresh(large=1)["large"]
+    body = MaskedLM(student=start, optimizer=adam(0.01))
+    fit(body, tiny_bert, updates=1).save_checkpoint(tmp_path / "body.ckpt")
+    head = MaskedLM(student=start, optimizer=adam(0.01), freeze_body=True)
+    with pytest.raises(UserError, match="other parameters are trained"):
+        fit(head, tiny_bert, updates=2, ckpt_path=tmp_path / "body.ckpt")

@@ -69,6 +69,20 @@ NUMBERS = (
         "tests/callbacks/test_student_ends.py -k carved",
     ),
     Mutant(
+        "a resumed run says another rate and uses the saved one",
+        "lit_distill/updates.py",
+        'group.update(options, initial_lr=options["lr"])',
+        "pass",
+        "tests/lit_distill/test_updates.py -k takes_the",
+    ),
+    Mutant(
+        "a resumed run takes the rate of its schedule one update late",
+        "lit_distill/updates.py",
+        '            group["lr"] = rate\n',
+        "            pass\n",
+        "tests/lit_distill/test_updates.py -k at_once",
+    ),
+    Mutant(
         "the trial of the validation counts as one",
         "lit_distill/measurement.py",
         "if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:",
