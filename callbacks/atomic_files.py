@@ -43,7 +43,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def _beside(path: Path) -> Iterator[Path]:
     recover(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.tmp")
+    beside = path.with_name(f".{path.name}.lit_distill-new")  # a name that nobody else gives
     remove(beside)
     try:
         yield beside
@@ -104,7 +104,7 @@ def remove(path: Path) -> None:
 
 
 def _old(path: Path) -> Path:
-    return path.with_name(f"{path.name}.old")
+    return path.with_name(f".{path.name}.lit_distill-old")
 
 
 def _replace_folder(new: Path, place: Path) -> None:

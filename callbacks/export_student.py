@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch.optim import Optimizer
 
 from callbacks.atomic_files import recover, replacing
+from callbacks.output_folders import check_output
 from callbacks.score_report import average
 from callbacks.student_folder import Precision, Training, write_student
 from lit_distill import checkpoints
@@ -51,10 +52,11 @@ class ExportStudent(Callback):
         self._untrained: dict[str, None] | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Puts back what an earlier run was killed while replacing."""
+        """Puts back what an earlier run was killed while replacing; refuses foreign folders."""
         if trainer.is_global_zero:
             for path in self._folders(trainer, cast(Distillation, pl_module)):
                 recover(path)
+                check_output(path, "The run's")
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers.utils import logging
 
 from callbacks.atomic_files import replacing
+from callbacks.output_folders import mark
 from callbacks.score_report import average
 from lit_distill.measurement import Scores
 from lit_distill.models import (
@@ -20,6 +21,7 @@ from lit_distill.models import (
     restore_generation,
     student_from_state,
     whole_modules,
+    write_tokenizer_files,
 )
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -57,7 +59,7 @@ def write_student(
     Needs no teacher, and draws no random numbers that a run would miss.
 
     Args:
-        folder: replaced if it exists.
+        folder: replaced if it exists; `check_output` says whether that loses anything.
         name: of the student, in `description`.
         description: what a checkpoint holds under `lit_distill.checkpoints.KEY`.
         weights: the state dict of the student's `LanguageModel`.
@@ -77,13 +79,13 @@ def write_student(
         student.model.to(getattr(torch, dtype)).save_pretrained(beside)
         if shows_progress:
             logging.enable_progress_bar()
-        for file, text in description["tokenizer"].items():
-            (beside / file).write_text(text, encoding="utf-8")
+        write_tokenizer_files(beside, description["tokenizer"])
         untrained = whole_modules(training.untrained, student)
         card = model_card(name, description, replace(training, untrained=untrained))
         (beside / "README.md").write_text(card, encoding="utf-8")
         if description["config"]:
             (beside / "config.yaml").write_text(description["config"], encoding="utf-8")
+        mark(beside)
 
 
 def model_card(name: str, description: Mapping[str, Any], training: Training) -> str:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
+from lit_distill.checkpoint_description import KEY as KEY
+from lit_distill.checkpoint_description import description_of
 from lit_distill.errors import UserError
 from lit_distill.models import (
     LanguageModel,
@@ -26,9 +28,6 @@ from lit_distill.models import (
 
 if TYPE_CHECKING:
     from lit_distill.distillation import Distillation
-
-KEY = "lit_distill"
-"""Where in a checkpoint this description lives."""
 
 
 def leave_out_teachers(module: Distillation) -> None:
@@ -129,12 +128,7 @@ def restore(module: Distillation, checkpoint: dict[str, Any]) -> None:
         UserError: the checkpoint is not of this project, its student has another shape, or `fit`
             resumes against a teacher with other weights.
     """
-    if KEY not in checkpoint:
-        raise UserError(
-            "The checkpoint was not written by lit_distill (no student description in it): "
-            "to start from other weights, give them as a Hugging Face folder to PretrainedStudent."
-        )
-    saved = checkpoint[KEY]
+    saved = description_of(checkpoint, "The checkpoint")
     if module.trainer.training and saved["method"] != type(module).__name__:
         raise UserError(
             f"The checkpoint was trained by {saved['method']} and the run is configured for "

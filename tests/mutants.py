@@ -13,8 +13,20 @@ from planted.methods import METHODS
 from planted.models import MODELS
 from planted.mutant import Mutant as Mutant
 from planted.numbers import NUMBERS
+from planted.outputs import OUTPUTS
 from planted.prompts import PROMPTS
 from planted.training import TRAINING
 from planted.writing import WRITING
 
-MUTANTS = (*TRAINING, *LOSSES, *KNOBS, *NUMBERS, *MODELS, *METHODS, *WRITING, *DATA, *PROMPTS)
+MUTANTS = (
+    *TRAINING,
+    *LOSSES,
+    *KNOBS,
+    *NUMBERS,
+    *OUTPUTS,
+    *MODELS,
+    *METHODS,
+    *WRITING,
+    *DATA,
+    *PROMPTS,
+)

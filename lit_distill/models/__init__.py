@@ -59,3 +59,4 @@ from lit_distill.models.vocabulary import share_vocabulary as share_vocabulary
 from lit_distill.models.vocabulary import tokenizer_files as tokenizer_files
 from lit_distill.models.vocabulary import tokenizer_fingerprint as tokenizer_fingerprint
 from lit_distill.models.vocabulary import tokenizer_from_files as tokenizer_from_files
+from lit_distill.models.vocabulary import write_tokenizer_files as write_tokenizer_files

@@ -16,6 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 import data_modules as data_modules  # makes bare class names of data modules resolve
 from callbacks.atomic_files import replacing
+from callbacks.output_folders import check_output, mark
 from data_modules import Corpus, ParallelCorpus
 from data_modules.language_report import LanguageReport, report_of
 from lit_distill import strict_json
@@ -54,13 +55,14 @@ def corpus_report(output: str, data: Corpus) -> dict[str, LanguageReport]:
     draws are those of training. Statistics of mixing need texts whose words have language tags.
 
     Args:
-        output: the folder; replaced if it exists.
+        output: the folder; an earlier report is replaced, and nothing else.
         data: the corpus; take it from a file with `--config configs/data/....yaml`, and give it
             `--data.tokenizer`.
 
     Raises:
         UserError: a source cannot be read, or the corpus has no tokenizer.
     """
+    check_output(Path(output))
     tokenizer = data.tokenizer  # raises where there is none
     if isinstance(data, ParallelCorpus):
         raise UserError(
@@ -77,6 +79,7 @@ def corpus_report(output: str, data: Corpus) -> dict[str, LanguageReport]:
     _print(reports, drawn, data.updates_per_epoch)
     with replacing(Path(output)) as beside:
         _write(beside, reports, drawn)
+        mark(beside)
     print(f"corpus.json, figures and TensorBoard events are in {output}")
     return reports
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from callbacks import newest_readable_checkpoint, read_index, training_of, write_student
+from callbacks.output_folders import check_output
 from callbacks.student_folder import Precision
-from lit_distill.checkpoints import KEY
+from lit_distill.checkpoint_description import description_of
 from lit_distill.errors import UserError
 
 
@@ -21,35 +26,61 @@ def export(
     Args:
         checkpoint: a .ckpt file, or a run folder: its best checkpoint (of several students, that of
             each), or else its last.
-        output: the folder, replaced if it exists; of several students, one folder each inside. By
-            default beside the run's `checkpoints/`, named after the checkpoint.
+        output: the folder; an earlier export there is replaced, and nothing else. Of several
+            students, one folder each inside. By default beside the run's `checkpoints/`, named
+            after the checkpoint.
         dtype: of the written weights.
 
     Returns:
         The folders, by student.
 
     Raises:
-        UserError: there is no such checkpoint, it is broken, or not one of lit_distill.
+        UserError: there is no such checkpoint, it is broken, or not one of lit_distill; or the
+            output would replace what is not an export.
     """
     given = Path(checkpoint)
     best = sorted((given / "checkpoints").glob("best-*.ckpt"))
     written: dict[str, Path] = {}
     for path in best or [_file(given)]:
         content = _read(path)
-        description = content[KEY]
+        description = description_of(content, str(path))
         kind = "best" if best else path.stem
         folder = Path(output) if output else path.absolute().parent.parent / f"student-{kind}"
-        state = content["state_dict" if "state_dict" in content else "module"]  # DeepSpeed's name
-        for name in description["students"]:
-            if best and path.stem != f"best-{name}":
-                continue
-            prefix = f"students.{name}."
-            weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-            written[name] = folder if len(description["students"]) == 1 else folder / name
-            training = training_of(content, name)
-            write_student(written[name], name, description, weights, training, dtype)
-            print(f"{path}, {training.updates} updates: {name} written to {written[name]}")
+        several = len(description["students"]) > 1
+        names = [n for n in description["students"] if not best or path.stem == f"best-{n}"]
+        places = {name: folder / name if several else folder for name in names}
+        for place in places.values():
+            check_output(place)
+        for name, place in places.items():
+            with _sound(path):
+                training = training_of(content, name)
+                weights = _weights(content, name)
+                write_student(place, name, description, weights, training, dtype)
+            print(f"{path}, {training.updates} updates: {name} written to {place}")
+        written |= places
     return written
+
+
+def _weights(content: dict[str, Any], name: str) -> dict[str, Tensor]:
+    """The state dict of a student in a checkpoint."""
+    state = content["state_dict" if "state_dict" in content else "module"]  # DeepSpeed's name
+    prefix = f"students.{name}."
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+@contextmanager
+def _sound(path: Path) -> Iterator[None]:
+    """Says in one line that a checkpoint does not hold what it should."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"{path} is damaged, or was not written by lit_distill ({type(error).__name__}: "
+            f"{reason[:200]}): give another of the run's checkpoints/."
+        ) from error
 
 
 def _file(path: Path) -> Path:
@@ -80,6 +111,4 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path} is no checkpoint, or not a whole one: give another of the run's checkpoints/."
         ) from error
-    if not isinstance(content, dict) or KEY not in content:
-        raise UserError(f"{path} was not written by lit_distill (no student description in it).")
-    return content
+    return dict(content) if isinstance(content, dict) else {}

@@ -16,6 +16,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from callbacks.atomic_files import replacing
+from callbacks.output_folders import check_output, mark
 from data_modules import Corpus, MultilingualCorpus, Sampler, Source
 from data_modules.tokenising import training_texts
 from lit_distill.errors import UserError
@@ -47,7 +48,7 @@ def train_tokenizer(
     settings give the same tokenizer.
 
     Args:
-        output: the folder; replaced if it exists.
+        output: the folder; an earlier tokenizer of this command is replaced, and nothing else.
         data: the corpus; take it from a file with `--config configs/data/....yaml`.
         kind: "wordpiece" with BERT's special tokens and template, "unigram" and "byte-bpe" with
             RoBERTa's.
@@ -66,18 +67,24 @@ def train_tokenizer(
         UserError: a source cannot be read, there is no text, or the vocabulary is too small.
     """
     check_knobs(train_tokenizer, locals())
+    check_output(Path(output))
     corpus = _corpus(data, files)
     languages = _read(corpus)
     repeats = _repeats(languages, sampler or corpus.sampler, max_characters)
     texts = partial(_all, languages, repeats)
-    tokenizer = trained(kind, texts, vocab_size, lowercase, min_frequency, alphabet)
-    wrapped = _wrapped(tokenizer, kind, max_length)
-    with replacing(Path(output)) as beside:
-        wrapped.save_pretrained(beside)
+    model = trained(kind, texts, vocab_size, lowercase, min_frequency, alphabet)
+    wrapped = _wrapped(model, kind, max_length)
+    _save(wrapped, Path(output))
     less = "" if len(wrapped) == vocab_size else f" of the {vocab_size:,} asked for"
     print(f"{kind}: {len(wrapped):,} tokens{less}, in {output}")
     _report(languages, repeats, wrapped)
     return wrapped
+
+
+def _save(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    with replacing(folder) as beside:
+        tokenizer.save_pretrained(beside)
+        mark(beside)
 
 
 def _corpus(data: Corpus | None, files: dict[str, list[str]] | None) -> Corpus:

@@ -216,7 +216,7 @@ def test_an_export_cut_short_leaves_the_old_folder(
 
 def test_a_run_killed_while_replacing_a_student_finds_it_again(fit: Fit, tmp_path: Path) -> None:
     fit(ExportStudent(), max_epochs=1)
-    (tmp_path / "student").rename(tmp_path / "student.old")
+    (tmp_path / "student").rename(tmp_path / ".student.lit_distill-old")
     shutil.rmtree(tmp_path / "student-last")
     fit(ExportStudent(monitor="never"), max_epochs=1, limit_train_batches=0)
     assert first_weight(tmp_path / "student").shape

@@ -44,4 +44,4 @@ def test_nothing_is_lost(
     expected = unharmed(injection.method, injection.ranks, fault.spoilt(outcome.kept))
     outcome.bits = differing_bits(run.bits(), expected)
     assert outcome.bits == 0
-    assert not list(run.folder.rglob("*.tmp"))
+    assert not list(run.folder.rglob("*.lit_distill-*"))

@@ -248,7 +248,7 @@ def test_a_killed_run_goes_on_bit_by_bit(
     else:
         assert run.work(run.fit()) == 0, run.output
     assert same(run.bits(), uninterrupted)
-    assert not list(run.folder.rglob("*.tmp"))
+    assert not list(run.folder.rglob("*.lit_distill-*"))
 
 
 SMALL = {"hidden_size": 8, "num_attention_heads": 2, "max_position_embeddings": 16}
