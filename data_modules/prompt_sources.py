@@ -52,6 +52,8 @@ class PromptSource(Origin):
         partly_labelled: rows whose response is empty are prompts alone; otherwise they are broken.
         language_column: the column that says a row's language; the source then stands for every
             language of `languages`, or, of files, for every one that the column has.
+        rendered: the columns hold text that was rendered before: markers of control tokens in them
+            ("</s>") are these tokens. By default they are text, and only a template's own are not.
     """
 
     prompt: str = "{prompt}"
@@ -59,6 +61,7 @@ class PromptSource(Origin):
     group: str | None = None
     partly_labelled: bool = False
     language_column: str | None = None
+    rendered: bool = False
 
     def file_reader(self, path: Path, limit: int | None) -> Reader:
         """See `Origin.file_reader`."""
@@ -93,7 +96,8 @@ class PromptSource(Origin):
                 )
         response, group = (None if t is None else Wording(t) for t in (self.response, self.group))
         place = self.language_column, self.language or ""
-        return PromptForm(Wording(self.prompt), response, group, self.partly_labelled, *place)
+        labels = self.partly_labelled, *place, self.rendered
+        return PromptForm(Wording(self.prompt), response, group, *labels)
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ class PromptForm:
     partly_labelled: bool
     language_column: str | None
     language: str
+    rendered: bool = False
 
     def __call__(self, row: dict[str, str | Broken]) -> PromptText | Broken | None:
         """The text, what is wrong with the row, or None for a row of another language."""
@@ -132,6 +137,9 @@ class PromptForm:
                     return Broken(missing[0].number, "empty response")
                 response = None
         group = None if self.group is None else self.group(cells, self.language)
+        if self.rendered:
+            prompt = prompt.all_literal()
+            response = None if response is None else response.all_literal()
         return PromptText(prompt, response, group)
 
 

@@ -171,6 +171,7 @@ def _fitting(rows: Rows, writing: Writing, report: FileReport) -> list[Rendered]
             report.too_long_responses += 1
         else:
             report.unlabelled += one.response is None
+            report.inside += one.inside
             kept.append(one)
     return kept
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 
 from data_modules.collation import Collate
@@ -26,7 +26,7 @@ from lit_distill.batch import Batch
 from lit_distill.counter_random import Purpose, key, words
 from lit_distill.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 """Part of every fingerprint, as `tokenising.FORMAT`."""
 
 
@@ -166,6 +166,14 @@ class PromptCorpus(Corpus):
                     f"have a prompt of more than {self.limits.prompt} tokens and "
                     f"{report.too_long_responses} are longer than {self.limits.whole} with their "
                     "response; they are left out."
+                )
+            if report.inside:
+                rank_zero_warn(
+                    f"{report.name}, {report.language}: {report.inside} responses begin inside of "
+                    "a token of prompt and response as one text, behind a prompt that ends in a "
+                    "space, say. They are read as they follow upon the prompt that is continued, "
+                    "in tokens that models have hardly seen there: better give the space to the "
+                    'response (`prompt: "...:"`, `response: " {response}"`).'
                 )
 
     def _folder(self, texts: list[LanguageTexts]) -> Path:

@@ -11,8 +11,9 @@ from planted.losses import LOSSES
 from planted.methods import METHODS
 from planted.models import MODELS
 from planted.mutant import Mutant as Mutant
+from planted.prompt_text import PROMPT_TEXT
 from planted.prompts import PROMPTS
 from planted.training import TRAINING
 from planted.writing import WRITING
 
-MUTANTS = (*TRAINING, *LOSSES, *MODELS, *METHODS, *WRITING, *DATA, *PROMPTS)
+MUTANTS = (*TRAINING, *LOSSES, *MODELS, *METHODS, *WRITING, *DATA, *PROMPTS, *PROMPT_TEXT)

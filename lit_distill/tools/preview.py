@@ -105,6 +105,11 @@ def _troubles(data: PromptCorpus, view: View) -> Iterator[str]:
     """What the student itself could not learn of a row."""
     if view.ids.problem:
         yield f"cannot be used: {view.ids.problem}."
+    if view.ids.inside:
+        yield (
+            "has a response that begins inside of a token of both as one text: give a space "
+            "between them to the response, not to the prompt."
+        )
     ended_for_it = f"{view.response}{data.tokenizer.eos_token}"
     if data.rendering.chat and view.shown[1] == ended_for_it:
         yield (
