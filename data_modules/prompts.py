@@ -193,6 +193,13 @@ class PromptCorpus(Corpus):
         if ready:
             return
         _ = self.decoder_start_id  # raises
+        if self.renderer.left_out and not self.rendering.chat:
+            rank_zero_warn(
+                "The tokenizer puts an ending token behind every text. It is left out behind "
+                "prompts here, and whoever calls the exported student's tokenizer on a prompt must "
+                "leave it out too (add_special_tokens=False), or the student has nothing to add: "
+                "better train the tokenizer with add_eos=false."
+            )
         for split, store in self._stores.items():
             prompts = self._prompts[split] = prompt_lengths(store)
             shown = self.responses if split == "train" else Responses()

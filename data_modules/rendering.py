@@ -120,6 +120,8 @@ class Renderer:
 
     Attributes:
         eos_ids: ids that end a text, the tokenizer's own first.
+        left_out: ids that the tokenizer itself would put behind a prompt, and that a model that
+            goes on from it must not read.
 
     Raises:
         UserError: the tokenizer has no EOS token, or not one of the others.
@@ -151,7 +153,8 @@ class Renderer:
         inner = [i for i, special in enumerate(probe.special_tokens_mask) if not special]
         first, last = (inner[0], inner[-1]) if inner else (len(probe.ids), len(probe.ids))
         self._before = [] if rendering.chat else probe.ids[:first]
-        self._after = probe.ids[last + 1 :] if pairs else []
+        behind = probe.ids[last + 1 :]
+        self._after, self.left_out = (behind, []) if pairs else ([], behind)
 
     def __call__(self, rows: Sequence[PromptText]) -> list[Rendered]:
         """The ids of rows.

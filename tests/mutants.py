@@ -14,6 +14,17 @@ from planted.mutant import Mutant as Mutant
 from planted.prompt_text import PROMPT_TEXT
 from planted.prompts import PROMPTS
 from planted.training import TRAINING
+from planted.vocabularies import VOCABULARIES
 from planted.writing import WRITING
 
-MUTANTS = (*TRAINING, *LOSSES, *MODELS, *METHODS, *WRITING, *DATA, *PROMPTS, *PROMPT_TEXT)
+MUTANTS = (
+    *TRAINING,
+    *LOSSES,
+    *MODELS,
+    *METHODS,
+    *WRITING,
+    *DATA,
+    *PROMPTS,
+    *PROMPT_TEXT,
+    *VOCABULARIES,
+)

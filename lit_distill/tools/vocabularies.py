@@ -32,6 +32,21 @@ ROBERTA = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": 
 """In the order of their ids, which RoBERTa's configs expect."""
 
 CONTINUING = "##"
+LONGEST_RUN = 100
+"""Characters of the longest word that WordPiece cuts; a longer one is unknown as a whole."""
+RUNS = rf".{{1,{LONGEST_RUN}}}(?![\p{{M}}\u200c\u200d])|.{{1,{LONGEST_RUN}}}"
+"""Parts of a longer run, as in scripts without spaces, with no sign cut off its letter."""
+CLUTTER = (
+    "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"  # control characters but for spaces
+    "\xad\u061c\u200e\u200f\u202a-\u202e\u2060\u2066-\u206f\ufeff"  # hyphenation and direction
+)
+"""Invisible characters that tell no word from another: the inside of a regular expression's set.
+
+Other invisible ones do, or they change how a word is written: joiners (Persian, Bangla, Malayalam,
+Sinhala, families of emoji), number signs, tags of flags.
+"""
+BREAK = "\u200b"
+"""Where words may part in scripts without spaces (Khmer, Thai)."""
 ALL = 0x110000  # code points of Unicode
 WORDS = (
     r"'(?:[sdmt]|ll|ve|re)| ?[\p{L}\p{M}\u200c\u200d]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+"
@@ -84,7 +99,7 @@ def _special(tokens: dict[str, str]) -> list[AddedToken]:
 def _wordpiece(
     corpus: Corpus, vocab_size: int, lowercase: bool, min_frequency: int, alphabet: int | None
 ) -> Tokenizer:
-    """WordPiece as BERT reads it: CJK characters apart, accents kept.
+    """WordPiece as BERT reads it: CJK characters apart; accents and joiners kept.
 
     A first pass only collects the characters; given to the second one in a fixed order, they make
     its merges the same in every process.
@@ -116,12 +131,23 @@ def _wordpiece(
 
 
 def _empty_wordpiece(vocabulary: dict[str, int], lowercase: bool) -> Tokenizer:
-    model = WordPiece(vocabulary, unk_token=BERT["unk"], continuing_subword_prefix=CONTINUING)
-    tokenizer = Tokenizer(model)
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.BertNormalizer(strip_accents=False, lowercase=lowercase), normalizers.NFC()]
+    model = WordPiece(
+        vocabulary,
+        unk_token=BERT["unk"],
+        continuing_subword_prefix=CONTINUING,
+        max_input_chars_per_word=LONGEST_RUN,
     )
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer = Tokenizer(model)
+    # BERT's own cleaning takes every format character for clutter.
+    bert = normalizers.BertNormalizer(clean_text=False, strip_accents=False, lowercase=lowercase)
+    clean = [
+        normalizers.Replace(Regex(f"[{CLUTTER}]"), ""),
+        normalizers.Replace(BREAK, " "),
+    ]
+    tokenizer.normalizer = normalizers.Sequence([*clean, bert, normalizers.NFC()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Split(Regex(RUNS), "isolated")]
+    )
     tokenizer.decoder = decoders.WordPiece(prefix=CONTINUING)
     return tokenizer
 

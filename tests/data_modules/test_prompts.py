@@ -11,6 +11,8 @@ import prompted
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoTokenizer
 
 from data_modules import PromptCorpus, PromptSource
 from data_modules.loader import WindowLoader
@@ -240,6 +242,17 @@ def test_texts_rendered_before_have_their_markers(make: Make, tmp_path: Path) ->
         ids = corpus.train.gather(np.arange(len(corpus.train.lengths))).tolist()
         bot = corpus.tokenizer.convert_tokens_to_ids("<|bot|>")
         assert ids.count(bot) == count * len(corpus.train.lengths)
+
+
+def test_a_tokenizer_that_ends_prompts_is_warned_of(make: Make, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(prompted.tokenizer(tmp_path / "ending"))
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    tokenizer.save_pretrained(tmp_path / "ending")
+    with pytest.warns(UserWarning, match="puts an ending token behind every text"):
+        corpus = make(tokenizer=str(tmp_path / "ending"))
+    assert 2 not in next(iter(corpus.train_dataloader()))["prompt_ids"]
 
 
 def test_a_response_inside_of_a_token_is_warned_of(make: Make, tmp_path: Path) -> None:
