@@ -48,6 +48,10 @@ class Markers:
             done = stop
         return "".join([*parts, self._quoted(text[done:])])
 
+    def any_in(self, text: str) -> bool:
+        """Whether a text has control tokens, by its template."""
+        return self._pattern.search(self.quoted(text)) is not None
+
     def _quoted(self, text: str) -> str:
         text = text.replace(NAME, REPLACEMENT).replace(QUOTE, REPLACEMENT)
         return self._pattern.sub(lambda found: found[0][0] + QUOTE + found[0][1:], text)

@@ -15,6 +15,8 @@ from lit_distill.errors import UserError
 
 NOTHING = ("empty", "no text (null)", "no '")
 """How the reasons of cells begin that hold nothing, rather than something that is no text."""
+ANSWERS_SUFFIX, ANSWERS_MARK = ".jsonl", "answered_by"
+"""By what files of `pseudo-label` are known: their suffix, and a column that others do not have."""
 
 
 class PromptText(str):
@@ -24,15 +26,24 @@ class PromptText(str):
         prompt: what a model continues.
         response: the continuation that is wanted; None: there is none.
         group: rows with an equal one are held out together.
+        teacher: what a teacher answered; None: nothing is known.
     """
 
     prompt: str
     response: str | None
     group: str
+    teacher: str | None
 
-    def __new__(cls, prompt: str, response: str | None, group: str | None = None) -> PromptText:
+    def __new__(
+        cls,
+        prompt: str,
+        response: str | None,
+        group: str | None = None,
+        teacher: str | None = None,
+    ) -> PromptText:
         """Both, one after the other, and apart beside it."""
         made = super().__new__(cls, prompt + (response or ""))
+        made.teacher = teacher
         made.prompt, made.response = prompt, response
         made.group = prompt if group is None else group
         return made
@@ -54,6 +65,8 @@ class PromptSource(Origin):
             language of `languages`, or, of files, for every one that the column has.
         rendered: the columns hold text that was rendered before: markers of control tokens in them
             ("</s>") are these tokens. By default they are text, and only a template's own are not.
+        teacher: template of a teacher's answer, such as the "{teacher?}" of `pseudo-label`. What
+            students write to validation and test prompts is compared with it too.
     """
 
     prompt: str = "{prompt}"
@@ -62,6 +75,7 @@ class PromptSource(Origin):
     partly_labelled: bool = False
     language_column: str | None = None
     rendered: bool = False
+    teacher: str | None = None
 
     def file_reader(self, path: Path, limit: int | None) -> Reader:
         """See `Origin.file_reader`."""
@@ -82,7 +96,8 @@ class PromptSource(Origin):
     @property
     def columns(self) -> list[str]:
         """All that are read, those of the prompt first."""
-        templates = [t for t in (self.prompt, self.response, self.group) if t is not None]
+        every = self.prompt, self.response, self.group, self.teacher
+        templates = [template for template in every if template is not None]
         named = [column for template in templates for column in Wording(template).columns]
         return list(dict.fromkeys([*named, *filter(None, [self.language_column])]))
 
@@ -96,7 +111,8 @@ class PromptSource(Origin):
                 )
         response, group = (None if t is None else Wording(t) for t in (self.response, self.group))
         place = self.language_column, self.language or ""
-        labels = self.partly_labelled, *place, self.rendered
+        teacher = None if self.teacher is None else Wording(self.teacher)
+        labels = self.partly_labelled, *place, self.rendered, teacher
         return PromptForm(Wording(self.prompt), response, group, *labels)
 
 
@@ -111,6 +127,7 @@ class PromptForm:
     language_column: str | None
     language: str
     rendered: bool = False
+    teacher: Wording | None = None
 
     def __call__(self, row: dict[str, str | Broken]) -> PromptText | Broken | None:
         """The text, what is wrong with the row, or None for a row of another language."""
@@ -140,7 +157,8 @@ class PromptForm:
         if self.rendered:
             prompt = prompt.all_literal()
             response = None if response is None else response.all_literal()
-        return PromptText(prompt, response, group)
+        teacher = "" if self.teacher is None else self.teacher(cells, self.language)
+        return PromptText(prompt, response, group, teacher if teacher.strip() else None)
 
 
 @dataclass(frozen=True)
@@ -179,6 +197,15 @@ class PromptReader(Reader):
     def _first(self) -> Reader:
         return self.columns[0][1]
 
+    @property
+    def holds_answers(self) -> bool:
+        """Whether this is a file of `pseudo-label`, whose responses are a teacher's."""
+        first = self._first
+        if not isinstance(first, FileReader) or first.path.suffix != ANSWERS_SUFFIX:
+            return False
+        mark = replace(first, column=ANSWERS_MARK, limit=1).rows()
+        return isinstance(next(mark, None), str)
+
     def rows(self) -> Iterator[str | Broken]:
         """Every row of the language: a `PromptText`, or what is wrong with it."""
         names = [name for name, _ in self.columns]
@@ -192,9 +219,19 @@ def resolve_prompts(sources: Sequence[PromptSource], root: Path) -> list[Languag
     """Readers of every language, sorted by tag.
 
     Raises:
-        UserError: as of `resolve`; a template cannot be read, or a column is not there.
+        UserError: as of `resolve`; a template cannot be read, or a column is not there; or answers
+            of a teacher would be held out, to measure students by them.
     """
-    return resolve([one for source in sources for one in _by_column(source, root)], root)
+    found = resolve([one for source in sources for one in _by_column(source, root)], root)
+    for texts in found:
+        for reader in texts.train if not texts.validation else []:
+            if isinstance(reader, PromptReader) and reader.holds_answers:
+                raise UserError(
+                    f"{reader.name} holds a teacher's answers (`pseudo-label`), and the source has "
+                    "no `validation`: students would be measured by these answers. Give it the "
+                    "file of held-out prompts that was written beside it (.validation.jsonl)."
+                )
+    return found
 
 
 def _by_column(source: PromptSource, root: Path) -> list[PromptSource]:

@@ -17,7 +17,13 @@ from data_modules.corpus_report import show
 from data_modules.plan import Plan
 from data_modules.prompt_collation import PromptCollator, Responses
 from data_modules.prompt_sources import PromptSource, resolve_prompts
-from data_modules.prompt_store import Limits, Writing, prompt_lengths, write_prompts
+from data_modules.prompt_store import (
+    Limits,
+    Writing,
+    prompt_lengths,
+    teacher_answers,
+    write_prompts,
+)
 from data_modules.rendering import PlainText, Renderer, Rendering
 from data_modules.sources import LanguageTexts
 from data_modules.token_store import TokenStore
@@ -244,6 +250,10 @@ class PromptCorpus(Corpus):
             self.eos_ids[0] if self.tokenizer.pad_token_id is None else self._pad_id,
             self.decoder_start_id,
         )
+
+    def teacher_answers(self, split: Split) -> list[str | None]:
+        """What a teacher answered to every prompt of validation or test, by `sample_id`."""
+        return teacher_answers(self._stores[split])
 
     def sample_prompts(self, split: Split, per_language: int, seed: int) -> Batch:
         """One batch of so many prompts of every language, languages in order, always the same ones.

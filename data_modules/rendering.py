@@ -120,6 +120,7 @@ class Renderer:
 
     Attributes:
         eos_ids: ids that end a text, the tokenizer's own first.
+        markers: of the tokenizer's control tokens.
         left_out: ids that the tokenizer itself would put behind a prompt, and that a model that
             goes on from it must not read.
 
@@ -148,7 +149,7 @@ class Renderer:
         stops = [vocabulary[token] for token in stop_tokens]
         self.eos_ids = list(dict.fromkeys([int(tokenizer.eos_token_id), *stops]))
         self._tokenizer, self._rendering, self._pairs = tokenizer, rendering, pairs
-        self._engine, self._markers = engine(tokenizer), markers_of(tokenizer)
+        self._engine, self.markers = engine(tokenizer), markers_of(tokenizer)
         probe = self._engine.encode("a")
         inner = [i for i, special in enumerate(probe.special_tokens_mask) if not special]
         first, last = (inner[0], inner[-1]) if inner else (len(probe.ids), len(probe.ids))
@@ -165,14 +166,14 @@ class Renderer:
         quoted = [self._quoted(row) for row in rows]
         texts = [self._rendering.texts(self._tokenizer, row) for row in quoted]
         named = [
-            (self._markers.named(prompt), self._markers.named(response or ""))
+            (self.markers.named(prompt), self.markers.named(response or ""))
             for prompt, response in texts
         ]
         prompts = self._encode([prompt for prompt, _ in named])
         responses = self._responses(named, prompts)
         contents = [ids for ids, _ in responses]
         if self._rendering.chat:  # whose responses end by themselves
-            contents = self._encode([self._markers.named(row.response or "") for row in quoted])
+            contents = self._encode([self.markers.named(row.response or "") for row in quoted])
         return [
             self._one(row, prompt, response, content)
             for row, prompt, response, content in zip(
@@ -181,8 +182,8 @@ class Renderer:
         ]
 
     def _quoted(self, row: PromptText) -> PromptText:
-        response = None if row.response is None else self._markers.quoted(row.response)
-        return PromptText(self._markers.quoted(row.prompt), response, row.group)
+        response = None if row.response is None else self.markers.quoted(row.response)
+        return PromptText(self.markers.quoted(row.prompt), response, row.group)
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         encodings = self._engine.encode_batch_fast(texts, add_special_tokens=False)

@@ -27,14 +27,14 @@ PROMPT_TEXT = (
     Mutant(
         "markers that a prompt quotes are control tokens",
         RENDERING,
-        "PromptText(self._markers.quoted(row.prompt), response, row.group)",
+        "PromptText(self.markers.quoted(row.prompt), response, row.group)",
         "PromptText(row.prompt, response, row.group)",
         f"{RENDERED} -k markers",
     ),
     Mutant(
         "markers that a response quotes are control tokens",
         RENDERING,
-        "None if row.response is None else self._markers.quoted(row.response)",
+        "None if row.response is None else self.markers.quoted(row.response)",
         "row.response",
         f"{RENDERED} -k markers",
     ),
