@@ -145,13 +145,14 @@ class PromptForm:
             return Broken(next(iter(broken.values())).number, "empty")
         if self.response is not None:
             missing = [broken[c] for c in self.response.columns if c in broken]
-            odd = [cell for cell in missing if _is_no_text(cell)]
+            odd = [c for c in self.response.columns if c in broken and _is_no_text(broken[c])]
             if odd:
-                return odd[0]
+                return _named(broken[odd[0]], odd[0])
             response = self.response(cells, self.language)
             if any(c in broken for c in self.response.required) or not response.strip():
                 if not self.partly_labelled:
-                    return Broken(missing[0].number, "empty response")
+                    why = missing[0].reason
+                    return Broken(missing[0].number, f"empty response ({why})")
                 response = None
         group = None if self.group is None else self.group(cells, self.language)
         if self.rendered:
@@ -266,5 +267,13 @@ def _is_no_text(cell: Broken) -> bool:
 
 
 def _named(cell: Broken, column: str) -> Broken:
-    empty = cell.reason == "empty"
-    return Broken(cell.number, f"empty {column!r}") if empty else cell
+    """What is wrong with a cell, with the name of its column."""
+    if cell.reason == "empty":
+        return Broken(cell.number, f"empty {column!r}")
+    if cell.reason in ("no text (list)", "no text (dict)"):
+        return Broken(
+            cell.number,
+            f"no text in {column!r} (chats of several turns are not read: make a row of each "
+            "prompt and its response, in a column of text each)",
+        )
+    return cell

@@ -51,4 +51,11 @@ ANSWERS = (
         "self._answers += [row.teacher for row, _ in reversed(rows)]",
         f"{LABELLED} -k by_references",
     ),
+    Mutant(
+        "prompts without a reference count as wrong",
+        "lit_distill/tools/compare_texts.py",
+        "if all(name in one for name in METRICS)}",
+        "for one in [{'exact_match': 0.0, 'chrf': 0.0, **one}]}",
+        "tests/lit_distill/tools/test_compare_texts.py -k without_a_reference",
+    ),
 )
