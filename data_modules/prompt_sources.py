@@ -151,8 +151,9 @@ class PromptForm:
             response = self.response(cells, self.language)
             if any(c in broken for c in self.response.required) or not response.strip():
                 if not self.partly_labelled:
-                    why = missing[0].reason
-                    return Broken(missing[0].number, f"empty response ({why})")
+                    absent = missing[0].reason.startswith("no '")  # the column itself
+                    why = f" ({missing[0].reason})" if absent else ""
+                    return Broken(missing[0].number, f"empty response{why}")
                 response = None
         group = None if self.group is None else self.group(cells, self.language)
         if self.rendered:
