@@ -6,6 +6,7 @@ them in a copy of the project. They lie in `planted`, by the part of the project
 
 from __future__ import annotations
 
+from planted.answers import ANSWERS
 from planted.data import DATA
 from planted.losses import LOSSES
 from planted.methods import METHODS
@@ -27,4 +28,5 @@ MUTANTS = (
     *PROMPTS,
     *PROMPT_TEXT,
     *VOCABULARIES,
+    *ANSWERS,
 )
