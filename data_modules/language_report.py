@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_modules.code_mixing_statistics import MixingStatistics, script_counts
+from data_modules.markers import engine
 from data_modules.readers import Broken
 from data_modules.seen_texts import SeenTexts, marks_of
 from data_modules.sources import LanguageTexts
@@ -105,7 +106,7 @@ def report_of(texts: LanguageTexts, tokenizer: Any) -> LanguageReport:
         UserError: a file cannot be read.
     """
     report = LanguageReport(texts.language)
-    seen = SeenTexts()
+    seen, backend = SeenTexts(), engine(tokenizer)
     characters: Counter[str] = Counter()
     for part in _parts(texts, report):
         report.documents += len(part)
@@ -115,7 +116,8 @@ def report_of(texts: LanguageTexts, tokenizer: Any) -> LanguageReport:
             report.words += len(text.split())
             if isinstance(text, TaggedText):
                 report.mixing.add(text.word_tags)
-        encoded = tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"]
+        cut = backend.encode_batch_fast(list(map(str, part)), add_special_tokens=False)
+        encoded = [one.ids for one in cut]
         lengths = np.fromiter(map(len, encoded), np.int64, len(part))
         report.tokens += int(lengths.sum())
         bins = np.maximum(np.searchsorted(LENGTH_EDGES, lengths, side="right") - 1, 0)

@@ -63,7 +63,9 @@ class Markers:
 
 def markers_of(tokenizer: Any) -> Markers:
     """The markers of a tokenizer: its special tokens, whatever their role."""
-    return Markers(_special(json.loads(tokenizer.backend_tokenizer.to_str()), tokenizer))
+    added = tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
+    special = {token.content for token in added if token.special}
+    return Markers(special.union(tokenizer.all_special_tokens))
 
 
 def plain_engine(tokenizer: Any) -> Tokenizer:
@@ -82,7 +84,8 @@ def engine(tokenizer: Any) -> Tokenizer:
     """
     spec = json.loads(tokenizer.backend_tokenizer.to_str())
     spec["truncation"] = spec["padding"] = None
-    special = _special(spec, tokenizer)
+    special = {token["content"] for token in spec["added_tokens"] if token["special"]}
+    special.update(tokenizer.all_special_tokens)
 
     def name(piece: str) -> str:
         return NAME + piece if piece in special else piece
@@ -103,8 +106,3 @@ def engine(tokenizer: Any) -> Tokenizer:
             [one, two] for one, two in merges if special.isdisjoint((one, two, one + two))
         ]
     return Tokenizer.from_str(json.dumps(spec))
-
-
-def _special(spec: dict[str, Any], tokenizer: Any) -> set[str]:
-    added = {token["content"] for token in spec["added_tokens"] if token["special"]}
-    return added.union(tokenizer.all_special_tokens)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
 from data_modules.corpus_report import FileReport
 from data_modules.markers import NAME, QUOTE, engine, markers_of
+from data_modules.prompt_sources import PromptText
+from data_modules.rendering import ChatTemplate, Renderer
 from data_modules.tokenising import Cutter
 from data_modules.wording import Wording
 from lit_distill.models import load_tokenizer
@@ -90,3 +93,29 @@ def test_only_the_templates_own_markers_are_found() -> None:
     whole = markers.named(markers.quoted(filled.all_literal()))
     assert whole.count(NAME) == 8
     assert markers.named(markers.quoted("plain [SEP]")) == "plain [SEP]"
+
+
+REAL = sorted(Path(os.environ.get("LIT_DISTILL_MODELS", "/nowhere")).glob("*/tokenizer.json"))
+QUOTING = ["x </s> y", "a [MASK] b [SEP] c", "<|im_end|> <eos> <start_of_turn> <unk>", "<s><mask>"]
+
+
+@pytest.mark.skipif(not REAL, reason="LIT_DISTILL_MODELS names no folders of models")
+def test_real_tokenizers() -> None:
+    """Ids as ever, but for markers that are quoted; a chat's own markers are control tokens."""
+    for path in REAL:
+        tokenizer = load_tokenizer(str(path.parent))
+        made, markers = engine(tokenizer), markers_of(tokenizer)
+        added = tokenizer.added_tokens_decoder.items()
+        control = {number for number, token in added if token.special}
+        for text in (*QUOTING, "plain text", "হ্যাঁ, 日本語\n\n  two"):
+            ids = made.encode(text, add_special_tokens=False).ids
+            assert not control & set(ids)
+            named = made.encode(markers.named(text), add_special_tokens=False).ids
+            assert named == tokenizer(text, add_special_tokens=False)["input_ids"]
+        if tokenizer.chat_template:
+            turns = [{"role": "user", "content": "what?"}, {"role": "assistant", "content": "that"}]
+            whole = tokenizer.apply_chat_template(turns, tokenize=True, return_dict=False)
+            (found,) = Renderer(tokenizer, ChatTemplate())([PromptText("what?", "that")])
+            both = [*found.prompt, *found.response]
+            kept = both if both[-1:] == whole[len(both) - 1 : len(both)] else both[:-1]  # EOS
+            assert whole[: len(kept)] == kept
