@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
-from tokenizers import Encoding
 
+from data_modules.lost_letters import lost_share
 from data_modules.markers import engine
-from lit_distill.tools.vocabularies import BREAK, CLUTTER
-
-_NO_LETTERS = re.compile(rf"[\s{CLUTTER}{BREAK}]")
 
 
 def cutting_table(
@@ -42,34 +36,6 @@ def cutting_table(
             f"{sum(map(len, some)) / count:.2f}",
             f"{count / max(sum(len(text.split()) for text in some), 1):.2f}",
             f"{unknown / count:.2%}",
-            f"{_lost_share(backend.normalizer, tokenizer.unk_token_id, some, cut):.2%}",
+            f"{lost_share(backend.normalizer, tokenizer.unk_token_id, some, cut):.2%}",
         )
     return table
-
-
-def _lost_share(
-    normalizer: Any, unknown: int | None, texts: Sequence[str], cut: Sequence[Encoding]
-) -> float:
-    """Share of the letters, signs and joiners that are left out or in unknown tokens.
-
-    Case and Unicode's ways to write one letter are not lost: folding them is asked for.
-    """
-    lost = total = 0
-    for text, one in zip(texts, cut, strict=True):
-        letters = _letters(text)
-        total += letters.total()
-        kept = _letters(_normalised(text, normalizer))
-        for token, (start, stop) in zip(one.ids, one.offsets, strict=True):
-            if token == unknown:
-                kept -= _letters(_normalised(text[start:stop], normalizer))
-        lost += (letters - kept).total()
-    return lost / max(total, 1)
-
-
-def _normalised(text: str, normalizer: Any) -> str:
-    return text if normalizer is None else str(normalizer.normalize_str(text))
-
-
-def _letters(text: str) -> Counter[str]:
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return Counter(_NO_LETTERS.sub("", folded))

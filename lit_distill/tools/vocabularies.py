@@ -23,6 +23,7 @@ from tokenizers import (
 )
 from tokenizers.models import BPE, Unigram, WordPiece
 
+from data_modules.lost_letters import BREAK, CLUTTER
 from lit_distill.errors import UserError
 
 Kind = Literal["wordpiece", "unigram", "byte-bpe"]
@@ -36,17 +37,6 @@ LONGEST_RUN = 100
 """Characters of the longest word that WordPiece cuts; a longer one is unknown as a whole."""
 RUNS = rf".{{1,{LONGEST_RUN}}}(?![\p{{M}}\u200c\u200d])|.{{1,{LONGEST_RUN}}}"
 """Parts of a longer run, as in scripts without spaces, with no sign cut off its letter."""
-CLUTTER = (
-    "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"  # control characters but for spaces
-    "\xad\u061c\u200e\u200f\u202a-\u202e\u2060\u2066-\u206f\ufeff"  # hyphenation and direction
-)
-"""Invisible characters that tell no word from another: the inside of a regular expression's set.
-
-Other invisible ones do, or they change how a word is written: joiners (Persian, Bangla, Malayalam,
-Sinhala, families of emoji), number signs, tags of flags.
-"""
-BREAK = "\u200b"
-"""Where words may part in scripts without spaces (Khmer, Thai)."""
 ALL = 0x110000  # code points of Unicode
 WORDS = (
     r"'(?:[sdmt]|ll|ve|re)| ?[\p{L}\p{M}\u200c\u200d]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+"

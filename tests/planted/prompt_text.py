@@ -66,4 +66,11 @@ PROMPT_TEXT = (
         "self._encode([response])[0] if behind is None else behind",
         f"{RENDERED} -k cut_apart",
     ),
+    Mutant(
+        "markers in parallel texts are control tokens",
+        "data_modules/pairing.py",
+        "engine(tokenizer) for view",
+        "tokenizer.backend_tokenizer for view",
+        "tests/data_modules/test_parallel.py -k markers",
+    ),
 )

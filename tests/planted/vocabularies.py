@@ -24,7 +24,7 @@ VOCABULARIES = (
     ),
     Mutant(
         "letters that the normaliser drops are not counted as lost",
-        "lit_distill/tools/cutting_table.py",
+        "data_modules/lost_letters.py",
         "kept = _letters(_normalised(text, normalizer))",
         "kept = _letters(text)",
         "tests/lit_distill/tools/test_cutting_table.py -k lost",

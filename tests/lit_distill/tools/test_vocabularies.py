@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from tokenizers import Tokenizer
 
-from lit_distill.tools.vocabularies import CLUTTER, Kind, trained
+from data_modules.lost_letters import CLUTTER
+from lit_distill.tools.vocabularies import Kind, trained
 
 JOINED = [
     "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian: I want
