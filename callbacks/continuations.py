@@ -43,6 +43,7 @@ class Continued:
         reference: the response that was wanted; None: none is known.
         students: what each student wrote, by name.
         teachers: what each teacher wrote, by name.
+        answer: what a teacher answered before, if the data says so.
     """
 
     language: str
@@ -51,6 +52,14 @@ class Continued:
     reference: str | None
     students: dict[str, Written]
     teachers: dict[str, Written]
+    answer: str | None = None
+
+    @property
+    def answers(self) -> dict[str, str]:
+        """What students are compared with beside the reference, by teacher."""
+        if self.teachers:
+            return {name: own.text for name, own in self.teachers.items()}
+        return {} if self.answer is None else {"teacher": self.answer}
 
 
 class GenerationReport(Callback):
@@ -167,6 +176,7 @@ class GenerationReport(Callback):
                 }
         teachers, tokenizer = self._teachers[split], module.data.tokenizer
         targets = _by_text(batch)
+        answers = module.data.teacher_answers(split)
         return [
             Continued(
                 module.data.languages[language],
@@ -175,6 +185,7 @@ class GenerationReport(Callback):
                 _text(tokenizer, targets[place]) if label else None,
                 {name: written[place] for name, written in students.items()},
                 {name: written[place] for name, written in teachers.items()},
+                answers[sample_id],
             )
             for place, (language, sample_id, prompt, mask, label) in enumerate(
                 zip(

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_warn
@@ -17,6 +16,7 @@ from rich.table import Table
 
 from callbacks.atomic_files import replacing
 from callbacks.continuations import GREEDY, Continued, GenerationReport, Written
+from callbacks.teacher_answers import Nearness, means, nearness
 from callbacks.text_scores import BleuTokenizer, Scored, TextScores, of_one, scores
 from lit_distill import strict_json
 from lit_distill.knobs import Count, Seed, Share, check_knobs
@@ -33,7 +33,9 @@ class GenerationMetrics(GenerationReport):
     """Exact match, chrF, BLEU, ROUGE, length, EOS rate, distinct-n and repetition, per language.
 
     Table: students, and teachers below them. Scalars of students: `val/<language>/<metric>` and
-    `val/<metric>`, the mean over languages; see `TextScores` for what they are.
+    `val/<metric>`, the mean over languages; see `TextScores` for what they are. Scores against
+    texts are against the references; those against a teacher's answers, which it writes here or
+    the data has of `pseudo-label`, say so: `chrf_to_teacher`, `exact_match_to_teacher`.
     `generations/<stage>-<step>.jsonl` (`<stage>.jsonl` of `validate` and `test`) in the run folder
     has every prompt with its reference and, by model, text, tokens and the scores that single texts
     have: what intervals of paired differences need. It warns where a student hardly ever ends one.
@@ -70,10 +72,12 @@ class GenerationMetrics(GenerationReport):
             name: self._table([(one, one.students[name]) for one in continued])
             for name in continued[0].students
         }
+        near = {name: nearness(name, continued) for name in tables}
         for name, table in tables.items():
             prefix = stage if len(tables) == 1 else f"{stage}/{name}"
+            metrics = logged(table, prefix) | means(near[name], prefix)
             # Equal on all ranks: the first flag avoids a warning, the second the reduction.
-            module.log_dict(logged(table, prefix), sync_dist=True, rank_zero_only=True)
+            module.log_dict(metrics, sync_dist=True, rank_zero_only=True)
         if not trainer.is_global_zero:
             return
         taught = {
@@ -82,7 +86,7 @@ class GenerationMetrics(GenerationReport):
         }
         fitting = trainer.state.fn == "fit"  # otherwise nobody counted the updates
         when = f"{stage} after {trainer.global_step} updates" if fitting else stage
-        module.print(shown(f"{when}: written text", {**tables, **taught}))
+        module.print(shown(f"{when}: written text", {**tables, **taught}, near))
         if self.save:
             folder = Path(trainer.default_root_dir) / "generations"
             name = f"{stage}-{trainer.global_step:08}.jsonl" if fitting else f"{stage}.jsonl"
@@ -112,18 +116,25 @@ class GenerationMetrics(GenerationReport):
 
 def logged(table: Mapping[str, TextScores], prefix: str) -> dict[str, float]:
     """Metrics by key: of each language, and their means, every language counting the same."""
-    found: dict[str, float] = {}
-    for name in LOGGED:
-        values = {language: getattr(one, name) for language, one in table.items()}
-        known = {language: value for language, value in values.items() if value is not None}
-        found |= {f"{prefix}/{language}/{name}": value for language, value in known.items()}
-        if known:
-            found[f"{prefix}/{name}"] = fmean(known.values())
-    return found
+    known = {
+        language: {name: getattr(one, name) for name in LOGGED if getattr(one, name) is not None}
+        for language, one in table.items()
+    }
+    return means(known, prefix)
 
 
-def shown(title: str, tables: Mapping[str, Mapping[str, TextScores]]) -> str:
-    """A row per model and language, as text."""
+def shown(
+    title: str,
+    tables: Mapping[str, Mapping[str, TextScores]],
+    near: Mapping[str, Nearness] | None = None,
+) -> str:
+    """A row per model and language, as text.
+
+    Args:
+        title: of the table.
+        tables: scores by model and language; against a text, they are against the reference.
+        near: of students, how near they come to what teachers answer.
+    """
     drawn = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
     for heading in ("model", "language"):
         drawn.add_column(heading, no_wrap=True)
@@ -137,16 +148,25 @@ def shown(title: str, tables: Mapping[str, Mapping[str, TextScores]]) -> str:
         "distinct-2": ("distinct_2", ".3f"),
         "repeated": ("repetition", ".3f"),
     }
-    for heading in columns:
+    to_teachers = dict.fromkeys(
+        name
+        for tables_of in (near or {}).values()
+        for own in tables_of.values()
+        for name in own
+        if name.startswith("chrf_to_")
+    )
+    for heading in (*columns, *(name.replace("chrf_to_", "chrF to ") for name in to_teachers)):
         drawn.add_column(heading, justify="right", no_wrap=True)
     for model, table in tables.items():
         for language, own in table.items():
             values = [(getattr(own, name), form) for name, form in columns.values()]
+            other = (near or {}).get(model, {}).get(language, {})
+            values += [(other.get(name), ".1f") for name in to_teachers]
             cells = ["" if value is None else format(value, form) for value, form in values]
             drawn.add_row(model, language, *cells)
         drawn.add_section()
     text = io.StringIO()
-    Console(file=text, width=max(110, shutil.get_terminal_size().columns)).print(drawn)
+    Console(file=text, width=max(120, shutil.get_terminal_size().columns)).print(drawn)
     return text.getvalue().rstrip()
 
 
@@ -158,6 +178,7 @@ def _scored(one: Continued, written: Written) -> Scored:
 def _line(one: Continued) -> str:
     row = {
         **{name: getattr(one, name) for name in ("language", "sample_id", "prompt", "reference")},
+        **({} if one.answer is None else {"answer": one.answer}),
         **{
             role: {
                 name: {**asdict(own), "scores": of_one(_scored(one, own))}

@@ -32,6 +32,7 @@ class FileReport:
             above their limit.
         too_long_responses: rows left out because prompt and response together are too long.
         unlabelled: prompts without a response.
+        inside: responses that begin inside of a token of prompt and response as one text.
     """
 
     name: str
@@ -46,6 +47,7 @@ class FileReport:
     too_long: int = 0
     too_long_responses: int = 0
     unlabelled: int = 0
+    inside: int = 0
 
     def note(self, place: str, reason: str) -> None:
         """Counts a broken row."""

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_modules.code_mixing_statistics import MixingStatistics, script_counts
+from data_modules.lost_letters import lost_share
+from data_modules.markers import engine
 from data_modules.readers import Broken
 from data_modules.seen_texts import SeenTexts, marks_of
 from data_modules.sources import LanguageTexts
@@ -20,6 +22,8 @@ LENGTH_EDGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 """Lower edges of the bins of the length histogram, in tokens; the last bin is open."""
 UNSPACED = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
 TEXTS_AT_ONCE = 2000
+FIRST_TEXTS = 1000
+"""How many texts are searched for lost letters."""
 
 
 @dataclass
@@ -35,6 +39,8 @@ class LanguageReport:
         words: stretches between spaces.
         tokens: without special ones.
         unknown: tokens that are the tokenizer's unknown token.
+        lost_rate: share of the letters, signs and joiners of the first texts that no token stands
+            for: a tokenizer may drop them before it makes any.
         lengths: documents by tokens, by the bins of `LENGTH_EDGES`; a text without tokens counts
             in the first.
         scripts: letters of every script.
@@ -49,6 +55,7 @@ class LanguageReport:
     words: int = 0
     tokens: int = 0
     unknown: int = 0
+    lost_rate: float = 0.0
     lengths: NDArray[np.int64] = field(
         default_factory=lambda: np.zeros(len(LENGTH_EDGES), dtype=np.int64)
     )
@@ -78,7 +85,7 @@ class LanguageReport:
         scripts = {name: count / self.scripts.total() for name, count in self.scripts.most_common()}
         mixing = self.mixing
         counts = ("documents", "broken", "repeats", "characters", "words", "tokens")
-        shares = ("fertility", "characters_per_token", "unknown_rate")
+        shares = ("fertility", "characters_per_token", "unknown_rate", "lost_rate")
         statistics = (
             *("cmi", "cmi_with_switches", "m_index", "i_index", "switch_point_fraction"),
             *("burstiness", "language_entropy", "shares"),
@@ -105,8 +112,9 @@ def report_of(texts: LanguageTexts, tokenizer: Any) -> LanguageReport:
         UserError: a file cannot be read.
     """
     report = LanguageReport(texts.language)
-    seen = SeenTexts()
+    seen, backend = SeenTexts(), engine(tokenizer)
     characters: Counter[str] = Counter()
+    first: list[str] = []
     for part in _parts(texts, report):
         report.documents += len(part)
         report.repeats += int((~seen.add(marks_of([text.encode("utf-8") for text in part]))).sum())
@@ -115,12 +123,16 @@ def report_of(texts: LanguageTexts, tokenizer: Any) -> LanguageReport:
             report.words += len(text.split())
             if isinstance(text, TaggedText):
                 report.mixing.add(text.word_tags)
-        encoded = tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"]
+        cut = backend.encode_batch_fast(list(map(str, part)), add_special_tokens=False)
+        encoded = [one.ids for one in cut]
         lengths = np.fromiter(map(len, encoded), np.int64, len(part))
         report.tokens += int(lengths.sum())
         bins = np.maximum(np.searchsorted(LENGTH_EDGES, lengths, side="right") - 1, 0)
         report.lengths += np.bincount(bins, minlength=len(LENGTH_EDGES))
         report.unknown += sum(ids.count(tokenizer.unk_token_id) for ids in encoded)
+        first += map(str, part[: FIRST_TEXTS - len(first)])
+    looked = backend.encode_batch(first, add_special_tokens=False)
+    report.lost_rate = lost_share(backend.normalizer, tokenizer.unk_token_id, first, looked)
     report.characters = characters.total()
     report.scripts = script_counts(characters)
     return report

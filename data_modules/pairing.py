@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_modules.corpus_report import FileReport, check_broken
+from data_modules.markers import engine
 from data_modules.parallel_sources import ParallelReader
 from data_modules.readers import Broken
 from data_modules.seen_texts import SeenTexts, marks_of
 from data_modules.token_store import StoreWriter, TokenStore
-from data_modules.tokenising import Settings, Split, engine, held_out
+from data_modules.tokenising import Settings, Split, held_out
 from lit_distill.errors import UserError
 
 ROWS_AT_ONCE = 1000

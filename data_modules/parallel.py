@@ -19,12 +19,13 @@ from data_modules.corpus import Corpus
 from data_modules.corpus_cache import made_once
 from data_modules.corpus_report import FileReport, check_broken
 from data_modules.loader import EvaluationLoader
+from data_modules.markers import plain_engine
 from data_modules.objectives import VALIDATION_SEED, Objective, Plain
 from data_modules.pairing import PAIR_SPLITS, Pairing, PairStore, write_pairs
 from data_modules.parallel_sources import ParallelReader, ParallelSource, resolve_parallel
 from data_modules.plan import EvaluationPlan, Plan
 from data_modules.sources import LanguageTexts
-from data_modules.tokenising import FORMAT, Split, engine
+from data_modules.tokenising import FORMAT, Split
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.models import load_tokenizer
@@ -148,7 +149,7 @@ class ParallelCorpus(Corpus):
             tokenizers["src"] = self._src_tokenizer
         digest = blake2b(digest_size=16)
         for part in (
-            *(f"{view} {engine(one).to_str()}" for view, one in tokenizers.items()),
+            *(f"{view} {plain_engine(one).to_str()}" for view, one in tokenizers.items()),
             *(repr(part) for part in (FORMAT, self.settings, pairing)),
             *(reader.stamp for reader in readers),
         ):

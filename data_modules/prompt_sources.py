@@ -15,6 +15,8 @@ from lit_distill.errors import UserError
 
 NOTHING = ("empty", "no text (null)", "no '")
 """How the reasons of cells begin that hold nothing, rather than something that is no text."""
+ANSWERS_SUFFIX, ANSWERS_MARK = ".jsonl", "answered_by"
+"""By what files of `pseudo-label` are known: their suffix, and a column that others do not have."""
 
 
 class PromptText(str):
@@ -24,15 +26,24 @@ class PromptText(str):
         prompt: what a model continues.
         response: the continuation that is wanted; None: there is none.
         group: rows with an equal one are held out together.
+        teacher: what a teacher answered; None: nothing is known.
     """
 
     prompt: str
     response: str | None
     group: str
+    teacher: str | None
 
-    def __new__(cls, prompt: str, response: str | None, group: str | None = None) -> PromptText:
+    def __new__(
+        cls,
+        prompt: str,
+        response: str | None,
+        group: str | None = None,
+        teacher: str | None = None,
+    ) -> PromptText:
         """Both, one after the other, and apart beside it."""
         made = super().__new__(cls, prompt + (response or ""))
+        made.teacher = teacher
         made.prompt, made.response = prompt, response
         made.group = prompt if group is None else group
         return made
@@ -52,6 +63,10 @@ class PromptSource(Origin):
         partly_labelled: rows whose response is empty are prompts alone; otherwise they are broken.
         language_column: the column that says a row's language; the source then stands for every
             language of `languages`, or, of files, for every one that the column has.
+        rendered: the columns hold text that was rendered before: markers of control tokens in them
+            ("</s>") are these tokens. By default they are text, and only a template's own are not.
+        teacher: template of a teacher's answer, such as the "{teacher?}" of `pseudo-label`. What
+            students write to validation and test prompts is compared with it too.
     """
 
     prompt: str = "{prompt}"
@@ -59,6 +74,8 @@ class PromptSource(Origin):
     group: str | None = None
     partly_labelled: bool = False
     language_column: str | None = None
+    rendered: bool = False
+    teacher: str | None = None
 
     def file_reader(self, path: Path, limit: int | None) -> Reader:
         """See `Origin.file_reader`."""
@@ -79,7 +96,8 @@ class PromptSource(Origin):
     @property
     def columns(self) -> list[str]:
         """All that are read, those of the prompt first."""
-        templates = [t for t in (self.prompt, self.response, self.group) if t is not None]
+        every = self.prompt, self.response, self.group, self.teacher
+        templates = [template for template in every if template is not None]
         named = [column for template in templates for column in Wording(template).columns]
         return list(dict.fromkeys([*named, *filter(None, [self.language_column])]))
 
@@ -93,7 +111,9 @@ class PromptSource(Origin):
                 )
         response, group = (None if t is None else Wording(t) for t in (self.response, self.group))
         place = self.language_column, self.language or ""
-        return PromptForm(Wording(self.prompt), response, group, self.partly_labelled, *place)
+        teacher = None if self.teacher is None else Wording(self.teacher)
+        labels = self.partly_labelled, *place, self.rendered, teacher
+        return PromptForm(Wording(self.prompt), response, group, *labels)
 
 
 @dataclass(frozen=True)
@@ -106,6 +126,8 @@ class PromptForm:
     partly_labelled: bool
     language_column: str | None
     language: str
+    rendered: bool = False
+    teacher: Wording | None = None
 
     def __call__(self, row: dict[str, str | Broken]) -> PromptText | Broken | None:
         """The text, what is wrong with the row, or None for a row of another language."""
@@ -123,16 +145,22 @@ class PromptForm:
             return Broken(next(iter(broken.values())).number, "empty")
         if self.response is not None:
             missing = [broken[c] for c in self.response.columns if c in broken]
-            odd = [cell for cell in missing if _is_no_text(cell)]
+            odd = [c for c in self.response.columns if c in broken and _is_no_text(broken[c])]
             if odd:
-                return odd[0]
+                return _named(broken[odd[0]], odd[0])
             response = self.response(cells, self.language)
             if any(c in broken for c in self.response.required) or not response.strip():
                 if not self.partly_labelled:
-                    return Broken(missing[0].number, "empty response")
+                    absent = missing[0].reason.startswith("no '")  # the column itself
+                    why = f" ({missing[0].reason})" if absent else ""
+                    return Broken(missing[0].number, f"empty response{why}")
                 response = None
         group = None if self.group is None else self.group(cells, self.language)
-        return PromptText(prompt, response, group)
+        if self.rendered:
+            prompt = prompt.all_literal()
+            response = None if response is None else response.all_literal()
+        teacher = "" if self.teacher is None else self.teacher(cells, self.language)
+        return PromptText(prompt, response, group, teacher if teacher.strip() else None)
 
 
 @dataclass(frozen=True)
@@ -171,6 +199,15 @@ class PromptReader(Reader):
     def _first(self) -> Reader:
         return self.columns[0][1]
 
+    @property
+    def holds_answers(self) -> bool:
+        """Whether this is a file of `pseudo-label`, whose responses are a teacher's."""
+        first = self._first
+        if not isinstance(first, FileReader) or first.path.suffix != ANSWERS_SUFFIX:
+            return False
+        mark = replace(first, column=ANSWERS_MARK, limit=1).rows()
+        return isinstance(next(mark, None), str)
+
     def rows(self) -> Iterator[str | Broken]:
         """Every row of the language: a `PromptText`, or what is wrong with it."""
         names = [name for name, _ in self.columns]
@@ -184,9 +221,19 @@ def resolve_prompts(sources: Sequence[PromptSource], root: Path) -> list[Languag
     """Readers of every language, sorted by tag.
 
     Raises:
-        UserError: as of `resolve`; a template cannot be read, or a column is not there.
+        UserError: as of `resolve`; a template cannot be read, or a column is not there; or answers
+            of a teacher would be held out, to measure students by them.
     """
-    return resolve([one for source in sources for one in _by_column(source, root)], root)
+    found = resolve([one for source in sources for one in _by_column(source, root)], root)
+    for texts in found:
+        for reader in texts.train if not texts.validation else []:
+            if isinstance(reader, PromptReader) and reader.holds_answers:
+                raise UserError(
+                    f"{reader.name} holds a teacher's answers (`pseudo-label`), and the source has "
+                    "no `validation`: students would be measured by these answers. Give it the "
+                    "file of held-out prompts that was written beside it (.validation.jsonl)."
+                )
+    return found
 
 
 def _by_column(source: PromptSource, root: Path) -> list[PromptSource]:
@@ -221,5 +268,13 @@ def _is_no_text(cell: Broken) -> bool:
 
 
 def _named(cell: Broken, column: str) -> Broken:
-    empty = cell.reason == "empty"
-    return Broken(cell.number, f"empty {column!r}") if empty else cell
+    """What is wrong with a cell, with the name of its column."""
+    if cell.reason == "empty":
+        return Broken(cell.number, f"empty {column!r}")
+    if cell.reason in ("no text (list)", "no text (dict)"):
+        return Broken(
+            cell.number,
+            f"no text in {column!r} (chats of several turns are not read: make a row of each "
+            "prompt and its response, in a column of text each)",
+        )
+    return cell

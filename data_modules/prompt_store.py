@@ -26,7 +26,7 @@ from data_modules.tokenising import SPLITS, TEXTS_AT_ONCE, Settings, Split, held
 from data_modules.tokenising_bar import TokenisingBar
 
 Rows = list[tuple[int, PromptText]]
-_LENGTHS = "prompts.npy"
+_LENGTHS, _ANSWERS = "prompts.npy", "teacher.json"
 
 
 @dataclass(frozen=True)
@@ -68,28 +68,72 @@ def write_prompts(
     names = [language.language for language in texts]
     writers = {split: _Writer(folder / split, names, vocab_size) for split in SPLITS}
     reports: list[FileReport] = []
-    evaluation, seen = SeenTexts(), [SeenTexts() for _ in texts]
-    parts = list(_readers(texts))
-    with TokenisingBar([reader for reader, _, _ in parts]) as bar:
-        for reader, number, given in parts:
-            report = FileReport(reader.name, names[number])
+    with TokenisingBar([reader for reader, _, _ in _readers(texts)]) as bar:
+        for reading in readings(texts, writing.settings, writing.max_broken):
+            report = reading.report
             reports.append(report)
-            hold_out = given == "train" and not texts[number].validation
-            for rows in _rows(reader, report):
-                rows = _fresh(rows, given, evaluation, seen[number], writing.settings, report)
+            for part in reading.parts:
                 tokens = 0
-                for split, own in _split(rows, given, hold_out, writing.settings, report).items():
+                for split, own in part.items():
                     kept = _fitting(own, writing, report)
-                    tokens += writers[split].add(kept, number)
-                bar.advance(cast(list[tuple[int, str]], rows), tokens, names[number])
-            bar.finish(reader)
-            check_broken([report], writing.max_broken)
+                    tokens += writers[split].add(kept, reading.number)
+                rows = [row for own in part.values() for row in own]
+                bar.advance(cast(list[tuple[int, str]], rows), tokens, report.language)
+            bar.finish(reading.reader)
     for writer in writers.values():
         writer.close()
     (folder / "report.json").write_text(
         json.dumps([asdict(report) for report in reports], ensure_ascii=False, indent=1), "utf-8"
     )
     return reports
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read of one file or hub split.
+
+    Attributes:
+        reader: of it.
+        number: of the language.
+        report: counts, complete once all parts are read.
+        parts: numbered rows by split, some at a time.
+    """
+
+    reader: Reader
+    number: int
+    report: FileReport
+    parts: Iterator[dict[Split, Rows]]
+
+
+def readings(
+    texts: Sequence[LanguageTexts], settings: Settings, max_broken: float
+) -> Iterator[Reading]:
+    """All rows, split as every corpus splits them; each reading is read to its end before the next.
+
+    Raises:
+        UserError: a file cannot be read or has too many broken rows.
+    """
+    evaluation, seen = SeenTexts(), [SeenTexts() for _ in texts]
+
+    def parts(
+        reader: Reader, number: int, given: Split, report: FileReport
+    ) -> Iterator[dict[Split, Rows]]:
+        hold_out = given == "train" and not texts[number].validation
+        for rows in _rows(reader, report):
+            rows = _fresh(rows, given, evaluation, seen[number], settings, report)
+            yield _split(rows, given, hold_out, settings, report)
+        check_broken([report], max_broken)
+
+    for reader, number, given in _readers(texts):
+        report = FileReport(reader.name, texts[number].language)
+        yield Reading(reader, number, report, parts(reader, number, given, report))
+
+
+def teacher_answers(store: TokenStore) -> list[str | None]:
+    """What a teacher answered to every prompt of a store of validation or test prompts."""
+    path = store.folder / _ANSWERS
+    found: list[str | None] = json.loads(path.read_text("utf-8"))
+    return found
 
 
 def prompt_lengths(store: TokenStore) -> NDArray[np.int64]:
@@ -157,11 +201,11 @@ def _split(
     return found
 
 
-def _fitting(rows: Rows, writing: Writing, report: FileReport) -> list[Rendered]:
+def _fitting(rows: Rows, writing: Writing, report: FileReport) -> list[tuple[PromptText, Rendered]]:
     """Rendered rows without those that are broken or too long, which go into the report."""
     kept, limits = [], writing.limits
     rendered = writing.renderer([row for _, row in rows])
-    for (number, _), one in zip(rows, rendered, strict=True):
+    for (number, row), one in zip(rows, rendered, strict=True):
         length = len(one.response or ()) + (0 if limits.apart else len(one.prompt))
         if one.problem:
             report.note(f"first at row {number}", one.problem)
@@ -171,7 +215,8 @@ def _fitting(rows: Rows, writing: Writing, report: FileReport) -> list[Rendered]
             report.too_long_responses += 1
         else:
             report.unlabelled += one.response is None
-            kept.append(one)
+            report.inside += one.inside
+            kept.append((row, one))
     return kept
 
 
@@ -181,13 +226,17 @@ class _Writer:
     def __init__(self, folder: Path, names: list[str], vocab_size: int) -> None:
         self._store, self._folder = StoreWriter(folder, names, vocab_size), folder
         self._prompts: list[int] = []
+        self._answers: list[str | None] | None = None if folder.name == "train" else []
 
-    def add(self, rows: list[Rendered], language: int) -> int:
+    def add(self, rows: list[tuple[PromptText, Rendered]], language: int) -> int:
         """Adds rows of one language; returns their tokens."""
         if not rows:
             return 0
-        windows = [[*row.prompt, *(row.response or ())] for row in rows]
-        self._prompts += [len(row.prompt) for row in rows]
+        rendered = [one for _, one in rows]
+        windows = [[*one.prompt, *(one.response or ())] for one in rendered]
+        self._prompts += [len(one.prompt) for one in rendered]
+        if self._answers is not None:
+            self._answers += [row.teacher for row, _ in rows]
         lengths = np.array([len(window) for window in windows], dtype=np.int64)
         flat = np.concatenate([np.array(window, dtype=np.int32) for window in windows])
         self._store.add(flat, lengths, language)
@@ -197,3 +246,6 @@ class _Writer:
         self._store.close()
         lengths = np.array(self._prompts, dtype=np.int64)
         np.save(self._folder / _LENGTHS, lengths, allow_pickle=False)
+        if self._answers is not None:
+            answers = json.dumps(self._answers, ensure_ascii=False)
+            (self._folder / _ANSWERS).write_text(answers, "utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 
 from data_modules.collation import Collate
@@ -17,7 +17,13 @@ from data_modules.corpus_report import show
 from data_modules.plan import Plan
 from data_modules.prompt_collation import PromptCollator, Responses
 from data_modules.prompt_sources import PromptSource, resolve_prompts
-from data_modules.prompt_store import Limits, Writing, prompt_lengths, write_prompts
+from data_modules.prompt_store import (
+    Limits,
+    Writing,
+    prompt_lengths,
+    teacher_answers,
+    write_prompts,
+)
 from data_modules.rendering import PlainText, Renderer, Rendering
 from data_modules.sources import LanguageTexts
 from data_modules.token_store import TokenStore
@@ -27,7 +33,7 @@ from lit_distill.counter_random import Purpose, key, words
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, CountOrNone, PositiveShare, Seed, check_knobs
 
-FORMAT = 1
+FORMAT = 2
 """Part of every fingerprint, as `tokenising.FORMAT`."""
 
 
@@ -167,6 +173,14 @@ class PromptCorpus(Corpus):
                     f"{report.too_long_responses} are longer than {self.limits.whole} with their "
                     "response; they are left out."
                 )
+            if report.inside:
+                rank_zero_warn(
+                    f"{report.name}, {report.language}: {report.inside} responses begin inside of "
+                    "a token of prompt and response as one text, behind a prompt that ends in a "
+                    "space, say. They are read as they follow upon the prompt that is continued, "
+                    "in tokens that models have hardly seen there: better give the space to the "
+                    'response (`prompt: "...:"`, `response: " {response}"`).'
+                )
 
     def _folder(self, texts: list[LanguageTexts]) -> Path:
         same = super()._folder(texts).name, self.rendering, asdict(self.limits), self.eos_ids
@@ -185,6 +199,13 @@ class PromptCorpus(Corpus):
         if ready:
             return
         _ = self.decoder_start_id  # raises
+        if self.renderer.left_out and not self.rendering.chat:
+            rank_zero_warn(
+                "The tokenizer puts an ending token behind every text. It is left out behind "
+                "prompts here, and whoever calls the exported student's tokenizer on a prompt must "
+                "leave it out too (add_special_tokens=False), or the student has nothing to add: "
+                "better train the tokenizer with add_eos=false."
+            )
         for split, store in self._stores.items():
             prompts = self._prompts[split] = prompt_lengths(store)
             shown = self.responses if split == "train" else Responses()
@@ -229,6 +250,10 @@ class PromptCorpus(Corpus):
             self.eos_ids[0] if self.tokenizer.pad_token_id is None else self._pad_id,
             self.decoder_start_id,
         )
+
+    def teacher_answers(self, split: Split) -> list[str | None]:
+        """What a teacher answered to every prompt of validation or test, by `sample_id`."""
+        return teacher_answers(self._stores[split])
 
     def sample_prompts(self, split: Split, per_language: int, seed: int) -> Batch:
         """One batch of so many prompts of every language, languages in order, always the same ones.

@@ -1,8 +1,8 @@
 """From a prompt and its response to token ids, once: what was one text is never tokenised again.
 
 A model continues token ids, not text. So the ids of a prompt are the same whether it is to be
-continued or stands before its response, and the response's ids are put behind them; the tokenizer
-never sees both as one text, in which a token could reach over the border.
+continued or stands before its response. Those of the response are what the tokenizer gives for both
+as one text, from the border on: alone, it would begin with a space in many tokenizers.
 """
 
 from __future__ import annotations
@@ -12,9 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tokenizers import Encoding
+
+from data_modules.markers import engine, markers_of
 from data_modules.prompt_sources import PromptText
-from data_modules.tokenising import engine
 from lit_distill.errors import UserError
+
+ANCHORS = ("\n", ".", ")", "0", "x")
+"""Texts behind which a response is read where a token reaches over the end of its own prompt."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +30,14 @@ class Rendered:
         prompt: what a model continues.
         response: what is to follow, the ending token included; None: nothing is known.
         problem: why the row cannot be used; empty where it can.
+        inside: whether the response begins inside of a token of the whole text, so that both were
+            cut apart.
     """
 
     prompt: list[int]
     response: list[int] | None
     problem: str = ""
+    inside: bool = False
 
 
 class Rendering(ABC):
@@ -112,6 +120,9 @@ class Renderer:
 
     Attributes:
         eos_ids: ids that end a text, the tokenizer's own first.
+        markers: of the tokenizer's control tokens.
+        left_out: ids that the tokenizer itself would put behind a prompt, and that a model that
+            goes on from it must not read.
 
     Raises:
         UserError: the tokenizer has no EOS token, or not one of the others.
@@ -137,13 +148,14 @@ class Renderer:
             raise UserError(f"stop_tokens names {unknown}, which the tokenizer does not have.")
         stops = [vocabulary[token] for token in stop_tokens]
         self.eos_ids = list(dict.fromkeys([int(tokenizer.eos_token_id), *stops]))
-        self._tokenizer, self._rendering = tokenizer, rendering
-        self._engine = engine(tokenizer)
+        self._tokenizer, self._rendering, self._pairs = tokenizer, rendering, pairs
+        self._engine, self.markers = engine(tokenizer), markers_of(tokenizer)
         probe = self._engine.encode("a")
         inner = [i for i, special in enumerate(probe.special_tokens_mask) if not special]
         first, last = (inner[0], inner[-1]) if inner else (len(probe.ids), len(probe.ids))
         self._before = [] if rendering.chat else probe.ids[:first]
-        self._after = probe.ids[last + 1 :] if pairs else []
+        behind = probe.ids[last + 1 :]
+        self._after, self.left_out = (behind, []) if pairs else ([], behind)
 
     def __call__(self, rows: Sequence[PromptText]) -> list[Rendered]:
         """The ids of rows.
@@ -151,25 +163,65 @@ class Renderer:
         Raises:
             UserError: the tokenizer cannot render them.
         """
-        texts = [self._rendering.texts(self._tokenizer, row) for row in rows]
-        prompts = self._encode([prompt for prompt, _ in texts])
-        responses = self._encode([response or "" for _, response in texts])
-        contents = responses
-        if self._rendering.chat:  # whose responses end by themselves
-            contents = self._encode([row.response or "" for row in rows])
-        return [
-            self._one(row, *ids)
-            for row, *ids in zip(rows, prompts, responses, contents, strict=True)
+        quoted = [self._quoted(row) for row in rows]
+        texts = [self._rendering.texts(self._tokenizer, row) for row in quoted]
+        named = [
+            (self.markers.named(prompt), self.markers.named(response or ""))
+            for prompt, response in texts
         ]
+        prompts = self._encode([prompt for prompt, _ in named])
+        responses = self._responses(named, prompts)
+        contents = [ids for ids, _ in responses]
+        if self._rendering.chat:  # whose responses end by themselves
+            contents = self._encode([self.markers.named(row.response or "") for row in quoted])
+        return [
+            self._one(row, prompt, response, content)
+            for row, prompt, response, content in zip(
+                rows, prompts, responses, contents, strict=True
+            )
+        ]
+
+    def _quoted(self, row: PromptText) -> PromptText:
+        response = None if row.response is None else self.markers.quoted(row.response)
+        return PromptText(self.markers.quoted(row.prompt), response, row.group)
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         encodings = self._engine.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
+    def _responses(
+        self, texts: list[tuple[str, str]], prompts: list[list[int]]
+    ) -> list[tuple[list[int], bool]]:
+        """The ids of responses, and whether they begin inside of a token."""
+        if self._pairs:  # two texts for two models, each by itself
+            return [(ids, False) for ids in self._encode([response for _, response in texts])]
+        both = ["".join(pair) if pair[1] else "" for pair in texts]
+        wholes = self._engine.encode_batch(both, add_special_tokens=False)
+        found = []
+        for (prompt, response), ids, whole in zip(texts, prompts, wholes, strict=True):
+            behind = _behind(whole, len(prompt), ids)
+            inside = behind is None
+            found.append((self._apart(response) if behind is None else behind, inside))
+        return found
+
+    def _apart(self, response: str) -> list[int]:
+        """The ids of a response that begins inside of a token, as they follow upon another text."""
+        for anchor in ANCHORS:
+            (alone,) = self._encode([anchor])
+            whole = self._engine.encode(anchor + response, add_special_tokens=False)
+            behind = _behind(whole, len(anchor), alone)
+            if behind and whole.ids[: len(alone)] == alone:
+                return behind
+        return self._encode([response])[0]
+
     def _one(
-        self, row: PromptText, prompt: list[int], response: list[int], content: list[int]
+        self,
+        row: PromptText,
+        prompt: list[int],
+        continuation: tuple[list[int], bool],
+        content: list[int],
     ) -> Rendered:
-        whole = [*self._before, *prompt, *self._after]
+        whole, (response, inside) = [*self._before, *prompt, *self._after], continuation
         if not prompt:
             return Rendered(whole, None, "no tokens")
         if row.response is None:
@@ -180,7 +232,23 @@ class Renderer:
             return Rendered(whole, None, "a response that holds an ending token")
         ends = [place for place, token in enumerate(response) if token in self.eos_ids]
         response = response[: ends[0] + 1] if ends else [*response, self.eos_ids[0]]
-        return Rendered(whole, response)
+        return Rendered(whole, response, inside=inside)
+
+
+def _behind(whole: Encoding, border: int, prompt: list[int]) -> list[int] | None:
+    """The ids of a text behind its first `border` characters; None: a token reaches over them.
+
+    A space that ends the prompt may belong to the first word behind it in the tokenizer's offsets,
+    though the prompt has the same ids without it: then nothing reaches over.
+    """
+    length = len(prompt)
+    if whole.ids[:length] == prompt and (not length or whole.offsets[length - 1][1] <= border):
+        return whole.ids[length:]
+    if any(start < border < stop for start, stop in whole.offsets):
+        return None
+    return [
+        token for token, (start, _) in zip(whole.ids, whole.offsets, strict=True) if start >= border
+    ]
 
 
 def first_difference(one: str, other: str) -> int:

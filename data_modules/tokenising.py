@@ -18,9 +18,9 @@ from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from data_modules.corpus_report import FileReport, check_broken
+from data_modules.markers import engine, plain_engine
 from data_modules.readers import Broken, Reader
 from data_modules.seen_texts import SeenTexts, marks_of
 from data_modules.sources import LanguageTexts
@@ -34,7 +34,7 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 TEXTS_AT_ONCE = 2000
 CHARACTERS_AT_ONCE = 1 << 20  # of long texts fewer: the tokenizer takes about 100 bytes for each
-FORMAT = 4
+FORMAT = 5
 """Part of every fingerprint: stores written by another format are made anew."""
 
 
@@ -50,7 +50,7 @@ class Settings:
 def fingerprint(texts: Sequence[LanguageTexts], tokenizer: Any, settings: Settings) -> str:
     """Names a store: the same for the same files, tokenizer and settings."""
     digest = blake2b(digest_size=16)
-    digest.update(engine(tokenizer).to_str().encode("utf-8"))
+    digest.update(plain_engine(tokenizer).to_str().encode("utf-8"))
     digest.update(json.dumps([FORMAT, asdict(settings)]).encode())
     for language in texts:
         for split in SPLITS:
@@ -256,11 +256,3 @@ class Cutter:
             text[stops - offset] = False
         result[text] = flat
         return result, outside
-
-
-def engine(tokenizer: Any) -> Tokenizer:
-    """A fast tokenizer's engine, as a copy without the truncation and padding it may be set to."""
-    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    backend.no_truncation()
-    backend.no_padding()
-    return backend

@@ -12,6 +12,26 @@ LANGUAGE_FIELD = "language"
 """The field that is the row's language, and no column."""
 
 
+class Filled(str):
+    """A text that a template was filled to; everywhere else it is a text.
+
+    Attributes:
+        literals: where the template's own words are, (start, stop) in order; all else is data.
+    """
+
+    literals: tuple[tuple[int, int], ...]
+
+    def __new__(cls, text: str, literals: tuple[tuple[int, int], ...]) -> Filled:
+        """The text, and its literals beside it."""
+        made = super().__new__(cls, text)
+        made.literals = literals
+        return made
+
+    def all_literal(self) -> Filled:
+        """The same text, none of which is data."""
+        return Filled(self, ((0, len(self)),))
+
+
 @dataclass(frozen=True)
 class Wording:
     """One template.
@@ -54,7 +74,7 @@ class Wording:
         """All of them."""
         return list(dict.fromkeys(name.rstrip("?") for name in self._fields))
 
-    def __call__(self, cells: Mapping[str, str], language: str) -> str:
+    def __call__(self, cells: Mapping[str, str], language: str) -> Filled:
         """The text of one row.
 
         Args:
@@ -62,9 +82,10 @@ class Wording:
             language: of the row.
         """
         texts = {**cells, LANGUAGE_FIELD: language}
-        parts = []
+        text, literals = "", []
         for literal, name, _, _ in Formatter().parse(self.template):
-            parts.append(literal)
+            literals.append((len(text), len(text) + len(literal)))
+            text += literal
             if name is not None:
-                parts.append(texts.get(name.rstrip("?"), ""))
-        return "".join(parts)
+                text += texts.get(name.rstrip("?"), "")
+        return Filled(text, tuple(literals))

@@ -19,6 +19,7 @@ class SequenceKD(OnPolicy):
     The teacher answers every window's prompts while the student trains. Where prompts come up in
     several epochs, `python -m lit_distill pseudo-label` has him answer once and writes a file that
     `CausalLM` or `SupervisedKD` train on, with filters that need a reference or the whole set.
+    Validation is against the data's responses; `GenerationMetrics` shows the teacher's beside them.
 
     Needs: a teacher with the student's vocabulary.
     Data: prompts (`PromptCorpus`); with gold_share, responses too.

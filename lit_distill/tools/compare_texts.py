@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from lit_distill.errors import UserError
 METRICS = ("exact_match", "chrf")
 MEAN = "mean"
 DRAWS = 2000
+REMEDY = "make it anew with `validate` or `test`."
 
 Scores = dict[str, NDArray[np.float64]]
 """One metric of one method by language: (S, P), S runs and P prompts."""
@@ -52,8 +55,9 @@ def compare_texts(
 ) -> dict[str, dict[str, dict[str, Compared]]]:
     """Compares what students wrote: exact match and chrF, by language, against a baseline.
 
-    The texts are those that the callback `GenerationMetrics` saved last in each run. chrF is the
-    mean of the sentences'. Intervals are over prompts; how far seeds are apart is shown beside.
+    The texts are those that the callback `GenerationMetrics` saved last in each run; those to
+    prompts without a reference are left out and counted. chrF is the mean of the sentences'.
+    Intervals are over prompts; how far seeds are apart is shown beside.
 
     Args:
         runs: run folders by method, one for each seed: `--runs.gkd='[runs/a, runs/b]'`.
@@ -66,7 +70,7 @@ def compare_texts(
         By metric, method and language; `mean` is that over languages.
 
     Raises:
-        UserError: a run has no texts, or they answer other prompts.
+        UserError: a run has no texts that can be read, or they answer other prompts.
     """
     if not runs or not all(runs.values()):
         raise UserError("No runs to compare: give --runs.NAME='[FOLDER, ...]', once or more.")
@@ -99,6 +103,11 @@ Texts = dict[tuple[str, int], dict[str, float]]
 
 
 def _read(folder: Path, stage: str, student: str) -> Texts:
+    """Scores of the texts that have references; what was written without one is left out.
+
+    Raises:
+        UserError: there are none, or the file is none of `GenerationMetrics`.
+    """
     # A fit's are numbered by updates; `validate` and `test` write one, after it.
     own = folder / "generations"
     files = [*sorted(own.glob(f"{stage}-*.jsonl")), *own.glob(f"{stage}.jsonl")]
@@ -107,15 +116,59 @@ def _read(folder: Path, stage: str, student: str) -> Texts:
             f"{folder} has no generations/{stage}*.jsonl: run it with the callback "
             "GenerationMetrics (configs/trainer/generation.yaml) on a corpus of prompts."
         )
-    rows = [json.loads(line) for line in files[-1].read_text("utf-8").splitlines()]
-    if not rows or student not in rows[0]["students"]:
-        raise UserError(f"{files[-1]} has no texts of {student!r}.")
+    path = files[-1]
+    rows = _rows(path)
+    if not rows or any(student not in row["students"] for row in rows):
+        names = ", ".join(sorted({repr(name) for row in rows for name in row["students"]}))
+        raise UserError(
+            f"{path} has no texts of {student!r}, or not to every prompt; it has those of "
+            f"{names or 'nobody'}: choose one with --student."
+        )
     found = {
         (row["language"], row["sample_id"]): row["students"][student]["scores"] for row in rows
     }
-    if any(metric not in scores for scores in found.values() for metric in METRICS):
-        raise UserError(f"Some prompts of {files[-1]} have no reference to compare with.")
-    return found
+    if len(found) < len(rows):
+        raise UserError(f"{path} has a prompt twice, as where two files were joined: {REMEDY}")
+    known = {place: one for place, one in found.items() if all(name in one for name in METRICS)}
+    if not known:
+        raise UserError(f"No prompt of {path} has a reference to compare with.")
+    if len(known) < len(found):
+        print(f"{folder}: {len(found) - len(known)} of {len(found)} prompts have no reference.")
+    return known
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file of written texts."""
+    try:
+        lines = path.read_text("utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}.") from error
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"Line {number} of {path} is no JSON ({error}): {REMEDY}") from error
+        if not _is_written(row):
+            raise UserError(
+                f"Line {number} of {path} is no text of GenerationMetrics, which has language, "
+                f"sample_id, students and their finite scores: {REMEDY}"
+            )
+        rows.append(row)
+    return rows
+
+
+def _is_written(row: Any) -> bool:
+    """Whether a line has what is read of it."""
+    match row:
+        case {"language": str(), "sample_id": int(), "students": dict(students)}:
+            own = [each.get("scores") for each in students.values() if isinstance(each, dict)]
+            values = [value for each in own if isinstance(each, dict) for value in each.values()]
+            numbers = all(isinstance(each, int | float) and math.isfinite(each) for each in values)
+            return numbers and len(students) == sum(isinstance(each, dict) for each in own)
+    return False
 
 
 def _common_prompts(
@@ -128,7 +181,7 @@ def _common_prompts(
         if texts.keys() != first.keys():
             raise UserError(
                 f"{name} answered other prompts than {names[0]}: compare runs with the same data, "
-                "max_prompts and seed."
+                "max_prompts and seed, and the same references."
             )
     prompts: dict[str, list[int]] = {}
     for language, number in sorted(first):

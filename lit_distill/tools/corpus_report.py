@@ -25,7 +25,7 @@ from lit_distill.tools.corpus_figures import corpus_figures
 
 HEADINGS = (
     *("documents", "repeats", "broken", "words", "tokens", "tokens/word", "chars/token"),
-    *("unknown", "scripts", "CMI", "switches", "share", "drawn", "passes"),
+    *("unknown", "lost", "scripts", "CMI", "switches", "share", "drawn", "passes"),
 )
 SCRIPTS_SHOWN = 2
 SHOWN_SHARE = 0.0005
@@ -119,7 +119,7 @@ def _print(reports: dict[str, LanguageReport], drawn: dict[str, Drawn], updates:
     for language, report in reports.items():
         table.add_row(language, *_cells(report, drawn[language]))
     console = Console()
-    console = console if console.is_terminal else Console(width=170)
+    console = console if console.is_terminal else Console(width=180)
     console.print(table)
     if not any(report.mixing.tagged_utterances for report in reports.values()):
         console.print("No words have language tags (`tags:` of a source): CMI cannot be told.")
@@ -142,6 +142,7 @@ def _cells(report: LanguageReport, drawn: Drawn) -> Sequence[str]:
         f"{report.fertility:.2f}" if report.fertility is not None else "",
         f"{report.characters_per_token:.2f}",
         f"{report.unknown_rate:.2%}",
+        f"{report.lost_rate:.2%}",
         ", ".join(scripts),
         f"{mixing.cmi:.1f}" if tagged else "",
         f"{mixing.switch_point_fraction:.3f}" if tagged else "",

@@ -10,7 +10,9 @@ from typing import Any
 
 import data_modules as data_modules  # makes bare class names of data modules resolve
 from data_modules import Corpus, PromptCorpus
+from data_modules.corpus_report import FileReport
 from data_modules.prompt_sources import PromptText
+from data_modules.readers import Broken
 from data_modules.rendering import Rendered, Renderer, first_difference
 from data_modules.sources import LanguageTexts
 from lit_distill.errors import UserError
@@ -55,9 +57,7 @@ def preview(data: Corpus, teacher: str | None = None, examples: Count = 3) -> li
     check_knobs(preview, locals())
     if not isinstance(data, PromptCorpus):
         raise UserError(f"{type(data).__name__} has no prompts: preview a PromptCorpus.")
-    rows = list(islice(_rows(data.texts()), examples))
-    if not rows:
-        raise UserError("The corpus has no row that can be read.")
+    rows = _examples(data, examples)
     theirs = load_tokenizer(teacher) if teacher else data.tokenizer
     student, warnings = data.renderer, list[str]()
     for number, (language, row) in enumerate(rows, 1):
@@ -85,15 +85,41 @@ def preview(data: Corpus, teacher: str | None = None, examples: Count = 3) -> li
     return warnings
 
 
-def _rows(texts: list[LanguageTexts]) -> Iterator[tuple[str, PromptText]]:
-    """Readable training rows, one of each language in turn."""
-    for turn in zip_longest(*(_of_language(one) for one in texts)):
+def _examples(data: PromptCorpus, count: int) -> list[tuple[str, PromptText]]:
+    """The first rows that can be read, after it said which could not."""
+    reports: list[FileReport] = []
+    rows = list(islice(_rows(data.texts(), reports), count))
+    broken = [report for report in reports if report.broken]
+    if not rows:
+        raise UserError(
+            "The corpus has no row that can be read. "
+            + (" ".join(f"{report}." for report in broken) or "Its files are empty.")
+        )
+    for report in broken:
+        print(f"left out so far: {report}", file=sys.stderr)
+    return rows
+
+
+def _rows(
+    texts: list[LanguageTexts], reports: list[FileReport]
+) -> Iterator[tuple[str, PromptText]]:
+    """Readable training rows, one of each language in turn; what is broken goes into reports."""
+    for turn in zip_longest(*(_of_language(one, reports) for one in texts)):
         yield from (pair for pair in turn if pair is not None)
 
 
-def _of_language(texts: LanguageTexts) -> Iterator[tuple[str, PromptText]]:
+def _of_language(
+    texts: LanguageTexts, reports: list[FileReport]
+) -> Iterator[tuple[str, PromptText]]:
     for reader in texts.train:
-        yield from ((texts.language, row) for row in reader.rows() if isinstance(row, PromptText))
+        report = FileReport(reader.name, texts.language)
+        reports.append(report)
+        for row in reader.rows():
+            report.rows += 1
+            if isinstance(row, Broken):
+                report.note(f"first at {reader.unit} {row.number}", row.reason)
+            elif isinstance(row, PromptText):
+                yield texts.language, row
 
 
 def _view(tokenizer: Any, data: PromptCorpus, renderer: Renderer, row: PromptText) -> View:
@@ -107,6 +133,11 @@ def _troubles(data: PromptCorpus, view: View) -> Iterator[str]:
     """What the student itself could not learn of a row."""
     if view.ids.problem:
         yield f"cannot be used: {view.ids.problem}."
+    if view.ids.inside:
+        yield (
+            "has a response that begins inside of a token of both as one text: give a space "
+            "between them to the response, not to the prompt."
+        )
     ended_for_it = f"{view.response}{data.tokenizer.eos_token}"
     if data.rendering.chat and view.shown[1] == ended_for_it:
         yield (

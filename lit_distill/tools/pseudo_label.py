@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import Annotated
 
 import torch
-from annotated_types import Interval
 from torch import Tensor
 
 import data_modules as data_modules  # makes bare class names of data modules resolve
@@ -19,10 +14,12 @@ from callbacks.atomic_files import replacing
 from callbacks.text_scores import Scored, of_one
 from data_modules import Corpus, PromptCorpus
 from data_modules.prompt_sources import PromptText
+from data_modules.prompt_store import readings
+from data_modules.tokenising import Split
 from lit_distill import strict_json
 from lit_distill.batch import Batch, read_ids
 from lit_distill.errors import UserError
-from lit_distill.knobs import PositiveShare, Seed, check_knobs
+from lit_distill.knobs import Seed, check_knobs
 from lit_distill.losses import CrossEntropy
 from lit_distill.models import (
     LanguageModel,
@@ -35,48 +32,10 @@ from lit_distill.models import (
     ending_ids,
     write,
 )
+from lit_distill.tools.label_selection import Label, Selection, choose, word_error_rate
 
+HELD_OUT = "validation"  # in the name of the file of held-out prompts
 ROWS = 256  # prompts that are rendered and written together; rows that are projected together
-
-
-ChrF = Annotated[float, Interval(ge=0, le=100)]
-"""A score in which equal texts have 100."""
-ErrorRate = Annotated[float, Interval(ge=0, le=math.inf)]
-"""Wrong words per word of the reference."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What is kept of all that the teacher wrote, beyond what its tokens show.
-
-    Attributes:
-        min_chrf: lowest chrF (0 to 100) against the response, of prompts that have one.
-        max_wer: highest word error rate against it (0: the same words; may exceed 1).
-        best_share: share of every language's texts that is kept, those of which the teacher was
-            surest (mean log-probability of their tokens): 0.9 drops the worst tenth.
-
-    Raises:
-        UserError: the share is none.
-    """
-
-    min_chrf: ChrF = 0.0
-    max_wer: ErrorRate = math.inf
-    best_share: PositiveShare = 1.0
-
-    def __post_init__(self) -> None:
-        check_knobs(Selection, vars(self))
-
-
-@dataclass
-class Label:
-    """One prompt with the teacher's answer; `dropped` says why it is not kept."""
-
-    language: str
-    prompt: str
-    response: str
-    sureness: float
-    scores: dict[str, float] = field(default_factory=dict)
-    dropped: str = ""
 
 
 def pseudo_label(
@@ -85,109 +44,182 @@ def pseudo_label(
     teacher: Teacher,
     sampling: Sampling = Sampling(temperature=0.0),  # noqa: B008 (frozen)
     keep: TextFilter = TextFilter(),  # noqa: B008 (frozen)
-    select: Selection = Selection(),
+    select: Selection = Selection(),  # noqa: B008 (frozen)
     seed: Seed = 0,
     device: str = "cpu",
 ) -> dict[str, int]:
     """Writes the teacher's answers to the training prompts of a corpus, as .jsonl.
 
-    A line has `language`, `prompt`, `response`, and scores: a `PromptSource` with language_column
-    reads it with its default templates. Training then tokenises the text again.
+    A line has `language`, `prompt`, `response` (the answer), `teacher` (the same), `reference` (the
+    corpus's own response), scores, and `answered_by`: a `PromptSource` with language_column reads
+    it with its default templates. What the corpus holds out is written apart, beside it, as
+    .validation.jsonl: there `response` is the reference, and the answer is `teacher` alone.
 
     Args:
-        output: the file; replaced when all is written.
+        output: the file; both are replaced when all is written.
         data: the corpus; take it from a file with `--config configs/data/....yaml`, and give it
             `--data.tokenizer`.
         teacher: who answers.
         sampling: how: at temperature 0 his likeliest tokens.
-        keep: which texts are kept by their tokens alone.
+        keep: which texts are kept by their tokens alone; held-out prompts are all kept.
         select: which of these by references and by how sure the teacher was.
         seed: of the draws.
         device: where the teacher runs.
 
     Returns:
-        How many texts were kept, and dropped for each reason.
+        How many training texts were kept, and dropped for each reason.
 
     Raises:
         UserError: there are no prompts, or the teacher does not fit them.
     """
     check_knobs(pseudo_label, locals())
-    if not isinstance(data, PromptCorpus):
-        raise UserError(f"{type(data).__name__} has no prompts: label a PromptCorpus.")
+    data, path = _checked(data), _path(output)
     model = teacher.build().to(device)
     check_models(model, None, None, data.tokenizer, data)
     check_room(model, data.limits.prompt, sampling, "teacher")
     labels: list[Label] = []
-    for language, rows in _chunks(data):
-        labels += _answers(model, data, language, rows, (sampling, keep, seed), len(labels))
-    _select(labels, select)
-    _write([label for label in labels if not label.dropped], Path(output).expanduser(), labels)
-    for language in dict.fromkeys(label.language for label in labels):
-        found = Counter(label.dropped or "kept" for label in labels if label.language == language)
-        print(f"{language}: " + ", ".join(f"{name} {count}" for name, count in found.items()))
-    return dict(Counter(label.dropped or "kept" for label in labels))
+    for split, language, rows in _chunks(data):
+        blank = [Label(split, language, row.prompt, row.response) for row in rows]
+        _answer(model, data, rows, blank, (sampling, keep, seed), len(labels))
+        labels += blank
+    train = [label for label in labels if label.split == "train"]
+    choose(train, select)
+    _write(path, train, [label for label in labels if label.split != "train"], teacher.name)
+    _report(labels, data)
+    return dict(Counter(label.dropped or "kept" for label in train))
 
 
-def _write(kept: Sequence[Label], path: Path, labels: Sequence[Label]) -> None:
-    """One line of JSON each."""
+def _checked(data: Corpus) -> PromptCorpus:
+    if not isinstance(data, PromptCorpus):
+        raise UserError(f"{type(data).__name__} has no prompts: label a PromptCorpus.")
+    return data
+
+
+def _path(output: str) -> Path:
+    path = Path(output).expanduser()
+    if path.suffix != ".jsonl":
+        raise UserError(f"The output {output} is written as .jsonl: give it a name that says so.")
+    return path
+
+
+def _write(
+    path: Path, train: Sequence[Label], held_out: Sequence[Label], teacher: str | None
+) -> None:
+    """Both files, one line of JSON each."""
+    kept = [label for label in train if not label.dropped]
     if not kept:
-        reasons = dict(Counter(label.dropped for label in labels))
-        raise UserError(f"No text is left of {len(labels)}: {reasons}. Loosen keep or select.")
-    with replacing(path) as beside, beside.open("w", encoding="utf-8") as file:
-        for label in kept:
-            line = {"language": label.language, "prompt": label.prompt, "response": label.response}
-            scores = {**label.scores, "sureness": round(label.sureness, 5)}
-            file.write(strict_json.dumps({**line, **scores}) + "\n")
+        reasons = dict(Counter(label.dropped for label in train))
+        raise UserError(f"No text is left of {len(train)}: {reasons}. Loosen keep or select.")
+    for name, labels in ((path, kept), (path.with_suffix(f".{HELD_OUT}.jsonl"), held_out)):
+        with replacing(name) as beside, beside.open("w", encoding="utf-8") as file:
+            for label in labels:
+                line = {
+                    "language": label.language,
+                    "prompt": label.prompt,
+                    "response": label.answer if label.split == "train" else label.reference,
+                    "teacher": label.answer,
+                    "reference": label.reference,
+                    **label.scores,
+                    "sureness": round(label.sureness, 5),
+                    "answered_by": teacher or "",
+                }
+                file.write(strict_json.dumps(line) + "\n")
 
 
-def _chunks(data: PromptCorpus) -> Iterator[tuple[str, list[PromptText]]]:
-    """Training rows that can be read, so many at a time."""
-    for texts in data.texts():
-        rows = (row for reader in texts.train for row in reader.rows())
-        good = (row for row in rows if isinstance(row, PromptText))
-        while chunk := list(islice(good, ROWS)):
-            yield texts.language, chunk
+def _report(labels: Sequence[Label], data: PromptCorpus) -> None:
+    """Prints what became of every language, and what its reader has to know."""
+    for language in dict.fromkeys(label.language for label in labels):
+        own = [label for label in labels if label.language == language]
+        found = Counter(label.dropped or "kept" for label in own if label.split == "train")
+        print(f"{language}: " + ", ".join(f"{name} {count}" for name, count in found.items()))
+        held_out = [label for label in own if label.split != "train"]
+        known = sum(label.reference is not None for label in held_out)
+        print(f"{language}: {len(held_out)} held out, {known} of them with a reference")
+        reread = sum(label.reread for label in own if not label.dropped)
+        if reread:
+            print(
+                f"{language}: {reread} answers will be read in other tokens than the teacher wrote "
+                "(training on them by the method SequenceKD keeps his)"
+            )
+    if any(data.renderer.markers.any_in(label.prompt) for label in labels):
+        print(
+            "The prompts have control tokens by the corpus's template: read the file with "
+            "`rendered: true`, or they will be text."
+        )
 
 
-def _answers(
+def _chunks(data: PromptCorpus) -> Iterator[tuple[Split, str, list[PromptText]]]:
+    """Rows that are trained on or held out, so many at a time; broken ones are reported.
+
+    Raises:
+        UserError: a file has too many broken rows.
+    """
+    for reading in readings(data.texts(), data.settings, data.max_broken):
+        for part in reading.parts:
+            for split, numbered in part.items():
+                rows = [row for _, row in numbered] if split != "test" else []
+                for first in range(0, len(rows), ROWS):
+                    yield split, reading.report.language, rows[first : first + ROWS]
+        if reading.report.broken:
+            print(f"Broken rows left out. {reading.report}")
+
+
+def _answer(
     model: LanguageModel,
     data: PromptCorpus,
-    language: str,
     rows: Sequence[PromptText],
+    labels: Sequence[Label],
     how: tuple[Sampling, TextFilter, int],
     first: int,
-) -> Iterator[Label]:
-    """Labels of rows that can be read; those with too long prompts are dropped."""
+) -> None:
+    """Fills the labels of rows in; those with too long prompts are dropped."""
     sampling, keep, seed = how
-    fitting: list[tuple[PromptText, list[int], int]] = []
-    for number, (row, ids) in enumerate(zip(rows, data.renderer(rows), strict=True), first):
+    fitting: list[tuple[PromptText, Label, list[int], int]] = []
+    rendered = data.renderer([PromptText(row.prompt, None) for row in rows])
+    for number, (row, label, ids) in enumerate(zip(rows, labels, rendered, strict=True), first):
         if 0 < len(ids.prompt) <= data.limits.prompt:
-            fitting.append((row, ids.prompt, number))
+            fitting.append((row, label, ids.prompt, number))
         else:
-            yield Label(language, row.prompt, "", 0.0, dropped="prompt empty or too long")
+            label.dropped = "prompt empty or too long"
     if not fitting:
         return
-    batch = _batch(model, [prompt for _, prompt, _ in fitting], [n for _, _, n in fitting])
+    batch = _batch(model, [ids for *_, ids, _ in fitting], [number for *_, number in fitting])
     endings = (*data.eos_ids, *ending_ids(model, data.tokenizer))
     (written,) = write(model, [batch], sampling, seed, endings)
     kept = keep(batch["prompt_mask"].sum(1), written)
     sureness = _sureness(model, continued(batch, written, model)).tolist()
-    for place, (row, _, _) in enumerate(fitting):
+    for place, (row, label, read, _) in enumerate(fitting):
         length, ended = int(written.lengths[place]), bool(written.ended[place])
         tokens = written.tokens[place, : length - ended].tolist()
-        text = data.tokenizer.decode(tokens, skip_special_tokens=True).strip()
-        label = Label(language, row.prompt, text, sureness[place])
+        label.answer = _text(data, read, tokens)
+        label.sureness = sureness[place]
         if row.response is not None:
-            scored = Scored(text, row.response.strip(), tokens, ended)
+            scored = Scored(label.answer.strip(), row.response.strip(), tokens, ended)
             label.scores = {
                 "chrf": of_one(scored)["chrf"],
-                "wer": word_error_rate(text.split(), row.response.split()),
+                "wer": word_error_rate(label.answer.split(), row.response.split()),
             }
-        if not text:
+        (again,) = data.renderer([PromptText(row.prompt, label.answer)])
+        label.reread = (again.prompt, (again.response or [])[:-1]) != (read, tokens)
+        if not label.answer.strip():
             label.dropped = "empty"
         elif not kept[place]:
             label.dropped = "keep" if ended else "not ended"
-        yield label
+
+
+def _text(data: PromptCorpus, prompt: list[int], tokens: list[int]) -> str:
+    """What stands behind the prompt once the tokens do, with the space they may begin with."""
+
+    def decoded(ids: list[int]) -> str:
+        text = data.tokenizer.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return str(text)
+
+    if data.responses.pairs:
+        return decoded(tokens)
+    before, whole = decoded(prompt), decoded([*prompt, *tokens])
+    return whole[len(before) :] if whole.startswith(before) else decoded(tokens)
 
 
 def _batch(model: LanguageModel, prompts: list[list[int]], numbers: list[int]) -> Batch:
@@ -222,29 +254,3 @@ def _sureness(model: LanguageModel, batch: Batch) -> Tensor:
     texts = batch["rows"] // read_ids(batch).shape[1]
     sums = torch.zeros(len(batch["sample_id"]), device=texts.device)
     return -sums.index_add(0, texts, torch.cat(values).float()) / torch.bincount(texts)
-
-
-def _select(labels: list[Label], select: Selection) -> None:
-    """Marks what is dropped by reference, then by rank within its language."""
-    for label in labels:
-        scores = {"chrf": math.inf, "wer": 0.0, **label.scores}
-        if not label.dropped and scores["chrf"] < select.min_chrf:
-            label.dropped = "chrF"
-        elif not label.dropped and scores["wer"] > select.max_wer:
-            label.dropped = "WER"
-    for language in {label.language for label in labels}:
-        own = [one for one in labels if one.language == language and not one.dropped]
-        own.sort(key=lambda label: -label.sureness)
-        for label in own[math.ceil(len(own) * select.best_share) :]:
-            label.dropped = "not sure"
-
-
-def word_error_rate(words: Sequence[str], wanted: Sequence[str]) -> float:
-    """Fewest words to replace, insert and delete, per word that was wanted."""
-    row = list(range(len(wanted) + 1))
-    for number, word in enumerate(words, 1):
-        diagonal, row[0] = row[0], number
-        for place, other in enumerate(wanted, 1):
-            best = min(row[place] + 1, row[place - 1] + 1, diagonal + (word != other))
-            diagonal, row[place] = row[place], best
-    return row[-1] / max(len(wanted), 1)

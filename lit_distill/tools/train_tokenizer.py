@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
@@ -21,6 +20,7 @@ from data_modules import Corpus, MultilingualCorpus, Sampler, Source
 from data_modules.tokenising import training_texts
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, check_knobs
+from lit_distill.tools.cutting_table import cutting_table
 from lit_distill.tools.vocabularies import BERT, ROBERTA, Kind, trained
 
 REPORTED_TEXTS = 1000
@@ -41,17 +41,16 @@ def train_tokenizer(
     max_characters: Count = 1_000_000_000,
     max_length: Count = 512,
     files: dict[str, list[str]] | None = None,
+    add_eos: bool | None = None,
 ) -> PreTrainedTokenizerFast:
-    """Trains a tokenizer and saves it as a folder that `AutoTokenizer` loads.
+    """Trains a tokenizer on training texts and saves it as a folder that `AutoTokenizer` loads.
 
-    It reads the training texts only: what the corpus holds out stays unseen. The same texts and
-    settings give the same tokenizer.
+    The same texts and settings give the same tokenizer.
 
     Args:
         output: the folder; an earlier tokenizer of this command is replaced, and nothing else.
         data: the corpus; take it from a file with `--config configs/data/....yaml`.
-        kind: "wordpiece" with BERT's special tokens and template, "unigram" and "byte-bpe" with
-            RoBERTa's.
+        kind: "wordpiece" with BERT's special tokens, "unigram" and "byte-bpe" with RoBERTa's.
         vocab_size: most tokens, special ones included.
         sampler: how often each language's text is read, by characters; the corpus's own by default.
             The smaller languages are repeated, the larger ones not cut.
@@ -62,6 +61,8 @@ def train_tokenizer(
         max_characters: read at most so many; of more, an even sample of the texts.
         max_length: recorded as the tokenizer's own limit.
         files: instead of a corpus, files or globs by language: `--files.de='["de/*.txt"]'`.
+        add_eos: put the ending token behind every text, as encoders and encoder-decoders read it; a
+            decoder's prompts would end. By default not for "byte-bpe" (RoBERTa wants it there too).
 
     Raises:
         UserError: a source cannot be read, there is no text, or the vocabulary is too small.
@@ -73,11 +74,10 @@ def train_tokenizer(
     repeats = _repeats(languages, sampler or corpus.sampler, max_characters)
     texts = partial(_all, languages, repeats)
     model = trained(kind, texts, vocab_size, lowercase, min_frequency, alphabet)
-    wrapped = _wrapped(model, kind, max_length)
+    wrapped = _wrapped(model, kind, max_length, add_eos)
     _save(wrapped, Path(output))
-    less = "" if len(wrapped) == vocab_size else f" of the {vocab_size:,} asked for"
-    print(f"{kind}: {len(wrapped):,} tokens{less}, in {output}")
-    _report(languages, repeats, wrapped)
+    less = f" of the {vocab_size:,} asked for" * (len(wrapped) != vocab_size)
+    _report(f"{kind}: {len(wrapped):,} tokens{less}, in {output}", languages, repeats, wrapped)
     return wrapped
 
 
@@ -160,13 +160,17 @@ def _all(languages: Sequence[Language], repeats: Sequence[float]) -> Iterator[st
             due -= int(due)
 
 
-def _wrapped(tokenizer: Tokenizer, kind: Kind, max_length: int) -> PreTrainedTokenizerFast:
+def _wrapped(
+    tokenizer: Tokenizer, kind: Kind, max_length: int, add_eos: bool | None
+) -> PreTrainedTokenizerFast:
     """With special tokens around texts and their roles known, as BERT or RoBERTa have them."""
     special = BERT if kind == "wordpiece" else ROBERTA
     cls, sep = special["cls"], special["sep"]
-    second = f"$B:1 {sep}:1" if kind == "wordpiece" else f"{sep} $B {sep}"
+    ended = kind != "byte-bpe" if add_eos is None else add_eos
+    behind = f" {sep}" if ended else ""
+    second = f"$B:1{behind and f'{behind}:1'}" if kind == "wordpiece" else f"{sep} $B{behind}"
     tokenizer.post_processor = TemplateProcessing(
-        single=f"{cls} $A {sep}",
+        single=f"{cls} $A{behind}",
         pair=f"{cls} $A {sep} {second}",
         special_tokens=[(token, tokenizer.token_to_id(token)) for token in (cls, sep)],
     )
@@ -181,26 +185,12 @@ def _wrapped(tokenizer: Tokenizer, kind: Kind, max_length: int) -> PreTrainedTok
 
 
 def _report(
-    languages: Sequence[Language], repeats: Sequence[float], tokenizer: PreTrainedTokenizerFast
+    heading: str,
+    languages: Sequence[Language],
+    repeats: Sequence[float],
+    tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    """Prints how finely each language is cut; short pieces make a language costly and hard."""
-    table = Table(title="The first training texts of each language", title_justify="left")
-    table.add_column("language")
-    for heading in ("read", "characters per token", "tokens per word", "unknown"):
-        table.add_column(heading, justify="right")
-    for language, often in zip(languages, repeats, strict=True):
-        some = list(islice(language.texts(), REPORTED_TEXTS))
-        ids = [
-            i
-            for part in tokenizer(some, add_special_tokens=False, verbose=False)["input_ids"]
-            for i in part
-        ]
-        count = max(len(ids), 1)
-        table.add_row(
-            language.tag,
-            f"{often:.2f} x",
-            f"{sum(map(len, some)) / count:.2f}",
-            f"{count / max(sum(len(text.split()) for text in some), 1):.2f}",
-            f"{ids.count(tokenizer.unk_token_id) / count:.2%}",
-        )
-    Console().print(table)
+    print(heading)
+    some = {one.tag: list(islice(one.texts(), REPORTED_TEXTS)) for one in languages}
+    often = dict(zip(some, repeats, strict=True))
+    Console().print(cutting_table(tokenizer, some, often))

@@ -23,6 +23,7 @@ from tokenizers import (
 )
 from tokenizers.models import BPE, Unigram, WordPiece
 
+from data_modules.lost_letters import BREAK, CLUTTER
 from lit_distill.errors import UserError
 
 Kind = Literal["wordpiece", "unigram", "byte-bpe"]
@@ -32,6 +33,10 @@ ROBERTA = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": 
 """In the order of their ids, which RoBERTa's configs expect."""
 
 CONTINUING = "##"
+LONGEST_RUN = 100
+"""Characters of the longest word that WordPiece cuts; a longer one is unknown as a whole."""
+RUNS = rf".{{1,{LONGEST_RUN}}}(?![\p{{M}}\u200c\u200d])|.{{1,{LONGEST_RUN}}}"
+"""Parts of a longer run, as in scripts without spaces, with no sign cut off its letter."""
 ALL = 0x110000  # code points of Unicode
 WORDS = (
     r"'(?:[sdmt]|ll|ve|re)| ?[\p{L}\p{M}\u200c\u200d]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+"
@@ -84,7 +89,7 @@ def _special(tokens: dict[str, str]) -> list[AddedToken]:
 def _wordpiece(
     corpus: Corpus, vocab_size: int, lowercase: bool, min_frequency: int, alphabet: int | None
 ) -> Tokenizer:
-    """WordPiece as BERT reads it: CJK characters apart, accents kept.
+    """WordPiece as BERT reads it: CJK characters apart; accents and joiners kept.
 
     A first pass only collects the characters; given to the second one in a fixed order, they make
     its merges the same in every process.
@@ -116,12 +121,23 @@ def _wordpiece(
 
 
 def _empty_wordpiece(vocabulary: dict[str, int], lowercase: bool) -> Tokenizer:
-    model = WordPiece(vocabulary, unk_token=BERT["unk"], continuing_subword_prefix=CONTINUING)
-    tokenizer = Tokenizer(model)
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.BertNormalizer(strip_accents=False, lowercase=lowercase), normalizers.NFC()]
+    model = WordPiece(
+        vocabulary,
+        unk_token=BERT["unk"],
+        continuing_subword_prefix=CONTINUING,
+        max_input_chars_per_word=LONGEST_RUN,
     )
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer = Tokenizer(model)
+    # BERT's own cleaning takes every format character for clutter.
+    bert = normalizers.BertNormalizer(clean_text=False, strip_accents=False, lowercase=lowercase)
+    clean = [
+        normalizers.Replace(Regex(f"[{CLUTTER}]"), ""),
+        normalizers.Replace(BREAK, " "),
+    ]
+    tokenizer.normalizer = normalizers.Sequence([*clean, bert, normalizers.NFC()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Split(Regex(RUNS), "isolated")]
+    )
     tokenizer.decoder = decoders.WordPiece(prefix=CONTINUING)
     return tokenizer
 

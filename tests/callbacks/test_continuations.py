@@ -15,10 +15,13 @@ import torch
 from batches import Served, collate, samples
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from sacrebleu.metrics.chrf import CHRF
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from callbacks import GenerationMetrics, SampleText, continuations
+from callbacks.generation_metrics import shown
 from callbacks.sample_text import table
+from callbacks.teacher_answers import means, nearness
 from callbacks.text_scores import Scored, scores
 from data_modules import PromptCorpus, PromptSource
 from lit_distill.errors import UserError
@@ -149,6 +152,14 @@ def test_texts_and_metrics_equal_those_by_hand(run: Run, kind: str, tmp_path: Pa
         for language, value in zip(("xx", "yy"), values, strict=True):
             assert float(logged[f"val/{language}/{name}"]) == pytest.approx(value, rel=1e-5)
         assert float(logged[f"val/{name}"]) == pytest.approx(sum(values) / 2, rel=1e-5)
+    near = []
+    for language in ("xx", "yy"):
+        own = [row for row in rows if row["language"] == language]
+        texts = [row["students"]["student"]["text"] for row in own]
+        answers = [row["teachers"]["teacher"]["text"] for row in own]
+        near.append(CHRF().corpus_score(texts, [answers]).score)
+        assert float(logged[f"val/{language}/chrf_to_teacher"]) == pytest.approx(near[-1], rel=1e-5)
+    assert float(logged["val/chrf_to_teacher"]) == pytest.approx(sum(near) / 2, rel=1e-5)
 
 
 def test_validate_always_looks_and_says_no_step(run: Run, tmp_path: Path) -> None:
@@ -200,6 +211,27 @@ def test_texts_that_were_cut_or_are_markup() -> None:
     written = continuations.Written("<b> a|b", [1, 2], ended=False)
     row = continuations.Continued("xx", 3, "p" * 9, None, {"student": written}, {})
     assert table([row], 5).splitlines()[2] == r"| ppppp … | (nothing) | &lt;b&gt; a … |"
+
+
+def test_both_numbers_are_shown_and_named() -> None:
+    """A student that learnt a teacher's answers is near to them, and far from the references."""
+    own = continuations.Written("der alte Fluss", [1, 2, 3], ended=True)
+    one = continuations.Continued("xx", 3, "p", "el viejo rio", {"student": own}, {}, " der alte ")
+    bare = continuations.Continued("yy", 4, "p", "der alte Fluss", {"student": own}, {})
+    near = nearness("student", [one, bare])
+    assert near.keys() == {"xx"}
+    assert near["xx"]["exact_match_to_teacher"] == 0
+    expected = CHRF().corpus_score(["der alte Fluss"], [["der alte"]]).score
+    assert near["xx"]["chrf_to_teacher"] == pytest.approx(expected)
+    assert means(near, "val")["val/chrf_to_teacher"] == pytest.approx(expected)
+    found = {c.language: scores([Scored(own.text, c.reference, [1], True)]) for c in (one, bare)}
+    lines = shown("t", {"student": found}, {"student": near}).splitlines()
+    assert sum(line.rstrip().endswith("chrF to teacher") for line in lines) == 1
+    xx, yy = (line.split() for line in lines if " xx " in line or " yy " in line)
+    assert (float(xx[3]), float(xx[-1])) == (round(found["xx"].chrf or 0, 1), round(expected, 1))
+    assert len(yy) == len(xx) - 1  # no answer is known
+    live = continuations.Continued("xx", 3, "p", None, {"student": own}, {"large": own}, " other ")
+    assert nearness("student", [live])["xx"]["exact_match_to_large"] == 1
 
 
 def test_looking_changes_nothing(run: Run) -> None:

@@ -77,6 +77,18 @@ def test_views_say_the_same_in_every_pairing(make: Make, folder: Path) -> None:
     assert seen == set(corpus.languages)
 
 
+def test_markers_in_pairs_are_text(make: Make, tmp_path: Path) -> None:
+    for tag in ("aa", "bb"):
+        lines = [f"the river [MASK] and [SEP] {n}" for n in range(60)]
+        (tmp_path / f"q.{tag}.txt").write_text("\n".join(lines))
+    corpus = make(ParallelSource("q.{language}.txt"), data_dir=str(tmp_path), objective=Plain())
+    tokenizer = corpus.tokenizer
+    for batch in corpus.train_dataloader():
+        assert tokenizer.mask_token_id not in batch["tgt_input_ids"]
+        ends = batch["tgt_input_ids"] == tokenizer.sep_token_id
+        assert ends.sum(1).tolist() == [1] * len(ends)
+
+
 def test_chosen_languages_and_a_row_is_in_one_split(make: Make) -> None:
     corpus = make(src_languages=["aa", "bb"], tgt_languages=["aa"])
     assert corpus.languages == ["bb>aa"]

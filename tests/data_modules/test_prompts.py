@@ -11,6 +11,8 @@ import prompted
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoTokenizer
 
 from data_modules import PromptCorpus, PromptSource
 from data_modules.loader import WindowLoader
@@ -214,20 +216,52 @@ def test_broken_rows_and_empty_responses_are_counted_by_file(make: Make, tmp_pat
     lines[11]["a"] = None
     del lines[12]["a"]
     lines[20]["a"] = 7
-    lines[30]["a"] = "7</s>8"
+    lines[30]["a"] = "7!8"
+    lines[31]["a"] = "7</s>8"  # text that quotes it
     path = prompted.write(tmp_path / "broken.jsonl", lines)
     source = PromptSource("xx", files=path, prompt="{q}", response="{a}")
     with pytest.raises(UserError, match=r"broken\.jsonl: 6 of 100 rows.*3 empty response.*line 4"):
-        make(source)
-    (report,) = make(source, max_broken=0.1).report
+        make(source, stop_tokens=["!"])
+    (report,) = make(source, max_broken=0.1, stop_tokens=["!"]).report
     assert report.reasons == {
         "empty 'q'": 1, "empty response": 3, "no text": 1,
         "a response that holds an ending token": 1,
     }  # fmt: skip
     half = PromptSource("xx", files=path, prompt="{q}", response="{a}", partly_labelled=True)
-    corpus = make(half, max_broken=0.1)
+    corpus = make(half, max_broken=0.1, stop_tokens=["!"])
     assert corpus.report[0].unlabelled == 3
     assert sum(int((~kept).sum()) for kept in corpus._labelled.values()) == 3
+
+
+def test_texts_rendered_before_have_their_markers(make: Make, tmp_path: Path) -> None:
+    lines = [{"q": f"<|user|>{n}?<|bot|>", "a": f"{n}<|stop|>"} for n in range(40)]
+    path = prompted.write(tmp_path / "chats.jsonl", lines)
+    for rendered, count in ((False, 0), (True, 1)):
+        source = PromptSource("xx", files=path, prompt="{q}", response="{a}", rendered=rendered)
+        corpus = make(source)
+        ids = corpus.train.gather(np.arange(len(corpus.train.lengths))).tolist()
+        bot = corpus.tokenizer.convert_tokens_to_ids("<|bot|>")
+        assert ids.count(bot) == count * len(corpus.train.lengths)
+
+
+def test_a_tokenizer_that_ends_prompts_is_warned_of(make: Make, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(prompted.tokenizer(tmp_path / "ending"))
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    tokenizer.save_pretrained(tmp_path / "ending")
+    with pytest.warns(UserWarning, match="puts an ending token behind every text"):
+        corpus = make(tokenizer=str(tmp_path / "ending"))
+    assert 2 not in next(iter(corpus.train_dataloader()))["prompt_ids"]
+
+
+def test_a_response_inside_of_a_token_is_warned_of(make: Make, tmp_path: Path) -> None:
+    lines = [{"q": f"{n} the old", "a": "river"} for n in range(40)]
+    path = prompted.write(tmp_path / "space.jsonl", lines)
+    source = PromptSource("xx", files=path, prompt="{q} ", response="{a}")
+    with pytest.warns(UserWarning, match="xx: 40 responses begin inside of a token"):
+        corpus = make(source)
+    assert corpus.report[0].inside == 40
 
 
 def test_rows_of_a_group_are_in_one_split_in_every_language(make: Make, tmp_path: Path) -> None:

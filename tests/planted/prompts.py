@@ -82,9 +82,8 @@ PROMPTS = (
     Mutant(
         "prompt and response are tokenised as one text",
         "data_modules/rendering.py",
-        'responses = self._encode([response or "" for _, response in texts])',
-        "responses = [ids[len(prompt) :] for prompt, ids in zip(prompts, self._encode("
-        '[prompt + (response or "") for prompt, response in texts]), strict=True)]',
+        "behind = _behind(whole, len(prompt), ids)",
+        "behind = whole.ids[len(ids) :]",
         "tests/data_modules/test_rendering.py -k same_ids",
     ),
     Mutant(

@@ -13,8 +13,8 @@ WRITING = (
     Mutant(
         "DistiLLM: only some schedules have a threshold",
         "lit_distill/methods/distillm.py",
-        "self.threshold, self.increase, self.tolerance = threshold,",
-        "self.threshold, self.increase, self.tolerance = threshold or None,",
+        "self.start, self.threshold = threshold, threshold",
+        "self.start, self.threshold = threshold, threshold or None",
         f"{DISTILLM} -k without_a_threshold",
     ),
     Mutant(
@@ -112,7 +112,7 @@ WRITING = (
     ),
     Mutant(
         "the second EOS of a list does not end a text",
-        "lit_distill/models/generation.py",
+        "lit_distill/models/text_ends.py",
         "found.update(ids if isinstance(ids, list | tuple) else",
         "found.update(ids[:1] if isinstance(ids, list | tuple) else",
         f"{GENERATION} -k ids_that_end",

@@ -12,6 +12,7 @@ from lit_distill.__main__ import main
 from lit_distill.errors import UserError
 from lit_distill.tools.compare_texts import compare_texts
 
+NAN = float("nan")
 Table = dict[str, list[float]]
 
 
@@ -83,6 +84,70 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
         compare_texts({"a": [one]}, stage="test")
     with pytest.raises(UserError, match="has no texts of 'large'"):
         compare_texts({"a": [one]}, student="large")
+
+
+def test_prompts_without_a_reference_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of partly labelled prompts those with references are compared."""
+    one = saved(tmp_path / "a", {"hi": [0, 1], "bn": [1]})
+    alone = {"language": "hi", "sample_id": 9, "reference": None,
+             "students": {"student": {"text": "x", "scores": {"repetition": 0.0}}}}  # fmt: skip
+    path = tmp_path / "a/generations/val-00000100.jsonl"
+    known = path.read_text("utf-8")
+    path.write_text(json.dumps(alone) + "\n" + known, "utf-8")
+    exact = compare_texts({"a": [one], "b": [one]})["exact_match"]["b"]
+    assert (exact["hi"].value, exact["bn"].value) == (0.5, 1)
+    assert exact["mean"].difference == 0
+    assert f"{one}: 1 of 4 prompts have no reference" in capsys.readouterr().out
+    path.write_text(json.dumps(alone), "utf-8")
+    with pytest.raises(UserError, match=r"No prompt of .*val-00000100.jsonl has a reference"):
+        compare_texts({"a": [one]})
+
+
+WRITTEN = {"language": "hi", "sample_id": 0, "students": {"student": {"scores": {"chrf": 1.0}}}}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"language": "hi", "samp', "Line 2 of .* is no JSON"),
+        ("[" * 5000, "Line 2 of .* is no JSON"),
+        ("[1]", "Line 2 of .* is no text of GenerationMetrics"),
+        ("3", "is no text of"),
+        ('{"prompt": "a", "response": "b"}', "is no text of"),
+        (json.dumps({**WRITTEN, "language": 3}), "is no text of"),
+        (json.dumps({**WRITTEN, "students": ["student"]}), "is no text of"),
+        (json.dumps({**WRITTEN, "students": {"student": "text"}}), "is no text of"),
+        (json.dumps({**WRITTEN, "students": {"student": {"text": "x"}}}), "is no text of"),
+        (json.dumps({**WRITTEN, "students": {"student": {"scores": {"chrf": "1"}}}}), "is no text"),
+        (json.dumps({**WRITTEN, "students": {"student": {"scores": {"chrf": NAN}}}}), "is no text"),
+        (json.dumps({**WRITTEN, "students": {}}), "no texts of 'student', or not to every"),
+        (json.dumps(WRITTEN), "has a prompt twice"),
+    ],
+)
+def test_broken_and_foreign_files_are_named(tmp_path: Path, line: str, message: str) -> None:
+    one = saved(tmp_path / "a", {"hi": [0]})
+    path = tmp_path / "a/generations/val-00000100.jsonl"
+    path.write_text(f"{path.read_text('utf-8')}{line}\n", "utf-8")
+    with pytest.raises(UserError, match=message):
+        compare_texts({"a": [one]})
+
+
+def test_files_that_are_no_text_are_named(tmp_path: Path) -> None:
+    one = saved(tmp_path / "a", {"hi": [0]})
+    path = tmp_path / "a/generations/val-00000100.jsonl"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"val-00000100.jsonl cannot be read"):
+        compare_texts({"a": [one]})
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(UserError, match="cannot be read"):
+        compare_texts({"a": [one]})
+    path.rmdir()
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"has no texts of 'student'.*nobody"):
+        compare_texts({"a": [one]})
 
 
 def test_the_command(tmp_path: Path) -> None:

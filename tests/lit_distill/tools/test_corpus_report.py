@@ -31,6 +31,8 @@ def test_counts_are_those_of_the_texts(tiny_bert: Path, tmp_path: Path) -> None:
     assert (report.words, report.characters) == (11, sum(map(len, kept)))
     assert report.tokens == sum(map(len, ids))
     assert report.unknown == 2  # ক and খ
+    letters = sum(len("".join(line.split())) for line in kept)
+    assert report.lost_rate == pytest.approx(2 / letters)
     assert report.fertility == report.tokens / 11
     assert report.lengths.sum() == 5
     for one in ids:  # every text is in the bin whose edges surround its length
@@ -38,6 +40,15 @@ def test_counts_are_those_of_the_texts(tiny_bert: Path, tmp_path: Path) -> None:
         assert report.lengths[place] > 0
     assert set(report.scripts) == {"Latin", "Bengali"}
     assert report.scripts["Bengali"] == 2
+
+
+def test_letters_that_no_token_stands_for_are_counted(tiny_bert: Path, tmp_path: Path) -> None:
+    """BERT's normaliser drops joiners, and no unknown token shows it."""
+    (tmp_path / "fa.txt").write_text("the\u200criver\n", encoding="utf-8")
+    (texts,) = resolve([Source("fa", files="fa.txt")], tmp_path)
+    report = report_of(texts, load_tokenizer(str(tiny_bert)))
+    assert report.unknown == 0
+    assert report.lost_rate == pytest.approx(1 / 9)
 
 
 def test_words_without_spaces_have_no_fertility(tiny_bert: Path, tmp_path: Path) -> None:

@@ -75,6 +75,39 @@ def test_a_chat_template_without_an_ending_token_is_warned_of(
     assert "row 1 ends with '0<|stop|>\\n' by the chat template, where no token ends" in err
 
 
+def test_chats_of_several_turns_are_refused_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chats = [{"messages": [{"role": "user", "content": "hi"}], "a": "b"} for _ in range(3)]
+    prompted.write(tmp_path / "chats.jsonl", chats)
+    source = {"files": "chats.jsonl", "language": "xx", "prompt": "{messages}", "response": "{a}"}
+    options = {"sources": [source], "data_dir": str(tmp_path),
+               "tokenizer": prompted.tokenizer(tmp_path / "student")}  # fmt: skip
+    config = tmp_path / "data.yaml"
+    config.write_text(json.dumps({"data": {"class_path": "PromptCorpus", "init_args": options}}))
+    command = ["preview", "--config", str(config)]
+    assert main(command) == 2
+    err = capsys.readouterr().err
+    assert "chats.jsonl: 3 of 3 rows are broken (3 no text in 'messages'" in err
+    assert "chats of several turns are not read: make a row of each prompt" in err
+    # As a response, and as a column that is not there.
+    for response, reason in (("{messages}", "no text in 'messages'"), ("{b}", "(no 'b')")):
+        changed = [{**source, "prompt": "{a}", "response": response}]
+        assert main([*command, "--data.sources", json.dumps(changed)]) == 2
+        assert reason in capsys.readouterr().err
+    (tmp_path / "chats.jsonl").write_text("")
+    assert main(command) == 2
+    assert "Its files are empty" in capsys.readouterr().err
+
+
+def test_broken_rows_on_the_way_are_counted(
+    asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompted.write(tmp_path / "qa.xx.jsonl", [{"q": "", "a": "1"}, *prompted.rows(9)])
+    assert main(asked) == 0
+    assert "qa.xx.jsonl: 1 of 3 rows are broken (1 empty 'q'" in capsys.readouterr().err
+
+
 def test_other_corpora_have_no_prompts(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["preview", "--data=PhrasebookCorpus"]) == 2
     assert "PromptCorpus" in capsys.readouterr().err

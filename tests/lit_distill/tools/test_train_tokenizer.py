@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from transformers import AutoTokenizer
+import torch
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from data_modules import MultilingualCorpus, Proportional, Source, Temperature
 from lit_distill.__main__ import main
@@ -37,7 +38,7 @@ def test_a_folder_that_any_tokenizer_loader_opens(
     assert len({tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.mask_token_id}) == 3
     ids = tokenizer("the cats sleep")["input_ids"]
     assert ids[0] == tokenizer.convert_tokens_to_ids(first) == tokenizer.cls_token_id
-    assert ids[-1] == tokenizer.sep_token_id
+    assert (ids[-1] == tokenizer.sep_token_id) == (kind != "byte-bpe")
     assert tokenizer.decode(ids, skip_special_tokens=True).strip() == "the cats sleep"
     if kind == "byte-bpe":
         one, two = ((tmp_path / name / "tokenizer.json").read_bytes() for name in ("one", "two"))
@@ -130,6 +131,27 @@ def test_templates_of_bert_and_roberta(text_folder: Path, tmp_path: Path) -> Non
     assert ids.count(roberta.sep_token_id) == 3
     assert "token_type_ids" not in roberta("the")
     assert (roberta.bos_token, roberta.eos_token) == ("<s>", "</s>")
+
+
+def test_a_decoder_goes_on_from_a_prompt(text_folder: Path, tmp_path: Path) -> None:
+    """Plain `generate` of a model that says its last token again: it ends where the prompt does."""
+    lengths = []
+    for add_eos in (None, True):
+        made = train_tokenizer(
+            str(tmp_path / f"{add_eos}"), corpus(text_folder), "byte-bpe", 300, add_eos=add_eos
+        )
+        size = len(made)
+        config = GPT2Config(vocab_size=size, n_embd=size, n_layer=0, n_head=1, n_positions=32,
+                            bos_token_id=0, eos_token_id=made.eos_token_id)  # fmt: skip
+        model = GPT2LMHeadModel(config).eval()
+        with torch.no_grad():
+            model.transformer.wte.weight.copy_(torch.eye(size))
+            model.transformer.wpe.weight.zero_()
+        prompt = made("the cats", return_tensors="pt", return_token_type_ids=False)
+        written = model.generate(**prompt, max_new_tokens=7, do_sample=False, pad_token_id=1)
+        lengths.append(written.shape[1] - prompt["input_ids"].shape[1])
+    assert lengths == [7, 1]
+    assert made("the", "cats")["input_ids"].count(made.sep_token_id) == 3
 
 
 def test_vowel_signs_stay_in_their_word(tmp_path: Path) -> None:

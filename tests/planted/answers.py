@@ -1,0 +1,61 @@
+"""Bugs in what is learnt from a teacher's answers, and what students are measured by."""
+
+from __future__ import annotations
+
+from planted.mutant import Mutant
+
+LABELS = "lit_distill/tools/pseudo_label.py"
+LABELLED = "tests/lit_distill/tools/test_pseudo_label.py"
+WRITTEN = "tests/callbacks/test_continuations.py"
+
+ANSWERS = (
+    Mutant(
+        "held-out prompts are among the labels",
+        LABELS,
+        'train = [label for label in labels if label.split == "train"]',
+        "train = labels",
+        f"{LABELLED} -k held_out_prompts",
+    ),
+    Mutant(
+        "a teacher's answers to held-out prompts are their references",
+        LABELS,
+        'label.answer if label.split == "train" else label.reference',
+        "label.answer",
+        f"{LABELLED} -k by_references",
+    ),
+    Mutant(
+        "a teacher's answers are held out to measure students",
+        "data_modules/prompt_sources.py",
+        "return isinstance(next(mark, None), str)",
+        "return False",
+        f"{LABELLED} -k by_references",
+    ),
+    Mutant(
+        "answers lose the space they begin with",
+        LABELS,
+        "label.answer = _text(data, read, tokens)",
+        "label.answer = _text(data, read, tokens).strip()",
+        f"{LABELLED} -k read_again",
+    ),
+    Mutant(
+        "a student is compared with references twice",
+        "callbacks/continuations.py",
+        '{} if self.answer is None else {"teacher": self.answer}',
+        '{"teacher": self.reference or ""}',
+        f"{WRITTEN} -k both_numbers",
+    ),
+    Mutant(
+        "answers belong to other prompts",
+        "data_modules/prompt_store.py",
+        "self._answers += [row.teacher for row, _ in rows]",
+        "self._answers += [row.teacher for row, _ in reversed(rows)]",
+        f"{LABELLED} -k by_references",
+    ),
+    Mutant(
+        "prompts without a reference count as wrong",
+        "lit_distill/tools/compare_texts.py",
+        "if all(name in one for name in METRICS)}",
+        "for one in [{'exact_match': 0.0, 'chrf': 0.0, **one}]}",
+        "tests/lit_distill/tools/test_compare_texts.py -k without_a_reference",
+    ),
+)
