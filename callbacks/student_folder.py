@@ -15,7 +15,7 @@ from transformers.utils import logging
 from callbacks.atomic_files import replacing
 from callbacks.score_report import average
 from lit_distill.measurement import Scores
-from lit_distill.models import student_from_state, whole_modules
+from lit_distill.models import declare_separate, student_from_state, whole_modules
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -60,8 +60,9 @@ def write_student(
         dtype: of the written weights.
     """
     with torch.random.fork_rng(devices=[]):  # fresh weights are drawn, then overwritten
-        student = student_from_state(description["students"][name])
+        student = student_from_state(description["students"][name], weights)
     student.load_state_dict(weights, strict=True)
+    declare_separate(student.model)
     with replacing(folder) as beside:
         shows_progress = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()

@@ -12,7 +12,8 @@ from planted.methods import METHODS
 from planted.models import MODELS
 from planted.mutant import Mutant as Mutant
 from planted.prompts import PROMPTS
+from planted.tables import TABLES
 from planted.training import TRAINING
 from planted.writing import WRITING
 
-MUTANTS = (*TRAINING, *LOSSES, *MODELS, *METHODS, *WRITING, *DATA, *PROMPTS)
+MUTANTS = (*TRAINING, *LOSSES, *MODELS, *METHODS, *WRITING, *DATA, *PROMPTS, *TABLES)

@@ -18,6 +18,7 @@ from lit_distill.models.architectures import anatomy_of
 from lit_distill.models.language_model import LanguageModel
 from lit_distill.models.pretrained import open_model
 from lit_distill.models.student import Student
+from lit_distill.models.ties import keep_apart, separate_names
 from lit_distill.models.vocabulary import load_tokenizer
 
 _log = getLogger(__name__)
@@ -104,15 +105,18 @@ def means(pieces: list[list[int]], entries: int) -> Tensor:
 
 
 def _exchange(model: PreTrainedModel, anatomy: Anatomy, mix: Tensor) -> None:
-    """Replaces embeddings, decoder and bias; what is tied stays tied."""
-    old_bias = anatomy.decoder(model).bias
+    """Replaces embeddings, decoder and biases; what is tied stays tied, and what is not, apart."""
+    old = (anatomy.decoder(model).bias, anatomy.logit_bias(model))
     tables = [model.get_input_embeddings().weight, anatomy.decoder(model).weight]
     embeddings, weight = (torch.sparse.mm(mix, table.detach()) for table in tables)
-    bias = None if old_bias is None else torch.mv(mix, old_bias.detach())
-    model.resize_token_embeddings(len(mix), mean_resizing=False)
+    biases = [None if bias is None else torch.mv(mix, bias.detach()) for bias in old]
+    apart = separate_names(model)
+    model.resize_token_embeddings(len(mix), mean_resizing=False)  # ties as the config says
+    keep_apart(model, apart)
     with torch.no_grad():
         model.get_input_embeddings().weight.copy_(embeddings)
         decoder = anatomy.decoder(model)
         decoder.weight.copy_(weight)
-        if bias is not None:
-            decoder.bias.copy_(bias)
+        for place, bias in zip((decoder.bias, anatomy.logit_bias(model)), biases, strict=True):
+            if place is not None and bias is not None:
+                place.copy_(bias)

@@ -1,0 +1,59 @@
+"""Bugs in which tables a model shares, and which of its rows are tokens."""
+
+from __future__ import annotations
+
+from planted.mutant import Mutant
+
+TIES = "tests/lit_distill/models/test_ties.py"
+
+TABLES = (
+    Mutant(
+        "two tables are carved into one",
+        "lit_distill/models/student.py",
+        "        keep_apart(student.model, differing_names(student.model, weights))\n",
+        "",
+        f"{TIES} -k llama-carved",
+    ),
+    Mutant(
+        "a checkpoint restores two tables as one",
+        "lit_distill/models/student.py",
+        "    keep_apart(student.model, sorted(apart))\n",
+        "",
+        f"{TIES} -k llama-pretrained",
+    ),
+    Mutant(
+        "an exported config says tied of two tables",
+        "callbacks/student_folder.py",
+        "    declare_separate(student.model)\n",
+        "",
+        f"{TIES} -k llama-pretrained",
+    ),
+    Mutant(
+        "an exported config says separate of tables that are not in the file",
+        "lit_distill/models/ties.py",
+        "keep_apart(model, [name for name in _tied(model) if name not in apart])",
+        "pass",
+        f"{TIES} -k bart-pretrained",
+    ),
+    Mutant(
+        "checkpoints of the first release are restored with one table",
+        "lit_distill/models/student.py",
+        "        apart.update(differing_names(student.model, named))\n",
+        "        del named\n",
+        f"{TIES} -k first_release",
+    ),
+    Mutant(
+        "a retokenised model's head is tied on the way",
+        "lit_distill/models/retokenising.py",
+        "    keep_apart(model, apart)\n",
+        "",
+        "tests/lit_distill/models/test_retokenising.py -k head_of_its_own",
+    ),
+    Mutant(
+        "a merged head is resumed as two tables",
+        "lit_distill/checkpoints.py",
+        "        _check_tables(name, state, weights, student)\n",
+        "",
+        "tests/lit_distill/test_checkpoints.py -k merged_head",
+    ),
+)
