@@ -9,6 +9,7 @@ from transformers import PretrainedConfig
 
 from lit_distill.errors import UserError
 from lit_distill.models.anatomy import Anatomy
+from lit_distill.models.carving import pick_layers, respect_kinds
 
 
 def override_config(
@@ -55,11 +56,20 @@ def _followers(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     kinds = old.get("layer_types")
     if kinds and new["num_hidden_layers"] != len(kinds):
         count = new["num_hidden_layers"]
-        followers["layer_types"] = kinds[:count] if count <= len(kinds) else None
+        followers["layer_types"] = _kinds_of(count, kinds) if count <= len(kinds) else None
     shape = ("hidden_size", "num_attention_heads")
     if old.get("head_dim") and old["head_dim"] * old[shape[1]] == old[shape[0]]:
         followers["head_dim"] = new[shape[0]] // max(new[shape[1]], 1)
     return followers
+
+
+def _kinds_of(count: int, kinds: list[str]) -> list[str]:
+    """The first of the kinds of attention, or kinds all along the stack where one would be lost."""
+    first = kinds[:count]
+    if count < 1 or set(first) == set(kinds):
+        return first
+    plain = pick_layers("every_other", count, len(kinds))
+    return [kinds[number] for number in respect_kinds("every_other", plain, kinds)]
 
 
 def _fit_width(new: PretrainedConfig, old: PretrainedConfig, given: bool, name: str) -> None:

@@ -36,6 +36,7 @@ class LanguageModel(nn.Module):
     Attributes:
         size: how many entries of the vocabulary count, from the first; None for all. Set where
             models that learn from each other are padded differently.
+        tokens: how many entries are tokens, from the first: only those are written; None for all.
         stream: where training draws dropout from; None: where everything else does.
 
     Raises:
@@ -47,6 +48,7 @@ class LanguageModel(nn.Module):
         self.anatomy: Anatomy = anatomy_of(type(model).__name__)
         self.model = model
         self.size: int | None = None
+        self.tokens: int | None = None
         self.stream: RandomStream | None = None
         for path in self.anatomy.computed:  # trainable after `from_pretrained`
             model.get_submodule(path).requires_grad_(False)

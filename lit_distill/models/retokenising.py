@@ -6,6 +6,7 @@ Shapes: V new entries of the vocabulary, W old ones, D hidden size.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from logging import getLogger
 
@@ -48,7 +49,7 @@ class RetokenisedStudent(Student):
         del teacher, vocab_size
         model = open_model(self.name, self.revision, torch.float32)
         old, new = load_tokenizer(self.name, self.revision), load_tokenizer(self.tokenizer)
-        pieces = pieces_of(new, old)
+        pieces = pieces_of(new, old, model.config.vocab_size)
         _log.warning(
             "%s goes on with the tokenizer %s: of %d entries %d are means of several old ones, %d "
             "are unknown to the old tokenizer; the others are each an old one.",
@@ -62,8 +63,16 @@ class RetokenisedStudent(Student):
         return LanguageModel(model)
 
 
-def pieces_of(new: PreTrainedTokenizerFast, old: PreTrainedTokenizerFast) -> list[list[int]]:
-    """For every id of `new`, the ids of `old` that stand for it; never empty."""
+def pieces_of(
+    new: PreTrainedTokenizerFast, old: PreTrainedTokenizerFast, rows: int = sys.maxsize
+) -> list[list[int]]:
+    """For every id of `new`, the ids of `old` that stand for it; never empty.
+
+    Args:
+        new: tokenizer of the student.
+        old: of the model.
+        rows: of the model, which may lack those of other media's tokens.
+    """
     unknown = old.unk_token_id if old.unk_token_id is not None else 0
     vocabulary = new.get_vocab()
     pieces = [[unknown] for _ in range(max(vocabulary.values()) + 1)]
@@ -80,7 +89,7 @@ def pieces_of(new: PreTrainedTokenizerFast, old: PreTrainedTokenizerFast) -> lis
         if isinstance(token, str) and role in old.special_tokens_map:
             same = old.convert_tokens_to_ids(old.special_tokens_map[role])
             pieces[vocabulary[token]] = [same]
-    return pieces
+    return [[each for each in found if each < rows] or [unknown] for found in pieces]
 
 
 def _marks(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str, str]:

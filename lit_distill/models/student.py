@@ -25,6 +25,7 @@ from lit_distill.models.carving import (
     distilbert_config,
     distilbert_weights,
     pick_layers,
+    respect_kinds,
 )
 from lit_distill.models.config_changes import override_config
 from lit_distill.models.language_model import LanguageModel
@@ -81,7 +82,9 @@ class CarvedStudent(Student):
 
     Of n teacher layers (numbered from 0) k are kept:
 
-    - every_other: layer floor(i * n / k) for i = 0 ... k-1 (12 -> 6: 0, 2, 4, 6, 8, 10)
+    - every_other: layer floor(i * n / k) for i = 0 ... k-1 (12 -> 6: 0, 2, 4, 6, 8, 10); of a
+      teacher with several kinds of attention (Gemma 2 and 3), each kind is thinned out like that
+      where it would lose its share (Gemma 3, 18 -> 9: 0, 2, 4, 5, 7, 9, 11, 12, 14)
     - first: the lowest k
     - last: the highest k
     - distilbert: DistilBERT's own 0, 2, 4, 7, 9, 11 of 12
@@ -110,6 +113,8 @@ class CarvedStudent(Student):
                 "model.init_args.teacher.name, or use PretrainedStudent or FreshStudent."
             )
         picked = pick_layers(self.layers, self.num_layers, len(teacher.layers))
+        if kinds := teacher.config.to_dict().get("layer_types"):
+            picked = respect_kinds(self.layers, picked, kinds)
         encoder = self._encoder_layers(teacher)
         weights = carve_layers(teacher, picked, encoder)
         if self.distilbert:

@@ -30,6 +30,7 @@ from lit_distill.models import (
     check_room,
     continued,
     ending_ids,
+    share_vocabulary,
     write,
 )
 
@@ -107,6 +108,7 @@ def pseudo_label(
         raise UserError(f"{type(data).__name__} has no prompts: label a PromptCorpus.")
     model = teacher.build().to(device)
     check_models(model, None, None, data.tokenizer, data)
+    share_vocabulary([model], data.tokenizer)
     check_room(model, data.limits.prompt, sampling, "teacher")
     labels: list[Label] = []
     for language, rows in _chunks(data):

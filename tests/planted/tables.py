@@ -56,4 +56,32 @@ TABLES = (
         "",
         "tests/lit_distill/test_checkpoints.py -k merged_head",
     ),
+    Mutant(
+        "rows without a token are written",
+        "lit_distill/models/generation.py",
+        "text.model.project(text.states())[:, : text.model.tokens]",
+        "text.model.project(text.states())",
+        "tests/lit_distill/models/test_generation.py -k without_a_token",
+    ),
+    Mutant(
+        "nobody says which rows are tokens where all tables are padded alike",
+        "lit_distill/models/vocabulary.py",
+        "        model.tokens = tokens\n",
+        "        model.tokens = None if len(rows) == 1 else tokens\n",
+        "tests/lit_distill/models/test_vocabulary.py -k padded_differently",
+    ),
+    Mutant(
+        "half a Gemma looks at its window only",
+        "lit_distill/models/student.py",
+        "            picked = respect_kinds(self.layers, picked, kinds)\n",
+        "            del kinds\n",
+        "tests/lit_distill/models/test_carving.py -k half_a_gemma",
+    ),
+    Mutant(
+        "a short fresh Gemma looks at its window only",
+        "lit_distill/models/config_changes.py",
+        "_kinds_of(count, kinds) if",
+        "kinds[:count] if",
+        "tests/lit_distill/models/test_carving.py -k half_a_gemma",
+    ),
 )
