@@ -252,6 +252,17 @@ ANATOMIES: tuple[Anatomy, ...] = (
     _bart("MarianMTModel", "marian", computed=_MARIAN_POSITIONS),
 )
 
+TEXT_PARTS: dict[str, tuple[str, dict[str, str]]] = {
+    "gemma3": (
+        "gemma3_text",
+        {
+            r"^(model\.)?language_model\.(model\.)?(?!lm_head)": "model.",
+            r"^language_model\.lm_head": "lm_head",
+        },
+    ),
+}
+"""Types that read other media as well: the type of their text model, and its names of weights."""
+
 
 def anatomy_of(architecture: str) -> Anatomy:
     """The row of a Hugging Face class name.

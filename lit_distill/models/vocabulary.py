@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +21,7 @@ from lit_distill.models.data_fit import (
 )
 from lit_distill.models.language_model import LanguageModel
 from lit_distill.models.pretrained import locate, reading
+from lit_distill.models.sentencepiece_models import check_installed, fast_marian, is_marian
 from lit_distill.models.teacher import Teacher
 
 
@@ -37,8 +39,15 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
         name, _, pinned = name.partition("@")
         revision = pinned or None
     source = locate(name, revision)
-    with reading("tokenizer", source):
-        tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options)
+    try:
+        with reading("tokenizer", source), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Recommended: pip install sacremoses")  # it runs none
+            tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options)
+    except UserError as error:
+        check_installed(name, cast(Exception, error.__cause__))
+        raise
+    if is_marian(tokenizer):
+        tokenizer = fast_marian(tokenizer, name)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise UserError(
             f"The tokenizer of {name} ({type(tokenizer).__name__}) has no fast form "

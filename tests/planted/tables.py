@@ -84,4 +84,25 @@ TABLES = (
         "kinds[:count] if",
         "tests/lit_distill/models/test_carving.py -k half_a_gemma",
     ),
+    Mutant(
+        "pieces keep the numbers of their SentencePiece model",
+        "lit_distill/models/sentencepiece_models.py",
+        "    order = sorted(tokenizer.encoder, key=tokenizer.encoder.__getitem__)\n",
+        "    order = sorted(tokenizer.encoder)\n    tokenizer.encoder = {p: i for i, p in enumerate(order)}\n",
+        "tests/lit_distill/models/test_sentencepiece_models.py -k marians",
+    ),
+    Mutant(
+        "two SentencePiece models are taken for one",
+        "lit_distill/models/sentencepiece_models.py",
+        "if source != target or tokenizer.separate_vocabs:",
+        "if tokenizer.separate_vocabs:",
+        "tests/lit_distill/models/test_sentencepiece_models.py -k two_models",
+    ),
+    Mutant(
+        "the ends of a model of more media are lost",
+        "lit_distill/models/pretrained.py",
+        '{**values["text_config"], **shared, "model_type"',
+        '{**values["text_config"], "model_type"',
+        "tests/lit_distill/models/test_pretrained.py -k sees",
+    ),
 )
