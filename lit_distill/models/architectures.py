@@ -90,6 +90,7 @@ def _roberta(architecture: str, model_type: str) -> Anatomy:
         transform=_roberta_transform,
         decoder_path="lm_head.decoder",
         head_prefixes=("lm_head.",),
+        spares={"lm_head.bias": "lm_head.decoder.bias"},
         position_offset=_after_padding,
     )
 
@@ -178,6 +179,7 @@ def _bart(architecture: str, model_type: str, computed: tuple[str, ...] = ()) ->
         layer_count="decoder_layers",
         intermediate_sizes=("encoder_ffn_dim", "decoder_ffn_dim"),
         computed=computed,
+        spares={"model.shared.weight": "model.encoder.embed_tokens.weight"},
         encoder_layers_path="model.encoder.layers",
         encoder_layer_count="encoder_layers",
     )
@@ -194,6 +196,7 @@ ANATOMIES: tuple[Anatomy, ...] = (
         transform=_bert_transform,
         decoder_path="cls.predictions.decoder",
         head_prefixes=("cls.predictions.",),
+        spares={"cls.predictions.bias": "cls.predictions.decoder.bias"},
     ),
     Anatomy(
         architecture="DistilBertForMaskedLM",

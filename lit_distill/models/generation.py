@@ -19,7 +19,8 @@ from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedTokenizerBase
 
 from lit_distill.errors import UserError
-from lit_distill.models.language_model import LanguageModel, uncompiled
+from lit_distill.models.captures import uncompiled
+from lit_distill.models.language_model import LanguageModel
 from lit_distill.models.sharding import gathered
 from lit_distill.models.token_draws import choose, uniforms
 

@@ -38,7 +38,7 @@ MODELS = (
     ),
     Mutant(
         "layers stay compiled while their projections are captured",
-        "lit_distill/models/language_model.py",
+        "lit_distill/models/captures.py",
         '    compiled = vars(layer).pop("forward", None)\n',
         "    compiled = None\n",
         "tests/lit_distill/models/test_execution.py -k really_compiled",

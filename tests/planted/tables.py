@@ -88,7 +88,8 @@ TABLES = (
         "pieces keep the numbers of their SentencePiece model",
         "lit_distill/models/sentencepiece_models.py",
         "    order = sorted(tokenizer.encoder, key=tokenizer.encoder.__getitem__)\n",
-        "    order = sorted(tokenizer.encoder)\n    tokenizer.encoder = {p: i for i, p in enumerate(order)}\n",
+        "    order = sorted(tokenizer.encoder)\n"
+        "    tokenizer.encoder = {piece: i for i, piece in enumerate(order)}\n",
         "tests/lit_distill/models/test_sentencepiece_models.py -k marians",
     ),
     Mutant(
@@ -104,5 +105,19 @@ TABLES = (
         '{**values["text_config"], **shared, "model_type"',
         '{**values["text_config"], "model_type"',
         "tests/lit_distill/models/test_pretrained.py -k sees",
+    ),
+    Mutant(
+        "a bias that nobody reads is trained",
+        "lit_distill/models/architectures.py",
+        '        spares={"cls.predictions.bias": "cls.predictions.decoder.bias"},\n',
+        "",
+        "tests/lit_distill/models/test_anatomy.py -k nothing_reads",
+    ),
+    Mutant(
+        "captured projections are no outputs of their layer",
+        "lit_distill/models/captures.py",
+        "    handles.append(layer.register_forward_hook(keep))",
+        "    handles.append(layer.register_forward_hook(keep, prepend=True))",
+        "tests/lit_distill/models/test_sharding.py -k llama",
     ),
 )
