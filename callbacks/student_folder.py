@@ -18,6 +18,7 @@ from callbacks.score_report import average
 from lit_distill.measurement import Scores
 from lit_distill.models import (
     anatomy_of,
+    declare_separate,
     restore_generation,
     student_from_state,
     whole_modules,
@@ -67,12 +68,13 @@ def write_student(
         dtype: of the written weights.
     """
     with torch.random.fork_rng(devices=[]):  # fresh weights are drawn, then overwritten
-        student = student_from_state(description["students"][name])
+        student = student_from_state(description["students"][name], weights)
     student.load_state_dict(weights, strict=True)
     generation = description["students"][name].get("generation")  # the first release noted none
     restore_generation(
         student, generation, description.get("endings", ()), description.get("padding")
     )
+    declare_separate(student.model)
     with replacing(folder) as beside:
         shows_progress = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()

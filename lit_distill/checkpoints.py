@@ -10,16 +10,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lit_distill.checkpoint_description import KEY as KEY
 from lit_distill.checkpoint_description import description_of
 from lit_distill.errors import UserError
 from lit_distill.models import (
     LanguageModel,
+    differing_names,
     fingerprint,
     generation_state,
     known_endings,
+    separate_names,
     student_from_state,
     student_state,
     tokenizer_files,
@@ -145,10 +147,13 @@ def restore(module: Distillation, checkpoint: dict[str, Any]) -> None:
         if name in module.streams:
             module.streams[name].seed = seed
     for name, state in saved["students"].items():
+        weights = _weights_of(checkpoint, name)
         if name not in module.students:
-            module.students[name] = student_from_state(state)
-        else:
-            _check_shape(name, state, student_state(cast(LanguageModel, module.students[name])))
+            module.students[name] = student_from_state(state, weights)
+            continue
+        student = cast(LanguageModel, module.students[name])
+        _check_shape(name, state, student_state(student))
+        _check_tables(name, state, weights, student)
     if module.tokenizer is None and saved["tokenizer"]:
         module.tokenizer = tokenizer_from_files(saved["tokenizer"])
     if module.trainer.training:
@@ -197,6 +202,35 @@ def _check_cache(then: dict[str, str] | None, now: dict[str, str] | None) -> Non
             f"The checkpoint was trained from {before} and the run is configured for {present}. "
             "Resume with what it was trained from (model.teacher_cache), or start a new run from "
             "the exported student with PretrainedStudent."
+        )
+
+
+def _weights_of(checkpoint: Mapping[str, Any], name: str) -> dict[str, Tensor]:
+    """What a checkpoint holds of a student's state dict; nothing where it lies in pieces."""
+    prefix = f"students.{name}."
+    state = checkpoint.get("state_dict", {})
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def _check_tables(
+    name: str, then: Mapping[str, Any], weights: Mapping[str, Tensor], student: LanguageModel
+) -> None:
+    """Refuses to load two tables into one, or one into two.
+
+    Raises:
+        UserError: the checkpoint's student shares other tables than the configured one.
+    """
+    saved = then.get("separate")
+    if saved is None:  # the first release did not say
+        named = {key.removeprefix("model."): value for key, value in weights.items()}
+        saved = differing_names(student.model, named) if named else None
+    now = separate_names(student.model)
+    if saved is not None and set(saved) != set(now):
+        raise UserError(
+            f"The checkpoint's {name} has {', '.join(saved) or 'no table'} apart from its "
+            f"embeddings, and the configured one {', '.join(now) or 'none'}. The first release "
+            "merged the head of a carved T5, mT5 or merged adapter into the embeddings: such a run "
+            "cannot go on; start a new one."
         )
 
 

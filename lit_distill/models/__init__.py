@@ -51,6 +51,9 @@ from lit_distill.models.text_ends import generation_state as generation_state
 from lit_distill.models.text_ends import known_endings as known_endings
 from lit_distill.models.text_ends import restore_generation as restore_generation
 from lit_distill.models.text_filter import TextFilter as TextFilter
+from lit_distill.models.ties import declare_separate as declare_separate
+from lit_distill.models.ties import differing_names as differing_names
+from lit_distill.models.ties import separate_names as separate_names
 from lit_distill.models.vocabulary import check_agreement as check_agreement
 from lit_distill.models.vocabulary import check_model_vocabulary as check_model_vocabulary
 from lit_distill.models.vocabulary import check_models as check_models

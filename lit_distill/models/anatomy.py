@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import transformers
@@ -75,6 +75,7 @@ class Anatomy:
         position_table: its name for the longest sequence; None where there is no limit.
         position_offset: the table index of the first token's position.
         computed: modules whose weights are computed, not learnt: never trained, and never saved.
+        spares: parameters that nothing reads unless the config ties them to these others.
         encoder_layers_path: of an encoder-decoder, whose `layers_path` is the decoder's.
         encoder_layer_count: as `layer_count`, of the encoder.
         auto_class: the class of transformers that loads it with its head.
@@ -100,6 +101,7 @@ class Anatomy:
     position_table: str | None = "max_position_embeddings"
     position_offset: Callable[[PretrainedConfig], int] = _no_offset
     computed: tuple[str, ...] = ()
+    spares: dict[str, str] = field(default_factory=dict)
     encoder_layers_path: str | None = None
     encoder_layer_count: str | None = None
     auto_class: str = "AutoModelForMaskedLM"
@@ -126,6 +128,12 @@ class Anatomy:
     def decoder(self, model: PreTrainedModel) -> nn.Linear:
         """The map to the vocabulary, after `transform`."""
         return cast(nn.Linear, model.get_submodule(self.decoder_path))
+
+    def unread(self, model: PreTrainedModel) -> list[nn.Parameter]:
+        """Parameters that no output depends on."""
+        named = dict(model.named_parameters(remove_duplicate=False))
+        pairs = ((named.get(spare), named[other]) for spare, other in self.spares.items())
+        return [spare for spare, other in pairs if spare is not None and spare is not other]
 
     def encoder_layers(self, model: PreTrainedModel) -> nn.ModuleList:
         """The layers of an encoder-decoder's encoder, first to last; none of others."""

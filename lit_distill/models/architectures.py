@@ -14,31 +14,12 @@ from transformers import PretrainedConfig
 
 from lit_distill.errors import UserError
 from lit_distill.models.anatomy import Anatomy, Projection, as_it_is, uncapped
+from lit_distill.models.encoder_decoders import ENCODER_DECODERS
 
 
 def _soft_cap(config: Any) -> float | None:
     """Gemma: logits are cap * tanh(logits / cap)."""
     return cast(float | None, config.final_logit_softcapping)
-
-
-def _t5_stacks(model: Any, inputs: dict[str, Any]) -> Tensor:
-    """T5 has no module for both stacks without the head."""
-    source = inputs.get("encoder_outputs")
-    if source is None:
-        source = model.encoder(inputs["input_ids"], attention_mask=inputs["attention_mask"])
-    decoded = model.decoder(
-        inputs["decoder_input_ids"],
-        attention_mask=inputs.get("decoder_attention_mask"),
-        encoder_hidden_states=source[0],
-        encoder_attention_mask=inputs["attention_mask"],
-        past_key_values=inputs.get("past_key_values"),
-        use_cache=inputs["use_cache"],
-    )
-    return cast(Tensor, decoded.last_hidden_state)
-
-
-def _final_logits_bias(model: Any) -> Tensor | None:
-    return cast(Tensor, model.final_logits_bias[0])
 
 
 def _after_padding(config: PretrainedConfig) -> int:
@@ -68,10 +49,6 @@ def _granite_scale(model: Any, rows_ND: Tensor) -> Tensor:
     return rows_ND / float(model.config.logits_scaling)
 
 
-def _t5_scale(model: Any, rows_ND: Tensor) -> Tensor:
-    return rows_ND * model.model_dim**-0.5 if model.config.scale_decoder_outputs else rows_ND
-
-
 _SELF_ATTENTION: dict[Projection, str] = {
     "query": "attention.self.query",
     "key": "attention.self.key",
@@ -90,6 +67,7 @@ def _roberta(architecture: str, model_type: str) -> Anatomy:
         transform=_roberta_transform,
         decoder_path="lm_head.decoder",
         head_prefixes=("lm_head.",),
+        spares={"lm_head.bias": "lm_head.decoder.bias"},
         position_offset=_after_padding,
     )
 
@@ -126,74 +104,6 @@ def _llama(
     )
 
 
-_SEQ2SEQ_INPUTS = (
-    "input_ids",
-    "attention_mask",
-    "decoder_input_ids",
-    "decoder_attention_mask",
-)
-
-
-def _t5(architecture: str, model_type: str, transform: Callable[[Any, Tensor], Tensor]) -> Anatomy:
-    """T5; its positions are distances, so that no text is too long."""
-    return Anatomy(
-        architecture=architecture,
-        model_type=model_type,
-        inputs=_SEQ2SEQ_INPUTS,
-        embeddings_path="shared",
-        layers_path="decoder.block",
-        projection_paths={
-            "query": "layer.0.SelfAttention.q",
-            "key": "layer.0.SelfAttention.k",
-            "value": "layer.0.SelfAttention.v",
-        },
-        norm_path="layer.0.layer_norm",
-        decoder_path="lm_head",
-        head_prefixes=("lm_head.",),
-        transform=transform,
-        causal=True,
-        auto_class="AutoModelForSeq2SeqLM",
-        pipeline_tag="text2text-generation",
-        run=_t5_stacks,
-        layer_count="num_decoder_layers",
-        intermediate_sizes=("d_ff",),
-        position_table=None,
-        encoder_layers_path="encoder.block",
-        encoder_layer_count="num_layers",
-    )
-
-
-_MARIAN_POSITIONS = ("model.encoder.embed_positions", "model.decoder.embed_positions")
-
-
-def _bart(
-    architecture: str,
-    model_type: str,
-    pipeline_tag: str = "text2text-generation",
-    computed: tuple[str, ...] = (),
-) -> Anatomy:
-    """BART and those who kept its names."""
-    return Anatomy(
-        architecture=architecture,
-        model_type=model_type,
-        inputs=_SEQ2SEQ_INPUTS,
-        embeddings_path="model.shared",
-        layers_path="model.decoder.layers",
-        projection_paths=_PROJECTIONS,
-        decoder_path="lm_head",
-        head_prefixes=("lm_head.", "final_logits_bias"),
-        causal=True,
-        auto_class="AutoModelForSeq2SeqLM",
-        pipeline_tag=pipeline_tag,
-        logit_bias=_final_logits_bias,
-        layer_count="decoder_layers",
-        intermediate_sizes=("encoder_ffn_dim", "decoder_ffn_dim"),
-        computed=computed,
-        encoder_layers_path="model.encoder.layers",
-        encoder_layer_count="encoder_layers",
-    )
-
-
 ANATOMIES: tuple[Anatomy, ...] = (
     Anatomy(
         architecture="BertForMaskedLM",
@@ -205,6 +115,7 @@ ANATOMIES: tuple[Anatomy, ...] = (
         transform=_bert_transform,
         decoder_path="cls.predictions.decoder",
         head_prefixes=("cls.predictions.",),
+        spares={"cls.predictions.bias": "cls.predictions.decoder.bias"},
     ),
     Anatomy(
         architecture="DistilBertForMaskedLM",
@@ -259,11 +170,19 @@ ANATOMIES: tuple[Anatomy, ...] = (
     _llama("Gemma2ForCausalLM", "gemma2", _soft_cap),
     _llama("Gemma3ForCausalLM", "gemma3_text", _soft_cap),
     _llama("GraniteForCausalLM", "granite", transform=_granite_scale),
-    _t5("T5ForConditionalGeneration", "t5", _t5_scale),
-    _t5("MT5ForConditionalGeneration", "mt5", as_it_is),
-    _bart("BartForConditionalGeneration", "bart"),
-    _bart("MarianMTModel", "marian", "translation", computed=_MARIAN_POSITIONS),
+    *ENCODER_DECODERS,
 )
+
+TEXT_PARTS: dict[str, tuple[str, dict[str, str]]] = {
+    "gemma3": (
+        "gemma3_text",
+        {
+            r"^(model\.)?language_model\.(model\.)?(?!lm_head)": "model.",
+            r"^language_model\.lm_head": "lm_head",
+        },
+    ),
+}
+"""Types that read other media as well: the type of their text model, and its names of weights."""
 
 
 def anatomy_of(architecture: str) -> Anatomy:

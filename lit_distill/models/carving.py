@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Mapping, Sequence
+from logging import getLogger
 
 import torch
 from torch import Tensor
@@ -17,6 +19,8 @@ from transformers import DistilBertConfig, PretrainedConfig
 
 from lit_distill.errors import UserError
 from lit_distill.models.language_model import LanguageModel
+
+_log = getLogger(__name__)
 
 DISTILBERT_LAYERS = [0, 2, 4, 7, 9, 11]
 """Of 12, from 0."""
@@ -72,6 +76,55 @@ def pick_layers(choice: str | list[int], keep: int | None, count: int) -> list[i
     raise UserError(
         f"layers={choice!r}: choose every_other, first, last, distilbert or a list of numbers."
     )
+
+
+def respect_kinds(choice: str | list[int], picked: list[int], kinds: Sequence[str]) -> list[int]:
+    """Numbers of the layers to keep of a teacher whose layers attend in several ways.
+
+    Gemma 2 looks at all positions in every second layer and Gemma 3 in every sixth: a plain
+    every_other would keep none of them. Where a plain choice gives a kind less or more than its
+    share, or none, every kind is thinned out by itself. Other choices are kept, and what they lose
+    is said.
+
+    Args:
+        choice: as for `pick_layers`.
+        picked: what that found.
+        kinds: of all layers of the teacher, in order.
+    """
+    keep, count = len(picked), len(kinds)
+    found = {kind: [i for i in range(count) if kinds[i] == kind] for kind in dict.fromkeys(kinds)}
+    wanted = {kind: len(numbers) * keep / count for kind, numbers in found.items()}
+    kept = {kind: sum(kinds[i] == kind for i in picked) for kind in found}
+    even = all(abs(kept[kind] - wanted[kind]) < 1 for kind in found) and min(kept.values()) > 0
+    if choice == "every_other" and not even and keep >= len(found):
+        sizes = _shares(wanted, keep)
+        return sorted(
+            numbers[i * len(numbers) // sizes[kind]]
+            for kind, numbers in found.items()
+            for i in range(sizes[kind])
+        )
+    for kind, numbers in found.items():
+        if not kept[kind]:
+            _log.warning(
+                "The student keeps none of the teacher's %d layers of %s (%s), only %s: list "
+                "layers of both kinds in `layers` if it should have some.",
+                *(len(numbers), kind, ", ".join(map(str, numbers)), picked),
+            )
+    return picked
+
+
+def _shares(wanted: Mapping[str, float], total: int) -> dict[str, int]:
+    """Whole numbers of sum `total`, at least 1 each: the largest remainders are rounded up.
+
+    Of equal ones, that of the rarer kind.
+    """
+    sizes = {kind: max(int(share), 1) for kind, share in wanted.items()}
+    while (missing := total - sum(sizes.values())) != 0:
+        step = 1 if missing > 0 else -1
+        movable = [kind for kind in sizes if step > 0 or sizes[kind] > 1]
+        chosen = max(movable, key=lambda kind: (step * (wanted[kind] - sizes[kind]), -wanted[kind]))
+        sizes[chosen] += step
+    return sizes
 
 
 def _explicit(choice: list[int], keep: int | None, count: int) -> list[int]:

@@ -20,7 +20,8 @@ from transformers import DynamicCache, EncoderDecoderCache
 
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, CountOrNone, NotNegative, PositiveShare, check_knobs
-from lit_distill.models.language_model import LanguageModel, uncompiled
+from lit_distill.models.captures import uncompiled
+from lit_distill.models.language_model import LanguageModel
 from lit_distill.models.sharding import gathered
 from lit_distill.models.text_ends import ending_ids
 from lit_distill.models.token_draws import choose, uniforms
@@ -143,7 +144,7 @@ def _write(
     ended = torch.zeros_like(lengths, dtype=torch.bool)
     alive = torch.arange(len(draws), device=draws.device)
     for column in range(sampling.max_new_tokens):
-        logits = text.model.project(text.states())
+        logits = text.model.project(text.states())[:, : text.model.tokens]
         token = choose(
             logits, draws[alive, column], sampling.temperature, sampling.top_k, sampling.top_p
         )

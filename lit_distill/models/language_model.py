@@ -20,6 +20,7 @@ from lit_distill.errors import UserError
 from lit_distill.losses import Head
 from lit_distill.models.anatomy import Anatomy
 from lit_distill.models.architectures import anatomy_of
+from lit_distill.models.captures import handed_out, uncompiled
 from lit_distill.models.dropout import RandomStream, set_dropout
 from lit_distill.models.encoded import Encoded, Site
 from lit_distill.models.packing import block_masks
@@ -36,6 +37,7 @@ class LanguageModel(nn.Module):
     Attributes:
         size: how many entries of the vocabulary count, from the first; None for all. Set where
             models that learn from each other are padded differently.
+        tokens: how many entries are tokens, from the first: only those are written; None for all.
         stream: where training draws dropout from; None: where everything else does.
 
     Raises:
@@ -47,9 +49,12 @@ class LanguageModel(nn.Module):
         self.anatomy: Anatomy = anatomy_of(type(model).__name__)
         self.model = model
         self.size: int | None = None
+        self.tokens: int | None = None
         self.stream: RandomStream | None = None
         for path in self.anatomy.computed:  # trainable after `from_pretrained`
             model.get_submodule(path).requires_grad_(False)
+        for parameter in self.anatomy.unread(model):  # ranks would wait for its gradient
+            parameter.requires_grad_(False)
 
     @property
     def config(self) -> PretrainedConfig:
@@ -125,10 +130,13 @@ class LanguageModel(nn.Module):
         """
         captured: dict[Site, Tensor] = {}
         with ExitStack() as stack:
+            for layer, sites in self._projecting(wanted).items():
+                stack.enter_context(uncompiled(layer))
+                modules = [self._module(site) for site in sites]
+                stack.enter_context(handed_out(self.anatomy, layer, modules, sites, captured))
             for site in wanted:
-                stack.callback(self._watch(site, captured).remove)
-                if site.kind != "hidden":
-                    stack.enter_context(uncompiled(self._stack(site)[site.layer]))
+                if site.kind == "hidden":
+                    stack.callback(self._watch(site, captured).remove)
             if last < len(self.layers) - 1:
                 stack.enter_context(self._only(last + 1))
             if self.stream is not None and self.training:
@@ -210,11 +218,17 @@ class LanguageModel(nn.Module):
     def _watch(self, site: Site, captured: dict[Site, Tensor]) -> torch.utils.hooks.RemovableHandle:
         def keep(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             del module, args
-            kind = site.kind
-            tensor = output[0] if isinstance(output, tuple) else output  # T5's layers give several
-            captured[site] = tensor if kind == "hidden" else self.anatomy.projected(tensor, kind)
+            captured[site] = output[0] if isinstance(output, tuple) else output  # T5's give several
 
         return self._module(site).register_forward_hook(keep)
+
+    def _projecting(self, sites: Sequence[Site]) -> dict[nn.Module, list[Site]]:
+        """Layers of which projections are wanted, and these."""
+        found: dict[nn.Module, list[Site]] = {}
+        for site in sites:
+            if site.kind != "hidden":
+                found.setdefault(self._stack(site)[site.layer], []).append(site)
+        return found
 
     @contextmanager
     def _only(self, count: int) -> Iterator[None]:
@@ -256,14 +270,3 @@ class LanguageModel(nn.Module):
                 f"{site.kind} of layer {site.layer} has no gradient under reentrant gradient "
                 "checkpointing: enable it with use_reentrant=False (the default)."
             )
-
-
-@contextmanager
-def uncompiled(layer: nn.Module) -> Iterator[None]:
-    """Takes back `compile_layers` for a while."""
-    compiled = vars(layer).pop("forward", None)
-    try:
-        yield
-    finally:
-        if compiled is not None:
-            layer.forward = compiled

@@ -18,7 +18,7 @@ from transformers.utils import logging
 
 from lit_distill.errors import UserError
 from lit_distill.models.anatomy import Anatomy
-from lit_distill.models.architectures import anatomy_of_type
+from lit_distill.models.architectures import TEXT_PARTS, anatomy_of_type
 from lit_distill.models.hub import FIRST_ASK, answer_within, outage, patience, refusal
 
 _log = getLogger(__name__)
@@ -167,6 +167,7 @@ def open_model(
         values, _ = PretrainedConfig.get_config_dict(source.name, **source.options)
         if "model_type" not in values:  # a missing file reads as an empty config
             raise ValueError("there is no config.json with a model_type.")
+    values, names = _text_part(values)
     anatomy = anatomy_of_type(values["model_type"])
     model_class = anatomy.model_class()
     with reading("model", source):
@@ -176,10 +177,24 @@ def open_model(
             dtype=dtype,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
+            key_mapping=names,
             **source.options,
         )
     _check_weights(name, anatomy, report, fresh_head)
     return cast(PreTrainedModel, model)
+
+
+def _text_part(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str] | None]:
+    """The config of the text model alone and how its weights are named, of a model of more media.
+
+    Of others, the config as it is.
+    """
+    if values["model_type"] not in TEXT_PARTS or "text_config" not in values:
+        return values, None
+    model_type, names = TEXT_PARTS[values["model_type"]]
+    roles = ("bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings")
+    shared = {role: values[role] for role in roles if values.get(role) is not None}
+    return {**values["text_config"], **shared, "model_type": model_type}, names
 
 
 def _check_weights(name: str, anatomy: Anatomy, report: dict[str, Any], fresh_head: bool) -> None:

@@ -6,6 +6,7 @@ Shapes: V new entries of the vocabulary, W old ones, D hidden size.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from logging import getLogger
 
@@ -18,6 +19,7 @@ from lit_distill.models.architectures import anatomy_of
 from lit_distill.models.language_model import LanguageModel
 from lit_distill.models.pretrained import open_model
 from lit_distill.models.student import Student
+from lit_distill.models.ties import keep_apart, separate_names
 from lit_distill.models.vocabulary import load_tokenizer
 
 _log = getLogger(__name__)
@@ -47,7 +49,7 @@ class RetokenisedStudent(Student):
         del teacher, vocab_size
         model = open_model(self.name, self.revision, torch.float32)
         old, new = load_tokenizer(self.name, self.revision), load_tokenizer(self.tokenizer)
-        pieces = pieces_of(new, old)
+        pieces = pieces_of(new, old, model.config.vocab_size)
         _log.warning(
             "%s goes on with the tokenizer %s: of %d entries %d are means of several old ones, %d "
             "are unknown to the old tokenizer; the others are each an old one.",
@@ -75,8 +77,16 @@ def _rename_roles(
         model.generation_config = GenerationConfig.from_model_config(model.config)
 
 
-def pieces_of(new: PreTrainedTokenizerFast, old: PreTrainedTokenizerFast) -> list[list[int]]:
-    """For every id of `new`, the ids of `old` that stand for it; never empty."""
+def pieces_of(
+    new: PreTrainedTokenizerFast, old: PreTrainedTokenizerFast, rows: int = sys.maxsize
+) -> list[list[int]]:
+    """For every id of `new`, the ids of `old` that stand for it; never empty.
+
+    Args:
+        new: tokenizer of the student.
+        old: of the model.
+        rows: of the model, which may lack those of other media's tokens.
+    """
     unknown = old.unk_token_id if old.unk_token_id is not None else 0
     vocabulary = new.get_vocab()
     pieces = [[unknown] for _ in range(max(vocabulary.values()) + 1)]
@@ -93,7 +103,7 @@ def pieces_of(new: PreTrainedTokenizerFast, old: PreTrainedTokenizerFast) -> lis
         if isinstance(token, str) and role in old.special_tokens_map:
             same = old.convert_tokens_to_ids(old.special_tokens_map[role])
             pieces[vocabulary[token]] = [same]
-    return pieces
+    return [[each for each in found if each < rows] or [unknown] for found in pieces]
 
 
 def _marks(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str, str]:
@@ -118,15 +128,18 @@ def means(pieces: list[list[int]], entries: int) -> Tensor:
 
 
 def _exchange(model: PreTrainedModel, anatomy: Anatomy, mix: Tensor) -> None:
-    """Replaces embeddings, decoder and bias; what is tied stays tied."""
-    old_bias = anatomy.decoder(model).bias
+    """Replaces embeddings, decoder and biases; what is tied stays tied, and what is not, apart."""
+    old = (anatomy.decoder(model).bias, anatomy.logit_bias(model))
     tables = [model.get_input_embeddings().weight, anatomy.decoder(model).weight]
     embeddings, weight = (torch.sparse.mm(mix, table.detach()) for table in tables)
-    bias = None if old_bias is None else torch.mv(mix, old_bias.detach())
-    model.resize_token_embeddings(len(mix), mean_resizing=False)
+    biases = [None if bias is None else torch.mv(mix, bias.detach()) for bias in old]
+    apart = separate_names(model)
+    model.resize_token_embeddings(len(mix), mean_resizing=False)  # ties as the config says
+    keep_apart(model, apart)
     with torch.no_grad():
         model.get_input_embeddings().weight.copy_(embeddings)
         decoder = anatomy.decoder(model)
         decoder.weight.copy_(weight)
-        if bias is not None:
-            decoder.bias.copy_(bias)
+        for place, bias in zip((decoder.bias, anatomy.logit_bias(model)), biases, strict=True):
+            if place is not None and bias is not None:
+                place.copy_(bias)

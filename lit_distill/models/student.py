@@ -9,11 +9,12 @@ from __future__ import annotations
 import copy
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 from transformers import PretrainedConfig
 
 from lit_distill.errors import UserError
@@ -26,9 +27,18 @@ from lit_distill.models.carving import (
     distilbert_config,
     distilbert_weights,
     pick_layers,
+    respect_kinds,
 )
+from lit_distill.models.config_changes import override_config
 from lit_distill.models.language_model import LanguageModel
 from lit_distill.models.pretrained import open_model
+from lit_distill.models.ties import (
+    differing_names,
+    draw_own_head,
+    has_own_head,
+    keep_apart,
+    separate_names,
+)
 
 
 class Student(ABC):
@@ -78,7 +88,9 @@ class CarvedStudent(Student):
 
     Of n teacher layers (numbered from 0) k are kept:
 
-    - every_other: layer floor(i * n / k) for i = 0 ... k-1 (12 -> 6: 0, 2, 4, 6, 8, 10)
+    - every_other: layer floor(i * n / k) for i = 0 ... k-1 (12 -> 6: 0, 2, 4, 6, 8, 10); of a
+      teacher with several kinds of attention (Gemma 2 and 3), each kind is thinned out like that
+      where it would lose its share (Gemma 3, 18 -> 9: 0, 2, 4, 5, 7, 9, 11, 12, 14)
     - first: the lowest k
     - last: the highest k
     - distilbert: DistilBERT's own 0, 2, 4, 7, 9, 11 of 12
@@ -112,6 +124,8 @@ class CarvedStudent(Student):
                 "model.init_args.teacher.name, or use PretrainedStudent or FreshStudent."
             )
         picked = pick_layers(self.layers, self.num_layers, len(teacher.layers))
+        if kinds := teacher.config.to_dict().get("layer_types"):
+            picked = respect_kinds(self.layers, picked, kinds)
         encoder = self._encoder_layers(teacher)
         weights = carve_layers(teacher, picked, encoder)
         if self.distilbert:
@@ -121,6 +135,7 @@ class CarvedStudent(Student):
         else:
             anatomy, config = teacher.anatomy, carve_config(teacher, picked, encoder)
         student = _fresh_model(anatomy, config)
+        keep_apart(student.model, differing_names(student.model, weights))
         student.model.load_state_dict(weights, strict=True)  # copies, and widens to float32
         if student.model.can_generate():
             student.model.generation_config = copy.deepcopy(teacher.model.generation_config)
@@ -166,7 +181,13 @@ class FreshStudent(Student):
                 "FreshStudent has neither a teacher to take its config from nor a model_type: set "
                 "model.init_args.student.init_args.model_type, for example to 'bert'."
             )
-        return _fresh_model(anatomy, override_config(config, self.config, anatomy))
+        changes = self.config
+        if teacher is not None and self.model_type is None and has_own_head(teacher.model, anatomy):
+            changes = {"tie_word_embeddings": False, **changes}
+        student = _fresh_model(anatomy, override_config(config, changes, anatomy))
+        if changes.get("tie_word_embeddings") is False:
+            draw_own_head(student.model, anatomy)
+        return student
 
     def _type_defaults(
         self, anatomy: Anatomy, teacher: LanguageModel | None, vocab_size: int
@@ -187,91 +208,6 @@ class FreshStudent(Student):
         return config
 
 
-def override_config(
-    config: PretrainedConfig, changes: dict[str, Any], anatomy: Anatomy
-) -> PretrainedConfig:
-    """A new config with `changes`; the feed-forward width follows the hidden size.
-
-    Raises:
-        UserError: an unknown key, a value of the wrong type, or a hidden size that the number of
-            heads does not divide.
-    """
-    values = config.to_dict()
-    aliases = type(config).attribute_map
-    for key in changes:
-        if key not in values and key not in aliases:
-            known = sorted({*values, *aliases})
-            close = get_close_matches(key, known, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}."
-            raise UserError(f"A {config.model_type} config has no key {key!r}: {hint}")
-    changed = {aliases.get(key, key): value for key, value in changes.items()}
-    values |= _followers(values, {**values, **changed}) | changed
-    try:
-        new = type(config).from_dict(values)
-    except Exception as error:  # Hugging Face validates the types of fields
-        reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"FreshStudent's config cannot be used: {reason}") from error
-    for key in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"):
-        if getattr(new, key) < 1:
-            raise UserError(f"FreshStudent's {key} is {getattr(new, key)}: it must be at least 1.")
-    if (new.pad_token_id or 0) >= new.vocab_size:
-        raise UserError(
-            f"FreshStudent's pad_token_id {new.pad_token_id} is outside its vocabulary of "
-            f"{new.vocab_size}: give the tokenizer's pad_token_id in its config."
-        )
-    for name in anatomy.intermediate_sizes:
-        _fit_width(new, config, name in changed, name)
-    _check_heads(new)
-    return new
-
-
-def _followers(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Keys that configs fill in from others and that must follow them."""
-    followers: dict[str, Any] = {}
-    kinds = old.get("layer_types")
-    if kinds and new["num_hidden_layers"] != len(kinds):
-        count = new["num_hidden_layers"]
-        followers["layer_types"] = kinds[:count] if count <= len(kinds) else None
-    shape = ("hidden_size", "num_attention_heads")
-    if old.get("head_dim") and old["head_dim"] * old[shape[1]] == old[shape[0]]:
-        followers["head_dim"] = new[shape[0]] // max(new[shape[1]], 1)
-    return followers
-
-
-def _fit_width(new: PretrainedConfig, old: PretrainedConfig, given: bool, name: str) -> None:
-    """Scales a feed-forward width along with the hidden size, unless it was given."""
-    if given or getattr(old, name) is None:  # None (GPT-2) follows by itself
-        return
-    scaled, rest = divmod(getattr(old, name) * new.hidden_size, old.hidden_size)
-    if rest:
-        raise UserError(
-            f"{name} {getattr(old, name)} does not scale with hidden_size "
-            f"{old.hidden_size} -> {new.hidden_size} to a whole number: give {name} as well."
-        )
-    setattr(new, name, scaled)
-
-
-def _check_heads(config: PretrainedConfig) -> None:
-    """Refuses heads that do not divide what they share."""
-    width, heads = config.hidden_size, config.num_attention_heads
-    if width % heads:
-        raise UserError(
-            f"hidden_size {width} is not divisible by num_attention_heads {heads}: "
-            f"{_nearest_divisor(width, heads)} heads would do."
-        )
-    groups = getattr(config, "num_key_value_heads", None)  # only configs that know of groups
-    if groups and heads % groups:
-        raise UserError(
-            f"num_attention_heads {heads} is not divisible by num_key_value_heads {groups}: give "
-            f"num_key_value_heads as well; {_nearest_divisor(heads, groups)} would do."
-        )
-
-
-def _nearest_divisor(number: int, wanted: int) -> int:
-    divisors = [n for n in range(1, number + 1) if number % n == 0]
-    return min(divisors, key=lambda n: abs(n - wanted))
-
-
 def _fresh_model(anatomy: Anatomy, config: PretrainedConfig) -> LanguageModel:
     """A model with fresh float32 weights, tied as its config says."""
     config.architectures, config.dtype = [anatomy.architecture], torch.float32
@@ -280,16 +216,34 @@ def _fresh_model(anatomy: Anatomy, config: PretrainedConfig) -> LanguageModel:
 
 
 def student_state(model: LanguageModel) -> dict[str, Any]:
-    """What a checkpoint needs to build the student again: its config, as plain JSON values."""
+    """What a checkpoint needs to build the student again, as plain JSON values.
+
+    That is its config, and which tables are its own although the config ties them.
+    """
     config = json.loads(model.config.to_json_string(use_diff=False))
-    return {"config": {**config, "architectures": [model.anatomy.architecture]}}
+    return {
+        "config": {**config, "architectures": [model.anatomy.architecture]},
+        "separate": separate_names(model.model),
+    }
 
 
-def student_from_state(state: dict[str, Any]) -> LanguageModel:
+def student_from_state(
+    state: dict[str, Any], weights: Mapping[str, Tensor] | None = None
+) -> LanguageModel:
     """A student of the saved shape in float32; its weights are to be loaded into it.
+
+    Args:
+        state: of `student_state`; one of the first release does not say which tables are separate.
+        weights: its state dict, if at hand: tables of different values are separate as well.
 
     Raises:
         UserError: its architecture is not supported.
     """
     anatomy = anatomy_of(state["config"]["architectures"][0])
-    return _fresh_model(anatomy, anatomy.model_class().config_class.from_dict(state["config"]))
+    config = anatomy.model_class().config_class.from_dict(state["config"])
+    student, apart = _fresh_model(anatomy, config), set(state.get("separate", ()))
+    if weights is not None:
+        named = {name.removeprefix("model."): value for name, value in weights.items()}
+        apart.update(differing_names(student.model, named))
+    keep_apart(student.model, sorted(apart))
+    return student

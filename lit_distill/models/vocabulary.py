@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +22,7 @@ from lit_distill.models.data_fit import (
 )
 from lit_distill.models.language_model import LanguageModel
 from lit_distill.models.pretrained import locate, reading
+from lit_distill.models.sentencepiece_models import check_installed, fast_marian, is_marian
 from lit_distill.models.teacher import Teacher
 
 
@@ -38,8 +40,15 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
         name, _, pinned = name.partition("@")
         revision = pinned or None
     source = locate(name, revision)
-    with reading("tokenizer", source):
-        tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options)
+    try:
+        with reading("tokenizer", source), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Recommended: pip install sacremoses")  # it runs none
+            tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options)
+    except UserError as error:
+        check_installed(name, cast(Exception, error.__cause__))
+        raise
+    if is_marian(tokenizer):
+        tokenizer = fast_marian(tokenizer, name)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise UserError(
             f"The tokenizer of {name} ({type(tokenizer).__name__}) has no fast form "
@@ -170,7 +179,10 @@ def _short(value: Any) -> str:
 def check_model_vocabulary(
     model: LanguageModel, tokenizer: PreTrainedTokenizerFast, name: str
 ) -> None:
-    """Checks that every token id has a row; more rows than tokens (padding) are allowed.
+    """Checks that every id that text can have has a row; more rows (padding) are allowed.
+
+    So are special tokens beyond the last row: those of other media (Gemma 3's tokenizer has one for
+    images, and the models that read text alone have no row for it). No text becomes them.
 
     Args:
         model: student or teacher.
@@ -181,7 +193,7 @@ def check_model_vocabulary(
         UserError: the model has too few rows, or pads with another id.
     """
     largest = max(tokenizer.get_vocab().values())
-    if largest >= model.vocab_size:
+    if largest >= model.vocab_size and not _only_media_beyond(tokenizer, model.vocab_size):
         raise UserError(
             f"The {name} has {model.vocab_size} vocabulary rows and the tokenizer's largest id is "
             f"{largest}: use the tokenizer that the {name} was trained with (--tokenizer)."
@@ -194,6 +206,19 @@ def check_model_vocabulary(
             f"The {name} pads with id {pads} and the tokenizer with {tokenizer.pad_token_id}: use "
             f"the tokenizer that the {name} was trained with, or set pad_token_id in its config."
         )
+
+
+def _only_media_beyond(tokenizer: PreTrainedTokenizerFast, rows: int) -> bool:
+    """Whether all tokens without a row are special ones to which no part of a text is assigned."""
+    used = set(tokenizer.special_tokens_map.values())
+    beyond = [token for token, number in tokenizer.get_vocab().items() if number >= rows]
+    added = tokenizer.added_tokens_decoder
+    numbers = tokenizer.get_vocab()
+    special = {str(token) for token in added.values() if token.special}
+    ends = tokenizer("", add_special_tokens=True)["input_ids"]
+    return all(
+        token in special and token not in used and numbers[token] not in ends for token in beyond
+    )
 
 
 def check_models(
@@ -247,14 +272,20 @@ def share_vocabulary(
 ) -> None:
     """Where tables were padded to different sizes, makes all models end at the last token.
 
+    Equal tables keep their padding in all losses, as they were trained; no model writes it.
+
     Args:
         models: that passed `check_models`.
         tokenizer: the run's.
     """
-    if tokenizer is not None and len({model.vocab_size for model in models}) > 1:
-        size = max(tokenizer.get_vocab().values()) + 1
-        for model in models:
-            model.size = size
+    if tokenizer is None:
+        return
+    rows = {model.vocab_size for model in models}
+    tokens = min(max(tokenizer.get_vocab().values()) + 1, *rows)
+    for model in models:
+        model.tokens = tokens
+        if len(rows) > 1:
+            model.size = tokens
 
 
 def _teacher_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerFast:

@@ -30,6 +30,7 @@ from lit_distill.models import (
     check_room,
     continued,
     ending_ids,
+    share_vocabulary,
     write,
 )
 from lit_distill.tools.label_selection import Label, Selection, choose, word_error_rate
@@ -76,6 +77,7 @@ def pseudo_label(
     data, path = _checked(data), _path(output)
     model = teacher.build().to(device)
     check_models(model, None, None, data.tokenizer, data)
+    share_vocabulary([model], data.tokenizer)
     check_room(model, data.limits.prompt, sampling, "teacher")
     labels: list[Label] = []
     for split, language, rows in _chunks(data):

@@ -38,7 +38,7 @@ MODELS = (
     ),
     Mutant(
         "layers stay compiled while their projections are captured",
-        "lit_distill/models/language_model.py",
+        "lit_distill/models/captures.py",
         '    compiled = vars(layer).pop("forward", None)\n',
         "    compiled = None\n",
         "tests/lit_distill/models/test_execution.py -k really_compiled",
@@ -115,7 +115,7 @@ MODELS = (
     ),
     Mutant(
         "feed-forward blocks keep their width where states are narrower",
-        "lit_distill/models/student.py",
+        "lit_distill/models/config_changes.py",
         "_fit_width(new, config, name in changed, name)",
         "_fit_width(new, config, True, name)",
         "tests/lit_distill/models/test_student.py",

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -80,3 +82,14 @@ def test_unsupported_architectures_name_the_supported_ones():
         LanguageModel(classifier)
     with pytest.raises(UserError, match=r"'mamba' is not supported.*bert, distilbert, roberta"):
         anatomy_of_type("mamba")
+
+
+def test_no_parameter_is_trained_that_nothing_reads(
+    make_model: Callable[..., Any], make_batch: Callable[..., Batch], family: str
+) -> None:
+    for tied in (True, False):
+        model = LanguageModel(make_model(family, tie_word_embeddings=tied))
+        batch = make_batch(model)
+        model.project(model.encode(batch).rows(batch["tokens"])).sin().sum().backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.requires_grad == (parameter.grad is not None), name

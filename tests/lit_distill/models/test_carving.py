@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from lit_distill.errors import UserError
-from lit_distill.models import CarvedStudent, LanguageModel
+from lit_distill.models import CarvedStudent, FreshStudent, LanguageModel
 from lit_distill.models.carving import (
     carve_layers,
     distilbert_config,
     distilbert_weights,
     pick_layers,
+    respect_kinds,
 )
 
 
@@ -39,6 +40,72 @@ from lit_distill.models.carving import (
 )
 def test_layer_choice(choice: Any, keep: int | None, count: int, expected: list[int]):
     assert pick_layers(choice, keep, count) == expected
+
+
+def layer_kinds(count: int, every: int, first: int) -> list[str]:
+    return [
+        "full_attention" if number % every == first else "sliding_attention"
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "keep", "expected"),
+    [
+        # Gemma 3 270M, Gemma 2 2B, ModernBERT base: the first two kept 0 full layers of 9 and of 13
+        (layer_kinds(18, 6, 5), 9, [0, 2, 4, 5, 7, 9, 11, 12, 14]),
+        (layer_kinds(26, 2, 1), 13, [0, 1, 2, 5, 6, 9, 10, 13, 14, 17, 18, 21, 22]),
+        (layer_kinds(22, 3, 0), 11, list(range(0, 22, 2))),
+        (layer_kinds(18, 6, 5), 2, [0, 5]),
+        (["full_attention"] * 6, 3, [0, 2, 4]),
+    ],
+)
+def test_every_kind_of_attention_keeps_its_share(
+    kinds: list[str], keep: int, expected: list[int], caplog: pytest.LogCaptureFixture
+):
+    plain = pick_layers("every_other", keep, len(kinds))
+    assert respect_kinds("every_other", plain, kinds) == expected
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(("count", "every"), [(18, 6), (26, 2), (34, 6), (62, 6), (5, 3), (28, 4)])
+def test_shares_are_shares_for_every_number_of_layers(count: int, every: int):
+    kinds = layer_kinds(count, every, every - 1)
+    for keep in range(2, count + 1):
+        picked = respect_kinds("every_other", pick_layers("every_other", keep, count), kinds)
+        assert len(set(picked)) == keep
+        assert picked == sorted(picked)
+        for kind in set(kinds):
+            kept, wanted = sum(kinds[i] == kind for i in picked), kinds.count(kind) * keep / count
+            assert kept >= 1
+            assert abs(kept - wanted) < 1
+
+
+@pytest.mark.parametrize("choice", ["first", "last", [0, 1, 2]])
+def test_a_choice_that_loses_a_kind_says_so(choice: Any, caplog: pytest.LogCaptureFixture):
+    kinds = layer_kinds(18, 6, 3)
+    picked = pick_layers(choice, 3 if isinstance(choice, str) else None, 18)
+    kept = respect_kinds(choice, picked, kinds)
+    assert kept == picked
+    lost = picked != [15, 16, 17]  # 15 is full
+    assert (
+        "keeps none of the teacher's 3 layers of full_attention (3, 9, 15)" in caplog.text
+    ) == lost
+
+
+@pytest.mark.parametrize("family", ["gemma2", "gemma3_text"])
+def test_half_a_gemma_attends_in_both_ways(family: str, make_model: Callable[..., Any]):
+    kinds = layer_kinds(8, 2, 1) if family == "gemma2" else layer_kinds(6, 6, 5)
+    teacher = LanguageModel(make_model(family, num_hidden_layers=len(kinds), layer_types=kinds))
+    student = CarvedStudent().build(teacher, 0)
+    expected = {"gemma2": [0, 1, 4, 5], "gemma3_text": [0, 2, 5]}[family]
+    assert student.config.layer_types == [kinds[number] for number in expected]
+    assert set(student.config.layer_types) == set(kinds)
+    for new, old in enumerate(expected):
+        ours, theirs = student.layers[new].state_dict(), teacher.layers[old].state_dict()
+        assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    fresh = FreshStudent(config={"num_hidden_layers": 3}).build(teacher, 0)
+    assert set(fresh.config.layer_types) == set(kinds)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_layers_are_really_compiled(
     compiled = [vars(layer)["forward"] for layer in model.layers]
     seen: list[bool] = []
     handle = model.layers[1].register_forward_pre_hook(
-        lambda layer, _: seen.append("forward" in vars(layer))
+        lambda layer, _: seen.append(vars(layer)["forward"] in compiled)
     )
     model.encode(make_batch(model), capture=[Site("query", 1)])
     model.encode(make_batch(model))

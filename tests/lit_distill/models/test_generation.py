@@ -68,6 +68,18 @@ def test_greedy_text_is_that_of_transformers(
         assert not set(text[:-1]) & set(EOS)
 
 
+@pytest.mark.parametrize("sampling", [GREEDY, FREE], ids=["greedy", "sampled"])
+def test_rows_without_a_token_are_never_written(gpt2: LanguageModel, sampling: Sampling) -> None:
+    """Tables are padded to round sizes; the last 8 rows are the likeliest ones here."""
+    with torch.no_grad():
+        gpt2.model.get_output_embeddings().weight[32:] *= 5
+    ids, mask = prompts(gpt2)
+    found = generate(gpt2, ids % 32, mask, sampling, eos=(3,))
+    assert found.tokens.max() == 39
+    gpt2.tokens = 32
+    assert generate(gpt2, ids % 32, mask, sampling, eos=(3,)).tokens.max() <= 31
+
+
 def test_greedy_text_is_that_of_whole_forwards(writer: LanguageModel) -> None:
     """One text at a time, unpadded, from the start for every token."""
     ids, mask = prompts(writer)

@@ -14,8 +14,14 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from safetensors.torch import save_file
-from transformers import BertForPreTraining, BertForSequenceClassification, BertModel
+from safetensors.torch import load_file, save_file
+from transformers import (
+    BertForPreTraining,
+    BertForSequenceClassification,
+    BertModel,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+)
 from transformers.utils import logging
 
 from lit_distill.errors import UserError
@@ -215,3 +221,32 @@ def test_layers_left_out_of_a_bare_body_are_seen_too(bert: LanguageModel, tmp_pa
     edit_config(tmp_path, num_hidden_layers=3)
     with pytest.raises(UserError, match=r"16 without a place \(encoder\.layer\.3\."):
         open_float32(tmp_path, fresh_head=True)
+
+
+@pytest.mark.parametrize("prefix", ["language_model.model.", "model.language_model."])
+def test_the_text_model_of_a_gemma_that_sees_is_opened(tmp_path: Path, prefix: str) -> None:
+    """4B and larger; files of before and after Transformers' change of names."""
+    text = {
+        "vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 4,
+        "intermediate_size": 24, "num_key_value_heads": 2, "head_dim": 8, "sliding_window": 3,
+    }  # fmt: skip
+    sight = {
+        "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "image_size": 28, "patch_size": 14,
+    }  # fmt: skip
+    config = Gemma3Config(text_config=text, vision_config=sight, mm_tokens_per_image=4)
+    config.eos_token_id = [1, 7]
+    whole = Gemma3ForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        for parameter in whole.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    whole.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    named = {name.replace("language_model.model.", prefix): w for name, w in weights.items()}
+    save_file(named, tmp_path / "model.safetensors", {"format": "pt"})
+    student = PretrainedStudent(str(tmp_path)).build(None, 0)
+    assert type(student.model).__name__ == "Gemma3ForCausalLM"
+    assert student.config.eos_token_id == [1, 7]
+    ids = torch.tensor([[2, 5, 9, 12, 7, 8]])
+    seen = whole(input_ids=ids, token_type_ids=torch.zeros_like(ids)).logits
+    torch.testing.assert_close(student.model(input_ids=ids).logits, seen)

@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from torch import nn
+from transformers import (
+    BartForConditionalGeneration,
+    MarianMTModel,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from lit_distill.models import LanguageModel, RetokenisedStudent, load_tokenizer
 from lit_distill.models.retokenising import pieces_of
@@ -35,6 +42,8 @@ def folders(
     """A model with an uncased tokenizer, and a cased tokenizer."""
     special = {"pad_token_id": 0, **dict.fromkeys(("bos_token_id", "eos_token_id"), 3)}
     model = make_model(family, vocab_size=len(OLD) + 3, **special)  # padded, as many are
+    if isinstance(model, BartForConditionalGeneration | MarianMTModel):
+        model.final_logits_bias = nn.Buffer(torch.randn_like(model.final_logits_bias))
     model.save_pretrained(tmp_path / "model")
     word_piece(OLD, lowercase=True).save_pretrained(tmp_path / "model")
     word_piece(NEW, lowercase=False).save_pretrained(tmp_path / "cased")
@@ -75,6 +84,9 @@ def test_embeddings_and_head_are_means_of_their_pieces(folders: tuple[str, str])
         (built.anatomy.decoder(built.model).weight, own.anatomy.decoder(own.model).weight),
         (built.anatomy.decoder(built.model).bias, own.anatomy.decoder(own.model).bias),
     ]
+    extra = [model.anatomy.logit_bias(model.model) for model in (built, own)]
+    if extra[0] is not None:  # BART's and Marian's, of zeros at first
+        pairs[2] = extra
     for new, old in pairs[: 2 if pairs[2][0] is None else 3]:
         expected = torch.stack([old[each].mean(0) for each in pieces])
         torch.testing.assert_close(new.detach(), expected.detach())
@@ -98,3 +110,24 @@ def test_what_starts_and_ends_a_text_has_its_new_id(folders: tuple[str, str]) ->
     assert student.model.generation_config.eos_token_id == new.eos_token_id
     if student.reads_pairs:  # T5 starts with its padding token
         assert student.config.decoder_start_token_id == new.pad_token_id
+
+
+@pytest.mark.parametrize(
+    ("family", "head"), [("t5", "lm_head.weight"), ("bert", "cls.predictions.decoder.weight")]
+)
+def test_a_head_of_its_own_keeps_its_own_means(folders: tuple[str, str], head: str) -> None:
+    """Transformers' own resizing ties it to the embeddings, as the config says."""
+    name, tokenizer = folders
+    file = Path(name) / "model.safetensors"
+    weights = load_file(file)
+    weights[head] = torch.randn(len(OLD) + 3, 16)
+    save_file(weights, file, {"format": "pt"})
+    built = RetokenisedStudent(name, tokenizer).build(None, 0)
+    pieces = pieces_of(load_tokenizer(tokenizer), load_tokenizer(name))
+    old = type(built.model).from_pretrained(name).get_input_embeddings().weight
+    for table, new in (
+        (weights[head], built.anatomy.decoder(built.model).weight),
+        (old, built.model.get_input_embeddings().weight),
+    ):
+        expected = torch.stack([table[each].mean(0) for each in pieces])
+        torch.testing.assert_close(new.detach(), expected.detach())

@@ -192,6 +192,7 @@ def test_tables_padded_differently_end_at_the_last_token(bert: LanguageModel):
     tokens = max(tokenizer.get_vocab().values()) + 1
     share_vocabulary([bert, FreshStudent().build(bert, 0)], tokenizer)
     assert bert.size is None  # of one size: all entries take part, as the models were trained
+    assert bert.tokens == tokens  # and no padding row is written
     wider = FreshStudent(config={"vocab_size": 48}).build(bert, 0)
     rows = torch.randn(3, bert.hidden_size)
     whole = wider.project(rows)
@@ -199,6 +200,29 @@ def test_tables_padded_differently_end_at_the_last_token(bert: LanguageModel):
     assert bert.project(rows).shape == wider.project(rows).shape == (3, tokens)
     assert torch.equal(wider.project(rows), whole[:, :tokens])
     assert wider.with_head(lambda head: head.vocabulary, rows) == tokens
+
+
+def test_a_special_token_of_other_media_needs_no_row(make_model: Callable[..., Any]):
+    """Gemma 3's tokenizer has one token, of images, more than the models of text have rows."""
+    tokenizer = word_piece()
+    rows = len(tokenizer)
+    model = LanguageModel(make_model("gemma3_text", vocab_size=rows))
+    tokenizer.add_tokens([AddedToken("<image_soft_token>", special=True)], special_tokens=True)
+    assert max(tokenizer.get_vocab().values()) == model.vocab_size
+    check_model_vocabulary(model, tokenizer, "student")
+    share_vocabulary([model, FreshStudent(config={"vocab_size": 48}).build(model, 0)], tokenizer)
+    assert model.size == model.tokens == rows
+    tokenizer.add_tokens(["words"])  # which text becomes
+    with pytest.raises(UserError, match=r"has 12 vocabulary rows .* largest id is 13"):
+        check_model_vocabulary(model, tokenizer, "student")
+
+
+def test_a_token_that_texts_end_with_needs_its_row(make_model: Callable[..., Any]):
+    tokenizer = word_piece()
+    model = LanguageModel(make_model("gpt2", vocab_size=len(tokenizer)))
+    tokenizer.add_special_tokens({"eos_token": "</s>"})
+    with pytest.raises(UserError, match=r"has 12 vocabulary rows .* largest id is 12"):
+        check_model_vocabulary(model, tokenizer, "student")
 
 
 def test_a_teachers_tokenizer_may_lie_elsewhere(bert: LanguageModel, saved: Path, tmp_path: Path):
