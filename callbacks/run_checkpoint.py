@@ -11,10 +11,12 @@ from typing import Any, Literal, cast
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning_utilities.core.rank_zero import rank_zero_warn
 
 from callbacks.atomic_files import keep_as
+from callbacks.due_validation import end_without_training, validate_now, validation_is_due
 from callbacks.interruption import Interruption
 from lit_distill.errors import UserError
 from lit_distill.knobs import CountOrNone, NotNegative, check_knobs
@@ -32,7 +34,9 @@ class RunCheckpoint(ModelCheckpoint):
     save that falls due inside an accumulation window waits for the window's edge.
 
     On SIGTERM and SIGINT (Ctrl-C) the current update is finished and saved, the command that
-    resumes is printed, and the process ends with 143 or 130. A second signal ends it at once.
+    resumes is printed, and the process ends with 143 or 130. A second signal ends it at once. A
+    validation that was due at the last save and did not come to its end is the first thing that a
+    resumed run does, also where no update is left.
 
     A periodic save that fails (disk full) is reported and tried again at the next; training goes on
     and the older files stay.
@@ -60,6 +64,7 @@ class RunCheckpoint(ModelCheckpoint):
         self._interruption = Interruption()
         self._written = time.monotonic()
         self._in_window = self._started = False
+        self._due = self._owed = False  # a validation after this update; one of the run before
 
     # -- when -----------------------------------------------------------------------------------
 
@@ -88,6 +93,12 @@ class RunCheckpoint(ModelCheckpoint):
         self._written, self._last_global_step_saved = time.monotonic(), trainer.global_step
         self._started = True
         self._interruption.watch()
+        self._pay(trainer)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Sees to a resumed run without an update left: what follows the last may be missing."""
+        if trainer.ckpt_path is not None:
+            end_without_training(trainer, self._pay)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -96,6 +107,7 @@ class RunCheckpoint(ModelCheckpoint):
         self._in_window = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
         if self._in_window:
             return
+        self._due = validation_is_due(trainer)
         wish = self._wish(trainer)
         if wish > _DUE:
             self._save_and_stop(trainer, wish)
@@ -122,6 +134,7 @@ class RunCheckpoint(ModelCheckpoint):
         """Saves `last`, and `best` where it is."""
         if not self._saves(trainer):
             return
+        self._due = self._owed = False
         self._better += self._improved(trainer, cast(Measured, pl_module))
         if not self._in_window:
             self._save(trainer)
@@ -152,6 +165,12 @@ class RunCheckpoint(ModelCheckpoint):
                 f"Stopped after {trainer.global_step} updates. To go on from the last save:",
                 trainer,
             )
+
+    def _pay(self, trainer: Trainer) -> None:
+        """Runs the validation that the resumed run did not come to."""
+        if self._owed and self._saves(trainer):
+            self._in_window, self._due = False, True  # until it is through
+            validate_now(trainer)
 
     def _saves(self, trainer: Trainer) -> bool:
         fitting = trainer.state.fn == TrainerFn.FITTING
@@ -201,6 +220,7 @@ class RunCheckpoint(ModelCheckpoint):
             self.best_model_path = str(self._path(better[-1]))
             self.best_model_score = self.current_score
         self._keep(trainer, "previous")
+        flush(trainer)
         try:
             self._save_checkpoint(trainer, str(last))
         except UserError as error:  # on rank 0, which writes
@@ -244,15 +264,25 @@ class RunCheckpoint(ModelCheckpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """The best so far and the metric it is best in."""
-        return {"monitor": self.monitor, "mode": self.mode, "best": self.best}
+        best = {"monitor": self.monitor, "mode": self.mode, "best": self.best}
+        return {**best, "validation_due": self._due}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the best over, if the metric is still the same."""
+        """Takes the best over, if the metric is still the same, and what is still to be done."""
+        self._owed = state_dict.get("validation_due", False)  # the first release did not say
         if (state_dict["monitor"], state_dict["mode"]) == (self.monitor, self.mode):
             best = state_dict["best"]  # a number, or None, before there were several students
             self.best = best if isinstance(best, dict) else {} if best is None else {"best": best}
             paths = [self._path(name) for name in self.best]
             self.best_model_path = next((str(path) for path in paths if path.exists()), "")
+
+
+def flush(trainer: Trainer) -> None:
+    """Has loggers write what they hold back: a resumed run logs only what follows the save."""
+    for logger in trainer.loggers:
+        logger.save()
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.flush()
 
 
 def _say(line: str, trainer: Trainer) -> None:

@@ -5,6 +5,8 @@ Runs happen in forked children, which cost no import and may be killed.
 
 from __future__ import annotations
 
+import csv
+import json
 import logging
 import os
 import shlex
@@ -21,9 +23,10 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 import callbacks.checkpoint_io
-from callbacks import newest_readable_checkpoint
+from callbacks import ExportStudent, newest_readable_checkpoint
 from lit_distill.__main__ import main
 from lit_distill.distillation import Distillation
 
@@ -251,6 +254,96 @@ def test_a_killed_run_goes_on_bit_by_bit(
     assert not list(run.folder.rglob("*.lit_distill-*"))
 
 
+def terminate(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def terminate_at_micro_batch(at: int) -> Trap:
+    return sabotage(Distillation, "training_step", at, terminate)
+
+
+def terminate_in_validation(at: int) -> Trap:
+    return sabotage(Distillation, "validation_step", at, terminate)
+
+
+def validated(config: dict[str, Any]) -> None:
+    """A validation whose result depends on the update, written down; two batches long."""
+    config["data"]["init_args"]["validation_windows"] = 40
+    config["trainer"]["logger"] = {
+        "class_path": "CSVLogger",
+        "init_args": {"save_dir": "{run_dir}"},
+    }
+    config["trainer"]["log_every_n_steps"] = 1
+    config["trainer"]["callbacks"][-1]["init_args"]["every_n_updates"] = 3  # where validations are
+
+
+def left_behind(folder: Path) -> dict[str, Any]:
+    """What a user finds in a run folder: best, students, report, and the scalars of each update."""
+    best = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
+    found: dict[str, Any] = {
+        "best": (best["global_step"], [*best["state_dict"].values()]),
+        "report": json.loads((folder / "report.json").read_text()),
+    }
+    for student in ("student", "student-last"):
+        found[student] = [*load_file(folder / student / "model.safetensors").values()]
+    scalars: dict[tuple[str, str], str] = {}
+    for file in sorted(folder.rglob("metrics.csv")):
+        for row in csv.DictReader(file.read_text().splitlines()):
+            scalars |= {(row["step"], key): value for key, value in row.items() if value}
+    # Lightning's own count of epochs is ahead where a validation at an epoch's end is made up for.
+    apart = ("time", "epoch")
+    found["scalars"] = {k: v for k, v in scalars.items() if not k[1].startswith(apart)}
+    return found
+
+
+def equal(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return bool(one == other)
+
+
+@pytest.fixture(scope="module")
+def whole(runs: Callable[..., Run]) -> dict[str, Any]:
+    run = runs(validated)
+    assert run.work(run.fit()) == 0, run.output
+    return left_behind(run.folder)
+
+
+@pytest.mark.parametrize(
+    ("trap", "code"),
+    [
+        pytest.param(terminate_at_micro_batch(5), 143, id="SIGTERM in the update before one"),
+        pytest.param(terminate_in_validation(1), 143, id="SIGTERM in the first one"),
+        pytest.param(kill_in_validation(1), -9, id="kill in a validation after a save"),
+        pytest.param(terminate_at_micro_batch(11), 143, id="SIGTERM at the end of an epoch"),
+        pytest.param(terminate_at_micro_batch(23), 143, id="SIGTERM in the last update"),
+        pytest.param(kill_in_validation(15), -9, id="kill in the last validation"),
+    ],
+)
+def test_a_validation_that_was_due_is_made_up_for(
+    runs: Callable[..., Run], whole: dict[str, Any], trap: Trap, code: int
+) -> None:
+    """Best, both students, the report and all scalars are those of a run that nothing stopped."""
+    run = runs(validated)
+    assert run.work(run.fit(), trap) == code, run.output
+    run.resume()
+    found = left_behind(run.folder)
+    for part, expected in whole.items():
+        assert equal(found[part], expected), part
+
+
+def test_a_run_that_was_killed_while_it_ended_ends(runs: Callable[..., Run]) -> None:
+    """After the last save, before the last student: no update and no validation is left."""
+    run = runs(validated)
+    trap = sabotage(ExportStudent, "on_train_end", 0, kill)
+    assert run.work(run.fit(), trap) == -signal.SIGKILL
+    assert not (run.folder / "student-last").exists()
+    run.resume()
+    assert (run.folder / "student-last" / "model.safetensors").exists()
+
+
 SMALL = {"hidden_size": 8, "num_attention_heads": 2, "max_position_embeddings": 16}
 COHORTS: dict[str, dict[str, Any]] = {
     "CoDistillation": {"names": ["large", "small"], "knobs": {"wait_for_chance": True}},
@@ -355,9 +448,6 @@ def test_a_run_told_to_stop_before_its_first_update_says_so_by_its_exit_code(
 ) -> None:
     def sanity(config: dict[str, Any]) -> None:
         config["trainer"]["num_sanity_val_steps"] = 1
-
-    def terminate(*_: Any) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
 
     run = runs(sanity)
     trap = sabotage(Distillation, "validation_step", 0, terminate)

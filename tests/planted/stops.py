@@ -1,0 +1,32 @@
+"""Bugs at the moment at which a run is stopped."""
+
+from __future__ import annotations
+
+from planted.mutant import Mutant
+
+NEVER_LOSE = "tests/lit_distill/test_never_lose_training.py"
+
+STOPS = (
+    Mutant(
+        "a validation that was due at a stop never happens",
+        "callbacks/run_checkpoint.py",
+        "            validate_now(trainer)\n",
+        "            pass\n",
+        f"{NEVER_LOSE} -k made_up",
+    ),
+    Mutant(
+        "a resumed run without an update left ends without its last student",
+        "callbacks/due_validation.py",
+        '            call._call_callback_hooks(trainer, "on_train_end")\n',
+        "",
+        f"{NEVER_LOSE} -k while_it_ended",
+    ),
+    Mutant(
+        "scalars that loggers hold back are lost with the process",
+        "callbacks/run_checkpoint.py",
+        "        flush(trainer)\n",
+        "",
+        f"{NEVER_LOSE} -k made_up",
+    ),
+)
+"""What a stop may lose."""
