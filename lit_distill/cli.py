@@ -10,7 +10,7 @@ import os
 import re
 import signal
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +27,7 @@ from lit_distill.cli_errors import OneLineErrors
 from lit_distill.cli_settings import choose, spread
 from lit_distill.distillation import Distillation
 from lit_distill.errors import UserError
+from lit_distill.run_lock import locked
 from lit_distill.updates import check_optimizer
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
@@ -191,7 +192,8 @@ class DistillCLI(LightningCLI):
             ) from error
         # what `validate` and `test` return is printed by callbacks: per language, not per loader
         quiet = {} if self.command == "fit" else {"verbose": False}
-        with suppress(SIGTERMException):  # a SystemExit that says 0
+        alone = locked(Path(self.config["run_dir"])) if self.command == "fit" else nullcontext()
+        with alone, suppress(SIGTERMException):  # a SystemExit that says 0
             getattr(self.trainer, self.command)(
                 self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, **quiet
             )

@@ -45,7 +45,9 @@ def check_installed(name: str, error: Exception) -> None:
         if not _is_there(module)
     ]
     asks = any(word in str(error).lower() for word in ("sentencepiece", "tiktoken", "protobuf"))
-    if missing and asks:
+    folder = Path(name).expanduser()
+    held = [path for kind in ("*.model", "*.spm") for path in folder.glob(kind)]
+    if missing and asks and (held or not folder.is_dir()):
         raise UserError(
             f"The tokenizer of {name} is a SentencePiece model without a tokenizer.json, and "
             f"{' and '.join(missing)} to read it with {'is' if len(missing) == 1 else 'are'} not "

@@ -197,6 +197,6 @@ def test_a_folder_is_replaced_or_put_back(tmp_path: Path) -> None:
             (beside / "file").write_text(text)
     assert (place / "file").read_text() == "2"
     assert [file.name for file in tmp_path.iterdir()] == ["student"]
-    place.rename(tmp_path / "student.old")  # killed between the two renames
+    place.rename(tmp_path / ".student.lit_distill-old")  # killed between the two renames
     recover(place)
     assert (place / "file").read_text() == "2"

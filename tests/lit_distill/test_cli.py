@@ -116,15 +116,18 @@ def test_a_run_writes_its_folder_and_goes_on_from_it(
 
 
 def test_another_method_is_not_replaced_by_the_checkpoints(
-    folder: Path, caplog: pytest.LogCaptureFixture
+    folder: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Nor mixed with its state."""
     assert main(["fit", "-c", "exp.yaml"]) == 0
     caplog.clear()
     again = ["-c", "runs/exp/config.yaml", "--ckpt_path=last", "--trainer.max_steps=3"]
-    assert main(["fit", *again, "--model=MaskedLM"]) == 0
+    assert main(["fit", *again, "--model=MaskedLM"]) == 2
     assert any("TripleLoss' -> 'lit_distill.methods.MaskedLM'" in r.message for r in caplog.records)
+    assert "trained by TripleLoss and the run is configured for MaskedLM" in capsys.readouterr().err
     last = torch.load(folder / "runs/exp/checkpoints/last.ckpt", weights_only=True)
-    assert (last[KEY]["method"], last["global_step"]) == ("MaskedLM", 3)
+    assert (last[KEY]["method"], last["global_step"]) == ("TripleLoss", 2)
+    assert main(["validate", *again[:3], "--model=MaskedLM"]) == 0
 
 
 def test_a_student_without_its_teacher_can_be_validated(

@@ -20,6 +20,7 @@ from lit_distill.models import (
     check_model_vocabulary,
     check_models,
     load_tokenizer,
+    sentencepiece_models,
     share_vocabulary,
     tokenizer_files,
     tokenizer_from_files,
@@ -68,7 +69,12 @@ def test_a_tokenizer_travels_as_text_and_needs_no_network(monkeypatch: pytest.Mo
     check_agreement(tokenizer, again)
 
 
-def test_a_folder_without_a_tokenizer_is_refused(saved: Path, tmp_path: Path):
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_folder_without_a_tokenizer_is_refused(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
+):
+    """For the same reason whether or not SentencePiece could be read."""
+    monkeypatch.setattr(sentencepiece_models, "_is_there", lambda module: installed)
     with pytest.raises(UserError, match=r"bert holds no tokenizer: save one there"):
         load_tokenizer(str(saved))
     (tmp_path / "empty").mkdir()
