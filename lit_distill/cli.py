@@ -9,8 +9,8 @@ import errno
 import os
 import re
 import signal
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +22,11 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 import data_modules  # noqa: F401 (for its class names)
 import lit_distill.methods  # noqa: F401 (for its class names)
 from callbacks.atomic_files import replacing
-from lit_distill.cli_checkpoints import find_checkpoint, report_differences
+from lit_distill.cli_checkpoints import (
+    find_checkpoint,
+    report_differences,
+    tokenizer_at_hand,
+)
 from lit_distill.cli_errors import OneLineErrors
 from lit_distill.cli_settings import choose, spread
 from lit_distill.distillation import Distillation
@@ -66,6 +70,17 @@ def run(command: str, args: Sequence[str]) -> None:
             "reason is in what that one printed; if there is none, the system killed it, for want "
             "of memory perhaps. A run that has saved goes on with --ckpt_path last."
         ) from error
+
+
+@contextmanager
+def _interrupted() -> Iterator[None]:
+    """Ends with 130 after a Ctrl-C, where the Trainer exits with 1."""
+    try:
+        yield
+    except SystemExit as ending:
+        if isinstance(ending.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from ending
+        raise
 
 
 class DistillParser(OneLineErrors, LightningArgumentParser):
@@ -159,11 +174,13 @@ class DistillCLI(LightningCLI):
         if shown:
             print(self.config_text, end="")
             raise SystemExit
-        self.config = spread(config)
         self.checkpoint: Path | None = None
         if ckpt_path is not None:
             self.checkpoint = find_checkpoint(ckpt_path, Path(config["run_dir"]))
             report_differences(self.checkpoint, self.config_text)
+            if self.command != "fit":
+                config["tokenizer"] = tokenizer_at_hand(config["tokenizer"], self.checkpoint)
+        self.config = spread(config)
 
     def instantiate_classes(self) -> None:
         """Builds everything; what a constructor refuses is the user's to read."""
@@ -193,7 +210,7 @@ class DistillCLI(LightningCLI):
         # what `validate` and `test` return is printed by callbacks: per language, not per loader
         quiet = {} if self.command == "fit" else {"verbose": False}
         alone = locked(Path(self.config["run_dir"])) if self.command == "fit" else nullcontext()
-        with alone, suppress(SIGTERMException):  # a SystemExit that says 0
+        with alone, suppress(SIGTERMException), _interrupted():  # a SystemExit that says 0
             getattr(self.trainer, self.command)(
                 self.model, datamodule=self.datamodule, ckpt_path=self.checkpoint, **quiet
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import tempfile
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from lightning_utilities.core.rank_zero import rank_zero_info
 from callbacks import newest_readable_checkpoint, read_index
 from lit_distill.checkpoints import KEY
 from lit_distill.errors import UserError
+from lit_distill.models import load_tokenizer, write_tokenizer_files
 
 SHOWN = 8
 """How many differences are listed."""
@@ -48,6 +51,31 @@ def find_checkpoint(name: str, run_dir: Path) -> Path:
     return path
 
 
+def tokenizer_at_hand(name: str | None, checkpoint: Path) -> str | None:
+    """The tokenizer by name, or, where that is gone, the checkpoint's own in a temporary folder.
+
+    Measuring needs no teacher, and so not its folder for the sake of the tokenizer either.
+
+    Args:
+        name: as configured.
+        checkpoint: of the student that is measured.
+    """
+    if name is None:
+        return None
+    try:
+        load_tokenizer(name)
+        return name
+    except UserError as error:
+        files = _read(checkpoint).get(KEY, {}).get("tokenizer")
+        if not files:
+            raise
+        folder = tempfile.TemporaryDirectory(prefix="lit_distill-tokenizer-")
+        atexit.register(folder.cleanup)
+        write_tokenizer_files(Path(folder.name), files)
+        rank_zero_info(f"{error} The tokenizer comes from the checkpoint.")
+        return folder.name
+
+
 def report_differences(path: Path, text: str) -> None:
     """Says where the present configuration is not the checkpoint's; the present one is used.
 
@@ -66,15 +94,24 @@ def report_differences(path: Path, text: str) -> None:
 
 
 def _recorded(path: Path) -> str:
-    """The configuration in a checkpoint; empty if there is none. Weights are not read."""
+    """The configuration in a checkpoint; empty if there is none."""
+    return str(_read(path).get(KEY, {}).get("config", ""))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint; weights are not read before they are used.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
-        checkpoint = read_index(path)
+        found = read_index(path)
+        return found if isinstance(found, dict) else {}
     except Exception as error:  # broken files fail in many ways
         raise UserError(
             f"--ckpt_path: {path} is no checkpoint, or not a whole one. `--ckpt_path last` takes "
             "the newest of the run that can be read."
         ) from error
-    return str(checkpoint.get(KEY, {}).get("config", ""))
 
 
 def differences(then: str, now: str) -> list[str]:

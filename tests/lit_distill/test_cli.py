@@ -134,9 +134,13 @@ def test_a_student_without_its_teacher_can_be_validated(
     folder: Path, tiny_bert: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert main(["fit", "-c", "exp.yaml"]) == 0
-    gone = ["--model.teacher.name=./gone", f"--tokenizer={tiny_bert}"]
-    assert main(["validate", "-c", "exp.yaml", "--ckpt_path=last", *gone]) == 0
-    assert any("Agreement is left out" in r.message for r in caplog.records)
+    gone = "--model.teacher.name=./gone"
+    for more in ([f"--tokenizer={tiny_bert}"], []):
+        caplog.clear()
+        assert main(["validate", "-c", "exp.yaml", "--ckpt_path=last", gone, *more]) == 0
+        assert any("Agreement is left out" in r.message for r in caplog.records)
+        own = any("The tokenizer comes from the checkpoint" in r.message for r in caplog.records)
+        assert own is not bool(more)
 
 
 def test_a_finished_run_is_not_written_over(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -64,13 +64,15 @@ def test_an_interruption_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize(("typed", "code"), [("--help", 0), ("fti", 2)])
 def test_help_and_mistakes_answer_in_half_a_second(typed: str, code: int) -> None:
+    """Of the process's own time: a busy machine takes longer."""
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             [sys.executable, "-m", "lit_distill", typed], capture_output=True, check=False
         )
-        seconds.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert done.returncode == code
     assert min(seconds) < 0.5
 

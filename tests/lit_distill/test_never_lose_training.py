@@ -443,14 +443,15 @@ def test_a_run_told_to_stop_saves_and_the_printed_command_goes_on(
     assert same(run.bits(), uninterrupted)
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_run_told_to_stop_before_its_first_update_says_so_by_its_exit_code(
-    runs: Callable[..., Run],
+    runs: Callable[..., Run], number: int, code: int
 ) -> None:
     def sanity(config: dict[str, Any]) -> None:
         config["trainer"]["num_sanity_val_steps"] = 1
 
     run = runs(sanity)
-    trap = sabotage(Distillation, "validation_step", 0, terminate)
-    assert run.work(run.fit(), trap) == 143, run.output
+    trap = sabotage(Distillation, "validation_step", 0, lambda *_: os.kill(os.getpid(), number))
+    assert run.work(run.fit(), trap) == code, run.output
     assert run.updates == 0
     assert "Traceback" not in run.output
