@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from lit_distill import host_memory
+from lit_distill import host_memory, own_packages
 from lit_distill.errors import UserError
 
 # Read when torch is imported. Threads that spin while they wait slow a shared machine down: small
@@ -57,6 +57,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
         print(__version__)
         return 0
+    own_packages.prefer()
     _leave_out_noise()
     if args is None:  # the process is this program's alone
         host_memory.keep_freed()

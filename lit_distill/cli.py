@@ -22,12 +22,14 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 import data_modules  # noqa: F401 (for its class names)
 import lit_distill.methods  # noqa: F401 (for its class names)
 from callbacks.atomic_files import replacing
+from lit_distill.cli_callables import check_callables
 from lit_distill.cli_checkpoints import (
     find_checkpoint,
     report_differences,
     tokenizer_at_hand,
 )
 from lit_distill.cli_errors import OneLineErrors
+from lit_distill.cli_modules import OPTION, permit
 from lit_distill.cli_settings import choose, spread
 from lit_distill.distillation import Distillation
 from lit_distill.errors import UserError
@@ -120,6 +122,7 @@ class DistillCLI(LightningCLI):
 
     def __init__(self, command: str, args: Sequence[str]) -> None:
         self.command = command
+        args = permit(args)
         super().__init__(
             Distillation,
             LightningDataModule,
@@ -156,6 +159,12 @@ class DistillCLI(LightningCLI):
             "configuration is not taken from it; differences are reported.",
         )
         parser.add_argument(
+            OPTION,
+            metavar="NAME",
+            help="A module of yours whose classes the configuration may name; it is imported. Give "
+            "it once for each. Files cannot permit any.",
+        )
+        parser.add_argument(
             "--print_config", action="store_true", help="Print the merged configuration and exit."
         )
 
@@ -167,7 +176,10 @@ class DistillCLI(LightningCLI):
         """Parses, checks, and settles what goes to several places."""
         config = parser.parse_args(args)
         cast(DistillParser, parser).check_nulls(config)
+        check_callables(config, cast(DistillParser, parser).where)
         shown = config.pop("print_config")
+        if config.pop("allow_module") is not None:
+            raise UserError(f"A file cannot permit modules: type {OPTION} on the command line.")
         choose(config)
         ckpt_path, config["ckpt_path"] = config["ckpt_path"], None
         self.config_text = parser.dump(config, skip_unset=False)

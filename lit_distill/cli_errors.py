@@ -39,6 +39,7 @@ _UNKNOWN = re.compile(r"Option '([^']+)' is not accepted|unrecognized arguments:
 _STRAY = re.compile(r"unrecognized arguments: (.*)")
 _REQUIRED = re.compile(r"arguments are required: (.+)")
 _INCOMPLETE = re.compile(r"argument (?:-\S+/)*--(\S+): expected (.*)")
+_DENIED = re.compile(r"Importing '([^']+)' is not allowed")
 _NO_CLASS = re.compile(
     r"Expected a dot import path string: (\S+)|Import path (\S+) does not correspond|"
     r"but (\S+) is abstract|(No module named|module '\S+' has no attribute)|(Not a valid subclass)"
@@ -114,6 +115,8 @@ class OneLineErrors(ArgumentParser):
         leaves = [leaf for leaf in leaves if len(leaf.keys) == depth]
         values = [value.split(". Got value")[0] for value in _VALUE.findall(message)]
         found = values[0] if values and not values[0].startswith("NestedArg") else ""
+        if denied := _DENIED.search(message):
+            return self._denied(leaves[0], denied[1])
         for leaf in leaves:
             if text := self._usage(leaf):
                 return text
@@ -130,7 +133,16 @@ class OneLineErrors(ArgumentParser):
         if set(types) - {"null"}:
             return self._wrong_type(leaves[0], types, found)
         text = " ".join(dict.fromkeys(leaf.text for leaf in leaves if not _expected(leaf.text)))
-        return self._where(leaves[0].keys, found) + re.sub(r"Namespace\(.*", "", text or message)
+        return self.where(leaves[0].keys, found) + re.sub(r"Namespace\(.*", "", text or message)
+
+    def _denied(self, leaf: Complaint, path: str) -> str:
+        """A class of a module that was not permitted."""
+        module = path.rpartition(".")[0]
+        return (
+            f"{self.where(leaf.keys, path)}{path!r} is of the module {module}, which a "
+            "configuration may not name by itself, because importing it runs its code. If it is "
+            f"yours or you trust it: --allow-module {module}."
+        )
 
     def _usage(self, leaf: Complaint) -> str:
         """Options that do not exist, or lack something; empty if it is something else."""
@@ -159,7 +171,7 @@ class OneLineErrors(ArgumentParser):
         what = (
             f"{owner} has no option {keys[-1]!r}" if owner else f"there is no option {keys[-1]!r}"
         )
-        return f"{self._where(keys)}{what}{_hint(keys[-1], known)}"
+        return f"{self.where(keys)}{what}{_hint(keys[-1], known)}"
 
     def _first_unknown(self, keys: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
         """The shortest beginning of a path that no option has, and what could stand there."""
@@ -173,7 +185,7 @@ class OneLineErrors(ArgumentParser):
 
     def _missing(self, leaf: Complaint, names: str) -> str:
         if leaf.owners:
-            return f"{self._where(leaf.keys)}{leaf.owners[-1].rpartition('.')[2]} needs {names}."
+            return f"{self.where(leaf.keys)}{leaf.owners[-1].rpartition('.')[2]} needs {names}."
         options = ", ".join(f"--{name}" for name in names.split(", "))
         files = ", ".join(str(config.path) for config in self.configs)
         where = f"{files}: " if files else ""
@@ -184,14 +196,14 @@ class OneLineErrors(ArgumentParser):
         hint = _hint(found, types) if get_close_matches(found, types) else "."
         value = " ".join(found.split())
         value = repr(value) if len(value) <= 60 else f"{value[:57]}..."
-        return f"{self._where(leaf.keys, found)}expected {expected}, found {value}{hint}"
+        return f"{self.where(leaf.keys, found)}expected {expected}, found {value}{hint}"
 
     def _no_class(self, leaf: Complaint, name: str, found: str) -> str:
         """A class that is not there, or not one that fits; `name` is empty if none was named."""
         roots = classes_in(self._annotation(leaf))
         known = sorted({child.__name__ for root in roots for child in subclasses_of(root)})
         wanted = " or ".join(root.__name__ for root in roots) or "class"
-        where = self._where(leaf.keys, name or found)
+        where = self.where(leaf.keys, name or found)
         if name:
             path = "; write its full path, as in package.module.Class."
             return f"{where}{name!r} is no {wanted}{_hint(name, known) if roots else path}"
@@ -227,11 +239,11 @@ class OneLineErrors(ArgumentParser):
         owner = imported(str(value.get("class_path", "")))
         for key, inner in vars(value.get("init_args") or value).items():
             if inner is None and not takes_null(type_of(owner, key)):
-                where = self._where((*keys, key))
+                where = self.where((*keys, key))
                 raise UserError(f"{where}null is no value of {owner.__name__}'s option {key!r}.")
             self.check_nulls(inner, (*keys, key))
 
-    def _where(self, keys: Sequence[str], found: str = "") -> str:
+    def where(self, keys: Sequence[str], found: str = "") -> str:
         """Where a key stands, for the beginning of a message: `file:line: key.path: `."""
         path = ".".join(keys)
         typed = dict(_typed(self.args or ()))

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from lit_distill import cli_modules
+from lit_distill.cli_modules import OPTION
 from lit_distill.errors import UserError
 from lit_distill.tools.recipe import Recipe, Stage, read_recipe
 
@@ -198,6 +200,7 @@ def _patience(process: Any) -> Iterator[None]:
 
 def _command(args: list[str]) -> None:
     """`python -m lit_distill ARGS`, in a process that may have imported it before."""
+    args = [*args, *(f"{OPTION}={name}" for name in cli_modules.permitted)]  # as typed for `run`
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.argv[1:] = args
