@@ -28,6 +28,7 @@ from lit_distill.cli_checkpoints import (
     report_differences,
     tokenizer_at_hand,
 )
+from lit_distill.cli_configs import replacing_options
 from lit_distill.cli_errors import OneLineErrors
 from lit_distill.cli_modules import OPTION, permit
 from lit_distill.cli_settings import choose, spread
@@ -122,7 +123,7 @@ class DistillCLI(LightningCLI):
 
     def __init__(self, command: str, args: Sequence[str]) -> None:
         self.command = command
-        args = permit(args)
+        args = replacing_options(permit(args))
         super().__init__(
             Distillation,
             LightningDataModule,

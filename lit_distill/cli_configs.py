@@ -13,9 +13,10 @@ import yaml
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
 
 from lit_distill.errors import UserError
+from lit_distill.yaml_nodes import read_yaml
 
 INCLUDE = "include"
-CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
+LOGGER = "trainer.logger"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,10 @@ class Config:
         """The dotted paths of all lists."""
         return list(_lists(self.node, []))
 
+    def classes(self) -> list[str]:
+        """The dotted paths of all mappings with a class_path."""
+        return list(_classes(self.node, []))
+
     def find(self, keys: Sequence[str], value: str | None = None) -> int | None:
         """The line (from 1) of a key path.
 
@@ -73,6 +78,36 @@ def _lists(node: yaml.Node, above: list[str]) -> Iterator[str]:
     elif isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             yield from _lists(value, [*above, key.value])
+
+
+def _classes(node: yaml.Node, above: list[str]) -> Iterator[str]:
+    if isinstance(node, yaml.MappingNode):
+        if any(key.value == "class_path" for key, _ in node.value):
+            yield ".".join(above)
+        for key, value in node.value:
+            yield from _classes(value, [*above, key.value])
+
+
+def replacing_options(args: Sequence[str]) -> list[str]:
+    """A command line in which every list, and every logger, takes the place of an earlier one.
+
+    jsonargparse would merge a list item by item into one of the same length, and a logger into one
+    of another kind: options of the earlier ones would stay. Each is emptied first.
+
+    Args:
+        args: the options of a command.
+    """
+    made: list[str] = []
+    for place, arg in enumerate(args):
+        name, equals, value = arg.partition("=")
+        value = value if equals else "".join(args[place + 1 : place + 2])
+        if name.startswith("--") and not name.endswith("+"):
+            if value.lstrip().startswith("[") and "." in name:
+                made.append(f"{name}=[]")
+            elif name == f"--{LOGGER}" and value:
+                made.append(f"{name}=null")
+        made.append(arg)
+    return made
 
 
 def _lines(node: yaml.Node, keys: list[str], value: str | None) -> Iterator[int]:
@@ -111,6 +146,8 @@ class ConfigFile(ActionConfigFile):
             for key in config.lists():
                 if isinstance(cfg.get(key), list):
                     cfg[key] = []  # or a list of the same length would be merged item by item
+            if LOGGER in config.classes():
+                cfg[LOGGER] = None  # or it would take over the name and version of another kind
             ActionConfigFile.apply_config(parser, cfg, dest, config.text)
         cfg[dest][-1] = value  # what was typed, beside None for each text
 
@@ -168,64 +205,3 @@ def check_exists(path: Path, where: str) -> None:
     close = get_close_matches(path.name, names, 1)
     hint = f"; did you mean {path.parent / close[0]}?" if close else "."
     raise UserError(f"{where}: there is no file {path}{hint}")
-
-
-def read_yaml(path: Path) -> yaml.MappingNode:
-    """The mapping in a YAML file, as nodes that know their lines; an empty file is an empty one.
-
-    Raises:
-        UserError: a syntax error, a key that stands twice, or no mapping.
-    """
-    try:
-        node = yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader)
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is not UTF-8 text: {error.reason} at byte {error.start}."
-        ) from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise UserError(f"{path}{place}: YAML syntax: {error.problem or error.context}.") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: YAML syntax: {error}.") from error
-    if node is None:
-        return yaml.MappingNode("tag:yaml.org,2002:map", [])
-    if not isinstance(node, yaml.MappingNode):
-        kind = "list" if isinstance(node, yaml.SequenceNode) else "single value"
-        raise UserError(f"{path}: expected keys with values, found a {kind}.")
-    _check_keys(path, node, [])
-    return node
-
-
-def _check_keys(path: Path, node: yaml.Node, above: list[str]) -> None:
-    """Refuses keys that stand twice, which YAML ignores, and strangers beside `class_path`."""
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _check_keys(path, item, above)
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen: dict[str, int] = {}
-    for key, _ in node.value:
-        kind = key.tag.rpartition(":")[2]
-        if kind not in ("str", "merge"):
-            place = f"{path}:{key.start_mark.line + 1}"
-            what = (
-                f"{key.value} reads as {kind}"
-                if isinstance(key, yaml.ScalarNode)
-                else f"this is {kind}"
-            )
-            raise UserError(f"{place}: a key must be a text, and {what}: put it in quotes.")
-    names = [str(key.value) for key, _ in node.value]
-    for key, value in node.value:
-        name, line = str(key.value), key.start_mark.line + 1
-        where = f"{path}:{line}: {'.'.join([*above, name])}"
-        if name in seen:
-            raise UserError(f"{where}: this key stands on line {seen[name]} already.")
-        if "class_path" in names and name not in CLASS_KEYS:
-            close = get_close_matches(name, CLASS_KEYS, 1)
-            hint = f"did you mean {close[0]!r}?" if close else "options of the class go there."
-            raise UserError(f"{where}: beside class_path there can only be init_args; {hint}")
-        seen[name] = line
-        _check_keys(path, value, [*above, name])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
+from lit_distill.cli_configs import replacing_options
 from lit_distill.cli_errors import OneLineErrors
 from lit_distill.cli_modules import permit
 
@@ -21,7 +22,7 @@ def invoke(command: str, args: Sequence[str]) -> None:
     Raises:
         UserError: something the user gave cannot work.
     """
-    args = permit(args)
+    args = replacing_options(permit(args))
     name = command.replace("-", "_")
     function: Callable[..., Any] = getattr(import_module(f"lit_distill.tools.{name}"), name)
     first = next(iter(inspect.signature(function).parameters))

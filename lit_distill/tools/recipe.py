@@ -30,8 +30,9 @@ from typing import Any
 
 import yaml
 
-from lit_distill.cli_configs import check_exists, read_config, read_yaml
+from lit_distill.cli_configs import check_exists, read_config
 from lit_distill.errors import UserError
+from lit_distill.yaml_nodes import read_yaml
 
 TRAINING = ("fit", "validate", "test")
 TOOLS = ("export", "train-tokenizer", "cache-teacher", "corpus-report", "compare", "compare-texts")

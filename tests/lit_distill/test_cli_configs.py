@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,35 @@ def test_every_shipped_config_can_be_read() -> None:
     for path in (Path(__file__).parents[2] / "configs").rglob("*.yaml"):
         for config in read_config(path):
             assert isinstance(yaml.safe_load(config.text), dict)
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in pairwise("abcdefghijkl")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BOMB, r"a\.yaml:\d+: its aliases .* stand for more than 100,000 values"),
+        ("a: &a\n  b: *a\n", r"a\.yaml:\d+: an alias .* a value that contains it"),
+        ("a: &a [1, *a]\n", "a value that contains it"),
+        ("a: " + "[" * 3000 + "]" * 3000 + "\n", "nested too deeply|levels deep"),
+        ("a: " + "{b: " * 100 + "1" + "}" * 100 + "\n", "nested more than 50 levels deep"),
+    ],
+    ids=["bomb", "recursive mapping", "recursive list", "very deep", "deep"],
+)
+def test_a_small_file_that_stands_for_a_huge_one_is_refused_at_once(
+    folder: Path, text: str, message: str
+) -> None:
+    write(folder, a=text)
+    start = time.process_time()
+    with pytest.raises(UserError, match=message):
+        read_config(Path("a.yaml"))
+    assert time.process_time() - start < 2
+
+
+def test_aliases_within_bounds_are_read(folder: Path) -> None:
+    write(folder, a="a: &a {b: 1}\nc: *a\nd: {<<: *a, e: 2}\n")
+    (config,) = read_config(Path("a.yaml"))
+    assert yaml.safe_load(config.text) == {"a": {"b": 1}, "c": {"b": 1}, "d": {"b": 1, "e": 2}}
