@@ -21,12 +21,5 @@ LISTS = (
         "pass",
         LISTS_TEST,
     ),
-    Mutant(
-        "a small file of aliases fills the memory",
-        "lit_distill/yaml_nodes.py",
-        "    if size > LARGEST:",
-        "    if False:",
-        "tests/lit_distill/test_cli_configs.py -k huge",
-    ),
 )
 """What several configs make together."""
