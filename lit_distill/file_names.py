@@ -6,8 +6,10 @@ import re
 
 from lit_distill.errors import UserError
 
-_PART = re.compile(r"""[^\s.~-][^/\\:*?"<>|]{0,119}""")  # all scripts; hidden files are not ours
-_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_PART = re.compile(r"""(?![\s.~-])[^/\\:*?"<>|]{1,120}""")  # all scripts; hidden files are not ours
+_DEVICES = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|com[\d¹²³]|lpt[\d¹²³])(\..*)?", re.IGNORECASE
+)
 
 
 def check_file_name(name: object, whose: str, folders: bool = False) -> str:

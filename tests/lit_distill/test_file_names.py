@@ -12,7 +12,7 @@ from lit_distill.file_names import check_file_name
 HOSTILE: list[Any] = [
     "../up", "..", ".", "", "/etc/passwd", "a/../../b", "a\\b", "C:\\x", "a\0b", "a\nb", ".hidden",
     "con", "NUL.txt", "lpt1", "x" * 200, "ends.", "ends ", "-option", "~/x", "a//b", "a/",
-    7, None, b"x",
+    "/x", "/etc", "\\x", ":x", "|x", "*", "?", "<x", "conin$", "com¹", 7, None, b"x",
 ]  # fmt: skip
 
 

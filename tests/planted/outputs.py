@@ -50,6 +50,13 @@ OUTPUTS = (
         f"{OUTPUTS_TEST} -k hostile",
     ),
     Mutant(
+        "a name may begin with the character that makes it absolute",
+        "lit_distill/file_names.py",
+        """(?![\\s.~-])[^/\\\\:*?"<>|]{1,120}""",
+        """[^\\s.~-][^/\\\\:*?"<>|]{0,119}""",
+        "tests/lit_distill/test_file_names.py",
+    ),
+    Mutant(
         "names of students in a checkpoint are folders as they are",
         "lit_distill/checkpoint_description.py",
         '        check_file_name(name, f"A student of {source}")\n',
