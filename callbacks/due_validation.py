@@ -30,6 +30,9 @@ def validate_now(trainer: Trainer) -> None:
         loop.run()
     finally:
         trainer.training = True
+    # Or a loop that goes on at an epoch's end would think itself done, never leave its restart, and
+    # pass over the next epoch.
+    loop._has_run = False
 
 
 def end_without_training(trainer: Trainer, before: Callable[[Trainer], None]) -> None:

@@ -97,6 +97,7 @@ class Run:
                 os.setsid()
                 self._redirect()
                 warnings.simplefilter("default")  # as in a process of its own
+                signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background
                 if trap is not None:
                     trap()
                 code = main(args)
@@ -316,7 +317,10 @@ def whole(runs: Callable[..., Run]) -> dict[str, Any]:
     [
         pytest.param(terminate_at_micro_batch(5), 143, id="SIGTERM in the update before one"),
         pytest.param(terminate_in_validation(1), 143, id="SIGTERM in the first one"),
+        pytest.param(terminate_in_validation(5), 143, id="SIGTERM in the one of an epoch's end"),
+        pytest.param(terminate_in_validation(13), 143, id="SIGTERM in the last one"),
         pytest.param(kill_in_validation(1), -9, id="kill in a validation after a save"),
+        pytest.param(kill_in_validation(5), -9, id="kill in the one of an epoch's end"),
         pytest.param(terminate_at_micro_batch(11), 143, id="SIGTERM at the end of an epoch"),
         pytest.param(terminate_at_micro_batch(23), 143, id="SIGTERM in the last update"),
         pytest.param(kill_in_validation(15), -9, id="kill in the last validation"),
@@ -330,6 +334,7 @@ def test_a_validation_that_was_due_is_made_up_for(
     assert run.work(run.fit(), trap) == code, run.output
     run.resume()
     found = left_behind(run.folder)
+    run.bits()  # of all updates
     for part, expected in whole.items():
         assert equal(found[part], expected), part
 

@@ -125,7 +125,11 @@ def test_what_to_install_is_named(
     monkeypatch.setattr(
         AutoTokenizer, "from_pretrained", lambda *_, **__: (_ for _ in ()).throw(reason)
     )
+    (tmp_path / "spiece.model").touch()
     with pytest.raises(UserError, match=said + r".*pip install 'lit-distill\[sentencepiece\]'"):
+        load_tokenizer(str(tmp_path))
+    (tmp_path / "spiece.model").unlink()
+    with pytest.raises(UserError, match="cannot be read"):  # there is nothing to read
         load_tokenizer(str(tmp_path))
 
 
