@@ -32,6 +32,10 @@ def _is_ours(file: str) -> bool:
     return file.startswith(f"{ROOT}/") and "site-packages" not in file
 
 
+def _module_of(finder: object) -> str:
+    return getattr(finder, "__module__", None) or ""
+
+
 def run(folder: Path, tests: str) -> int:
     """Runs tests on the copy in a forked child, which saves the import of torch for every bug."""
     child = os.fork()
@@ -40,6 +44,10 @@ def run(folder: Path, tests: str) -> int:
         try:
             os.chdir(folder)
             sys.path[:0] = [str(folder), str(folder / "tests")]
+            # what an earlier test of this process put there finds the packages of the original
+            sys.meta_path[:] = [
+                finder for finder in sys.meta_path if "own_packages" not in _module_of(finder)
+            ]
             for name, module in list(sys.modules.items()):
                 file = getattr(module, "__file__", None) or ""
                 if name.partition(".")[0] in (*PACKAGES, "tests") or _is_ours(file):
@@ -50,8 +58,9 @@ def run(folder: Path, tests: str) -> int:
                 os.dup2(output.fileno(), 2)
             options = ["-x", "-q", "-p", "no:cacheprovider", f"--rootdir={folder}"]
             code = int(pytest.main([*options, *tests.split()]))
-            where = str(sys.modules["lit_distill"].__file__)
-            code = code if where.startswith(str(folder)) else 71  # the installed one was tested
+            found = [sys.modules[name] for name in PACKAGES if name in sys.modules]
+            if not all(str(module.__file__).startswith(f"{folder}/") for module in found):
+                code = 71  # the original was tested
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
