@@ -32,6 +32,7 @@ from lit_distill.cli_configs import replacing_options
 from lit_distill.cli_errors import OneLineErrors
 from lit_distill.cli_modules import OPTION, permit
 from lit_distill.cli_settings import choose, spread
+from lit_distill.cli_trainer import check_batches, check_trainer, make_trainer
 from lit_distill.distillation import Distillation
 from lit_distill.errors import UserError
 from lit_distill.run_lock import locked
@@ -57,6 +58,10 @@ def run(command: str, args: Sequence[str]) -> None:
         DistillCLI(command, args).run()
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
+    except ValueError as error:  # where only the loader knew how long an epoch is
+        if not str(error).lstrip().startswith("`val_check_interval`"):
+            raise
+        raise UserError(f"trainer: {error}") from error
     except OSError as error:  # of whatever writes by itself, as TensorBoard's logger does
         if error.errno not in DISK_ERRORS:
             raise
@@ -181,6 +186,7 @@ class DistillCLI(LightningCLI):
         shown = config.pop("print_config")
         if config.pop("allow_module") is not None:
             raise UserError(f"A file cannot permit modules: type {OPTION} on the command line.")
+        check_trainer(self.command, config["trainer"], cast(DistillParser, parser).where)
         choose(config)
         ckpt_path, config["ckpt_path"] = config["ckpt_path"], None
         self.config_text = parser.dump(config, skip_unset=False)
@@ -201,7 +207,9 @@ class DistillCLI(LightningCLI):
             self.config_init = self.parser.instantiate(self.config)
             self.model, self.datamodule = self.config_init["model"], self.config_init["data"]
             check_optimizer(self.model.optimizer)
-            self.trainer = self.instantiate_trainer()
+            if self.command == "fit":
+                check_batches(self.config["trainer"], self.datamodule)
+            self.trainer = make_trainer(self.instantiate_trainer)
         except ValueError as error:
             cause: BaseException = error  # jsonargparse wraps what constructors raise
             while cause.__cause__ is not None and not isinstance(cause, UserError):
