@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from data_modules.collation import Collate, Collator
 from data_modules.corpus_cache import made_once
 from data_modules.corpus_report import FileReport, check_broken, show
+from data_modules.framing import Frame
 from data_modules.loader import EvaluationLoader, WindowLoader
 from data_modules.objectives import VALIDATION_SEED, MaskedTokens, Objective
 from data_modules.plan import POOL_SIZE, EvaluationPlan, Plan
@@ -113,6 +115,16 @@ class Corpus(LightningDataModule, ABC):
             raise UserError("The data module has no tokenizer: give --tokenizer a name or folder.")
         return self._tokenizer
 
+    @cached_property
+    def frame(self) -> Frame:
+        """Special tokens around windows and texts."""
+        return self.objective.frame(self.tokenizer)
+
+    @property
+    def eos_ids(self) -> list[int]:
+        """Ids that end a text for a model that reads it from left to right."""
+        return list(self.frame.end[-1:])
+
     @property
     def languages(self) -> list[str]:
         """Tags of languages and mixes, sorted."""
@@ -141,7 +153,9 @@ class Corpus(LightningDataModule, ABC):
         made_once(self._folder(texts), lambda folder: self._tokenise(texts, folder))
 
     def _tokenise(self, texts: list[LanguageTexts], folder: Path) -> None:
-        reports = tokenise(texts, self.tokenizer, self.settings, self.max_broken, folder)
+        reports = tokenise(
+            texts, self.tokenizer, self.settings, self.frame, self.max_broken, folder
+        )
         show(reports, {split: TokenStore(folder / split) for split in SPLITS})
 
     def setup(self, stage: str) -> None:
@@ -176,7 +190,7 @@ class Corpus(LightningDataModule, ABC):
         self._stores = stores
 
     def _folder(self, texts: list[LanguageTexts]) -> Path:
-        return self.cache_dir / fingerprint(texts, self.tokenizer, self.settings)
+        return self.cache_dir / fingerprint(texts, self.tokenizer, self.settings, self.frame)
 
     # -- feeding --------------------------------------------------------------------------------
 

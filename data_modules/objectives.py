@@ -15,6 +15,7 @@ import numpy as np
 from annotated_types import Interval
 from numpy.typing import NDArray
 
+from data_modules.framing import Frame
 from data_modules.masking import Masker, Selection, Texts
 from data_modules.word_starts import word_starts
 from lit_distill.errors import UserError
@@ -51,6 +52,10 @@ class Objective(ABC):
     @abstractmethod
     def validation(self, tokenizer: Any) -> Objective:
         """How a model is measured: the same for every setting of the training objective."""
+
+    def frame(self, tokenizer: Any) -> Frame:
+        """Which special tokens stand around windows and texts."""
+        return Frame.around(tokenizer)
 
 
 Smoothing = Annotated[float, Interval(ge=0, le=10), "it is an exponent of frequencies"]
@@ -134,9 +139,21 @@ class MaskedTokens(Objective):
 
 @dataclass(frozen=True)
 class NextToken(Objective):
-    """Causal language modelling: every token predicts the next one of its own text."""
+    """Causal language modelling: every token predicts the next one of its own text.
+
+    A text ends with the tokenizer's EOS token (or what else it puts behind texts), which is the
+    target of the text's last token; a text of several windows has it in the last one.
+
+    Args:
+        bos: windows begin with the BOS token, or with EOS where the tokenizer has none, also where
+            the tokenizer adds nothing. The authors of DistilGPT2 put one there.
+
+    Source: Sanh et al.'s code (binarized_data.py, transformers-research-projects@fccd0cd).
+    """
 
     masked: ClassVar[bool | None] = False
+
+    bos: bool = False
 
     def bind(self, tokenizer: Any, counts: NDArray[np.float64], seed: int) -> Selector:
         """See `Objective.bind`."""
@@ -145,6 +162,10 @@ class NextToken(Objective):
     def validation(self, tokenizer: Any) -> Objective:
         """The same."""
         return self
+
+    def frame(self, tokenizer: Any) -> Frame:
+        """See `Objective.frame`."""
+        return Frame.ending(tokenizer, self.bos)
 
 
 @dataclass(frozen=True)
@@ -160,6 +181,10 @@ class Plain(Objective):
     def validation(self, tokenizer: Any) -> Objective:
         """The language model is measured all the same, by the tokenizer's kind."""
         return NextToken() if tokenizer.mask_token_id is None else MaskedTokens()
+
+    def frame(self, tokenizer: Any) -> Frame:
+        """As it is measured."""
+        return self.validation(tokenizer).frame(tokenizer)
 
 
 @dataclass(frozen=True)
@@ -192,6 +217,10 @@ class Noised(Objective):
     def validation(self, tokenizer: Any) -> Objective:
         """As of `Plain`."""
         return Plain().validation(tokenizer)
+
+    def frame(self, tokenizer: Any) -> Frame:
+        """As of `Plain`."""
+        return Plain().frame(tokenizer)
 
 
 @dataclass(frozen=True)

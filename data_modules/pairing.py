@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_modules.corpus_report import FileReport, check_broken
+from data_modules.framing import Frame
 from data_modules.markers import engine
 from data_modules.parallel_sources import ParallelReader
 from data_modules.readers import Broken
@@ -106,6 +107,7 @@ def write_pairs(
     readers: Sequence[ParallelReader],
     pairing: Pairing,
     tokenizers: dict[str, Any],
+    frames: dict[str, Frame],
     settings: Settings,
     max_broken: float,
     folder: Path,
@@ -119,6 +121,7 @@ def write_pairs(
         readers: of all sources.
         pairing: what is paired.
         tokenizers: by view, "tgt" and, where it has one of its own, "src".
+        frames: special tokens around the texts, by view.
         settings: a text of more than `max_length` tokens is in no pair, and counted.
         max_broken: share of broken rows of a file above which the run stops.
         folder: does not exist yet.
@@ -128,7 +131,7 @@ def write_pairs(
     """
     languages = sorted({language for pair in pairing.pairs for language in pair})
     writers = {
-        split: _Writer(folder / split, languages, pairing, tokenizers, settings.max_length)
+        split: _Writer(folder / split, languages, pairing, tokenizers, frames, settings.max_length)
         for split in PAIR_SPLITS
     }
     reports: list[FileReport] = []
@@ -200,11 +203,12 @@ class _Writer:
         languages: list[str],
         pairing: Pairing,
         tokenizers: dict[str, Any],
+        frames: dict[str, Frame],
         max_length: int,
     ) -> None:
         folder.mkdir(parents=True)
         self._folder, self._languages, self._pairing = folder, languages, pairing
-        self._max_length = max_length
+        self._frames, self._max_length = frames, max_length
         self._engines = {view: engine(tokenizer) for view, tokenizer in tokenizers.items()}
         self._stores = {
             view: StoreWriter(folder / view, languages, max(tokenizer.get_vocab().values()) + 1)
@@ -228,10 +232,15 @@ class _Writer:
         places: dict[str, dict[int, int]] = defaultdict(dict)
         for number, language in enumerate(self._languages):
             own = [(index, row[language]) for index, (_, row) in enumerate(rows) if language in row]
-            encodings = self._engines[view].encode_batch_fast([text for _, text in own])
-            ids = [encoding.ids for encoding in encodings]
-            framed = self._engines[view].num_special_tokens_to_add(False)
-            fits = [i for i, one in enumerate(ids) if framed < len(one) <= self._max_length]
+            encodings = self._engines[view].encode_batch_fast(
+                [text for _, text in own], add_special_tokens=False
+            )
+            frame = self._frames[view]
+            room = frame.room(self._max_length) - len(frame.end)
+            fits = [i for i, encoding in enumerate(encodings) if 0 < len(encoding.ids) <= room]
+            ids = [
+                [*frame.before, *encoding.ids, *frame.after, *frame.end] for encoding in encodings
+            ]
             report.too_long += len(ids) - len(fits)
             if fits:
                 lengths = np.array([len(ids[index]) for index in fits], dtype=np.int64)

@@ -144,12 +144,14 @@ class ParallelCorpus(Corpus):
         readers = self.readers()
         there = sorted({language for reader in readers for language in reader.languages})
         pairing = Pairing.of(there, self.src_languages, self.tgt_languages, self.pivot)
-        tokenizers = {"tgt": self.tokenizer}
-        if self._src_tokenizer is not None:
+        tokenizers, frames = {"tgt": self.tokenizer}, {"tgt": self.frame}
+        if self._src_tokenizer is not None:  # else both views read one store
             tokenizers["src"] = self._src_tokenizer
+            frames["src"] = self.src_objective.frame(self._src_tokenizer)
         digest = blake2b(digest_size=16)
         for part in (
             *(f"{view} {plain_engine(one).to_str()}" for view, one in tokenizers.items()),
+            *map(repr, frames.values()),
             *(repr(part) for part in (FORMAT, self.settings, pairing)),
             *(reader.stamp for reader in readers),
         ):
@@ -158,7 +160,7 @@ class ParallelCorpus(Corpus):
 
         def write(folder: Path) -> None:
             reports = write_pairs(
-                readers, pairing, tokenizers, self.settings, self.max_broken, folder
+                readers, pairing, tokenizers, frames, self.settings, self.max_broken, folder
             )
             for report in reports:
                 if report.broken or report.too_long:

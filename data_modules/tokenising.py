@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_modules.corpus_report import FileReport, check_broken
+from data_modules.framing import Frame
 from data_modules.markers import engine, plain_engine
 from data_modules.readers import Broken, Reader
 from data_modules.seen_texts import SeenTexts, marks_of
@@ -28,7 +29,6 @@ from data_modules.tagged_text import TaggedText
 from data_modules.token_store import StoreWriter
 from data_modules.token_tags import TagNumbers, WindowTags, mixing_of
 from data_modules.tokenising_bar import TokenisingBar
-from lit_distill.errors import UserError
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -47,11 +47,15 @@ class Settings:
     deduplicate: bool
 
 
-def fingerprint(texts: Sequence[LanguageTexts], tokenizer: Any, settings: Settings) -> str:
-    """Names a store: the same for the same files, tokenizer and settings."""
+def fingerprint(
+    texts: Sequence[LanguageTexts], tokenizer: Any, settings: Settings, frame: Frame | None = None
+) -> str:
+    """Names a store: the same for the same files, tokenizer, settings and special tokens around."""
     digest = blake2b(digest_size=16)
     digest.update(plain_engine(tokenizer).to_str().encode("utf-8"))
     digest.update(json.dumps([FORMAT, asdict(settings)]).encode())
+    if frame is not None and frame != Frame.around(tokenizer):  # which the tokenizer says itself
+        digest.update(repr(frame).encode())
     for language in texts:
         for split in SPLITS:
             stamps = [reader.stamp for reader in getattr(language, split)]
@@ -68,6 +72,7 @@ def tokenise(
     texts: Sequence[LanguageTexts],
     tokenizer: Any,
     settings: Settings,
+    frame: Frame,
     max_broken: float,
     folder: Path,
 ) -> list[FileReport]:
@@ -77,7 +82,7 @@ def tokenise(
         UserError: a file cannot be read or has too many broken rows.
     """
     names = [language.language for language in texts]
-    cutter = Cutter(tokenizer, settings.max_length)
+    cutter = Cutter(tokenizer, settings.max_length, frame)
     size = max(tokenizer.get_vocab().values()) + 1
     writers = {split: StoreWriter(folder / split, names, size) for split in SPLITS}
     reports: list[FileReport] = []
@@ -176,11 +181,12 @@ class _Splitter:
 
 
 class Cutter:
-    """Tokenises texts and cuts them into windows with the tokenizer's own special tokens around.
+    """Tokenises texts and cuts them into windows with special tokens around.
 
     Args:
         tokenizer: a fast one.
         max_length: most tokens of a window, special ones included.
+        frame: the special tokens; by default the tokenizer's own, around every window.
 
     Attributes:
         tags: languages of the words of the windows made last; None where no text had any.
@@ -190,20 +196,12 @@ class Cutter:
         UserError: `max_length` leaves no room for text.
     """
 
-    def __init__(self, tokenizer: Any, max_length: int) -> None:
+    def __init__(self, tokenizer: Any, max_length: int, frame: Frame | None = None) -> None:
         self._backend = engine(tokenizer)
-        probe = self._backend.encode("a")
-        mask, ids = probe.special_tokens_mask, probe.ids
-        inner = [index for index, special in enumerate(mask) if not special] or [len(ids)]
-        self._before, self._after = ids[: inner[0]], ids[inner[-1] + 1 :]
+        self._frame, self._max_length = frame or Frame.around(tokenizer), max_length
+        self._frame.room(max_length)  # raises
         self.tags: WindowTags | None = None
         self.numbers = TagNumbers()
-        self._room = max_length - len(self._before) - len(self._after)
-        if self._room < 1:
-            raise UserError(
-                f"max_length {max_length} leaves no room beside {len(self._before)} + "
-                f"{len(self._after)} special tokens: raise data.init_args.max_length."
-            )
 
     def windows(
         self, texts: list[tuple[int, str]], report: FileReport
@@ -222,37 +220,14 @@ class Cutter:
             number, text = texts[index]
             report.note(f"first at row {number}", f"no tokens ({ascii(text)[:40]})")
         flat = np.fromiter(chain.from_iterable(pieces), np.int32, int(lengths.sum()))
+        windows = self._frame.cut(lengths, self._max_length)
         self.tags = None
         if tagged:
             rows = [
                 self.numbers.of_tokens(text, encoding.offsets)
                 for (_, text), encoding in zip(texts, encodings, strict=True)
             ]
-            tags, _ = self._framed(np.concatenate(rows), lengths, special=False)
             mixing = np.array([mixing_of(text) for _, text in texts], dtype=np.int16)
-            self.tags = WindowTags(tags, np.repeat(mixing, -(-lengths // self._room)))
-        return self._framed(flat, lengths)
-
-    def _framed(
-        self, flat: NDArray[Any], lengths: NDArray[np.int64], special: bool = True
-    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Cuts texts into windows of even room, the last of each text shorter, and frames them.
-
-        The frame is the special tokens, or zeros.
-        """
-        counts = -(-lengths // self._room)
-        inside = np.full(counts.sum(), self._room)
-        ends = np.cumsum(counts)[counts > 0]
-        inside[ends - 1] = (lengths - (counts - 1) * self._room)[counts > 0]
-        outside = inside + len(self._before) + len(self._after)
-        stops = np.cumsum(outside)
-        result = np.zeros(outside.sum(), dtype=flat.dtype)
-        text = np.ones(len(result), dtype=bool)
-        for offset, token in enumerate(self._before):
-            result[stops - outside + offset] = token if special else 0
-            text[stops - outside + offset] = False
-        for offset, token in enumerate(reversed(self._after), 1):
-            result[stops - offset] = token if special else 0
-            text[stops - offset] = False
-        result[text] = flat
-        return result, outside
+            tags = windows.filled(np.concatenate(rows), special=False)
+            self.tags = WindowTags(tags, np.repeat(mixing, windows.counts))
+        return windows.filled(flat), windows.lengths

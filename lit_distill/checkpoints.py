@@ -80,7 +80,7 @@ def describe(module: Distillation) -> dict[str, Any]:
 
 def _endings(module: Distillation) -> list[int]:
     """Ids that ended texts in training: of the data, the tokenizer, the students, the teachers."""
-    found = set(getattr(module.data, "eos_ids", ()))  # only data modules of prompts have some
+    found = set(getattr(module.data, "eos_ids", ()))  # not every data module says it
     for each in (*module.students.values(), *module.teachers.values()):
         model = cast(LanguageModel, each)
         if model.model.can_generate():
