@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from data_modules.file_kinds import check_dataset, file_stamp
 from data_modules.readers import ROWS_AT_ONCE, Reader, Row, column_number, column_texts
 from lit_distill.errors import UserError
 from lit_distill.models.hub import FIRST_ASK, Patience, answer_within, outage, patience, refusal
@@ -51,13 +52,12 @@ class HubReader(Reader):
 
     @property
     def stamp(self) -> str:
-        """All that was asked for, and of a folder the size and time of every file.
+        """All that was asked for, and of a folder the stamp of every file.
 
         A branch that moves on the hub is not noticed: pin the revision.
         """
         files = sorted(path for path in Path(self.dataset).rglob("*") if path.is_file())
-        stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-        return repr((self, stats))
+        return repr((self, [(str(path), file_stamp(path)) for path in files]))
 
     def rows(self) -> Iterator[Row]:
         """See `Reader.rows`."""
@@ -75,7 +75,9 @@ class HubReader(Reader):
         from datasets import load_dataset
 
         folder = Path(self.dataset).is_dir()
-        if not folder:
+        if folder:
+            check_dataset(Path(self.dataset))
+        else:
             self._check_reachable()
         try:
             with patience():

@@ -10,6 +10,7 @@ from pathlib import Path
 from data_modules.file_patterns import LANGUAGE, files_of, languages_of
 from data_modules.hub_reader import HubReader
 from data_modules.readers import Broken, FileReader, Reader
+from data_modules.sources import dataset_place
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, check_knobs
 
@@ -182,13 +183,12 @@ def _hub(source: ParallelSource, root: Path) -> ParallelReader:
         raise UserError(
             f"The dataset {source.dataset} needs `columns`: the column of each language."
         )
-    name = source.dataset or ""
-    folder = root / Path(name).expanduser()
+    name = dataset_place(source.dataset or "", source.revision, root)
     readers = [
         (
             language,
             HubReader(
-                str(folder) if folder.is_dir() else name,
+                name,
                 source.config,
                 source.split,
                 source.revision,

@@ -20,12 +20,11 @@ from typing import IO, Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_modules.file_kinds import FORMATS, file_stamp
 from lit_distill.errors import UserError
 
-FORMATS = (".txt", ".jsonl", ".csv", ".parquet")
-"""Recognised suffixes; all but parquet also with .gz."""
-
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_OPEN_QUOTE = "unexpected end of data"  # as the csv module says it
 ROWS_AT_ONCE = 1000  # of a table, which may hold whole books
 
 csv.field_size_limit(2**31 - 1)  # the module's own limit, 128 KiB, is shorter than many articles
@@ -108,10 +107,8 @@ class FileReader(Reader):
 
     @property
     def stamp(self) -> str:
-        """Path, size, time of the last change, column."""
-        status = self.path.stat()
-        where = self.path.resolve()
-        return f"{where} {status.st_size} {status.st_mtime_ns} {self.column} {self.limit}"
+        """Path, size, what tells one content from another, column."""
+        return f"{self.path.resolve()} {file_stamp(self.path)} {self.column} {self.limit}"
 
     @property
     def unit(self) -> str:
@@ -148,7 +145,13 @@ class FileReader(Reader):
             raise UserError(
                 f"{self.path} is UTF-16: convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)."
             )
-        lines = _chain(first.removeprefix(b"\xef\xbb\xbf"), file)
+        second = file.readline()
+        if b"\r" in first.rstrip(b"\r\n") and (not second or self._format == ".csv"):
+            raise UserError(
+                f"{self.path} ends its lines with CR alone, as old Macs did, and is one line: "
+                f"convert it (tr '\\r' '\\n' < {self.path.name} > ...)."
+            )
+        lines = _chain([first.removeprefix(b"\xef\xbb\xbf"), second], file)
         if self._format == ".csv":
             return self._csv(lines)
         parse = text_or_broken if self._format == ".txt" else self._json
@@ -163,30 +166,42 @@ class FileReader(Reader):
             return Broken(number, "not a JSON object")
         if self.column not in row:
             return Broken(number, f"no {self.column!r}")
+        if has_twice(line, self.column):
+            return Broken(number, f"two {self.column!r}")
         return text_or_broken(row[self.column], number)
 
     def _csv(self, lines: Iterator[bytes]) -> Iterator[Row]:
         # Undecodable bytes become lone surrogates, which `text_or_broken` finds in the text column.
-        table = csv.reader(line.decode("utf-8", "surrogateescape") for line in lines)
-        header = next(table, [])
-        if not header:
-            return
-        place = column_number(self.name, self.column, header)
+        decoded = (line.decode("utf-8", "surrogateescape") for line in lines)
+        table = csv.reader(decoded, strict=True)  # else an open quote takes all rows behind it
+        place = None
         while True:
             number = table.line_num + 1
             try:
                 row = next(table, None)
             except csv.Error as error:
+                if place is None or str(error) == _OPEN_QUOTE:
+                    raise UserError(self._not_a_table(number, str(error))) from error
                 yield Broken(number, f"broken CSV ({error})")
                 continue
             if row is None:
                 return
-            if not row:
+            if place is None:
+                place = column_number(self.name, self.column, row)
+            elif not row:
                 yield Broken(number, "empty")
             elif place >= len(row):
                 yield Broken(number, f"no {self.column!r}")
             else:
                 yield text_or_broken(row[place], number)
+
+    def _not_a_table(self, number: int, error: str) -> str:
+        if error == _OPEN_QUOTE:
+            return (
+                f"{self.path}: a quote that is opened in the row of line {number} is never closed, "
+                "so that all behind it is one text. Close it, or write it twice where it is text."
+            )
+        return f"{self.path}: the header cannot be read as CSV ({error}): repair line {number}."
 
     def _parquet(self) -> Iterator[Row]:
         with pq.ParquetFile(self.path) as table:
@@ -220,8 +235,13 @@ def column_number(name: str, column: str, there: list[str]) -> int:
     """Where a column is.
 
     Raises:
-        UserError: it is not there.
+        UserError: it is not there, or twice.
     """
+    if there.count(column) > 1:
+        raise UserError(
+            f"{name} has {there.count(column)} columns named {column!r} (of {', '.join(there)}), "
+            "and which one is meant cannot be told: rename all but one."
+        )
     if column in there:
         return there.index(column)
     close = get_close_matches(column, there, 1)
@@ -245,6 +265,19 @@ def text_or_broken(value: Any, number: int) -> Row:
     return value
 
 
+def has_twice(line: str, key: str) -> bool:
+    """Whether the JSON object of a line has a key twice, of which the parser keeps the last."""
+    if line.count(key) < 2:
+        return False
+    pairs: list[tuple[str, Any]] = []
+
+    def keep(found: list[tuple[str, Any]]) -> None:
+        pairs[:] = found  # those of the outermost object come last
+
+    json.loads(line, object_pairs_hook=keep)
+    return [name for name, _ in pairs].count(key) > 1
+
+
 def _decoded(raw: bytes, number: int, parse: Callable[[Any, int], Row]) -> Row:
     try:
         line = raw.decode("utf-8")
@@ -254,7 +287,6 @@ def _decoded(raw: bytes, number: int, parse: Callable[[Any, int], Row]) -> Row:
     return parse(line, number) if line.strip() else Broken(number, "empty")
 
 
-def _chain(first: bytes, rest: IO[bytes]) -> Iterator[bytes]:
-    if first:
-        yield first
+def _chain(first: list[bytes], rest: IO[bytes]) -> Iterator[bytes]:
+    yield from filter(None, first)
     yield from rest

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+from data_modules.file_kinds import check_kind
 from data_modules.file_patterns import LANGUAGE, files_of, languages_of, nearest
 from data_modules.hub_reader import HubReader
 from data_modules.readers import FileReader, Reader
@@ -238,18 +240,30 @@ def _files(source: Origin, patterns: Paths, root: Path, limit: int | None = None
 
 
 def _hub(source: Origin, split: str, root: Path, limit: int | None = None) -> Reader:
-    name = source.dataset or ""
+    return source.hub_reader(
+        dataset_place(source.dataset or "", source.revision, root), split, limit
+    )
+
+
+def dataset_place(name: str, revision: str | None, root: Path) -> str:
+    """A hub name, or the path of the folder that is meant.
+
+    Raises:
+        UserError: it is neither, or a folder with a revision.
+    """
     folder = root / Path(name).expanduser()
     if folder.is_dir():
-        if source.revision is not None:
+        if revision is not None:
             raise UserError(f"{folder} is a local folder and has no revision: remove it.")
-        name = str(folder)
-    elif name.startswith((".", "~")) or not _HUB_NAME.fullmatch(name):
+        return str(folder)
+    if os.path.lexists(folder) and check_kind(folder):  # which names everything but a file
+        raise UserError(f"The dataset {folder} is a file: give it as `files`.")
+    if name.startswith((".", "~")) or not _HUB_NAME.fullmatch(name):
         raise UserError(
             f"There is no folder {folder}, and a hub name has the form name or owner/name."
             f"{nearest(folder)}"
         )
-    return source.hub_reader(name, split, limit)
+    return name
 
 
 def _listed(paths: Paths) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from data_modules.readers import Broken, FileReader, Row
+from data_modules.readers import Broken, FileReader, Row, has_twice
 from lit_distill.errors import UserError
 
 NO_LANGUAGE = frozenset(
@@ -107,10 +107,12 @@ class TaggedReader(FileReader):
     def _json(self, line: Any, number: int) -> Row:
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return super()._json(line, number)  # which says what is wrong
         lists: list[list[str]] = []
         for name in (self.tokens, self.tags):
+            if has_twice(line, name):
+                return Broken(number, f"two {name!r}")
             values = row.get(name) if isinstance(row, dict) else None
             if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
                 return Broken(number, f"no list of texts {name!r}")

@@ -153,3 +153,50 @@ def test_suffixes_and_limits(tmp_path: Path) -> None:
     for name in ("a.parquet.gz", "a.gz", "txt"):
         with pytest.raises(UserError, match="texts are read from"):
             FileReader(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "csv":
+        path.write_text("text,id,text\nright,1,wrong\n")
+    else:
+        table = pa.Table.from_arrays([pa.array([x]) for x in "abc"], names=["text", "id", "text"])
+        pq.write_table(table, path)
+    with pytest.raises(UserError, match=r"has 2 columns named 'text' \(of text, id, text\)"):
+        read(path)
+    assert len(read(path, "id")) == 1  # others may have what names they will
+
+
+def test_a_key_that_is_there_twice_is_broken(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"text": "a", "text": "b"}\n{"text": "c", "in": {"text": "d"}}\n'
+        '{"in": [{"text": 1, "text": 2}], "text": "the text"}\n'
+    )
+    assert read(path) == [Broken(1, "two 'text'"), "c", "the text"]
+
+
+def test_a_quote_that_is_never_closed_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    lines = [f"{n},text {n}" for n in range(200)]
+    path.write_text("\n".join(["id,text", *lines[:50], '50,"open', *lines[51:]]) + "\n")
+    with pytest.raises(UserError, match="opened in the row of line 52 is never closed"):
+        read(path)
+    path.write_text('id,text\n1,"a"b\n2,c "d" e\n3,"f ""g"" h"\n')
+    first, *others = read(path)
+    assert isinstance(first, Broken)
+    assert first.reason.startswith("broken CSV")
+    assert others == ['c "d" e', 'f "g" h']
+    path.write_text('id,"text\n1,a\n')
+    with pytest.raises(UserError, match="opened in the row of line 1 is never closed"):
+        read(path)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.txt", "a.jsonl"])
+def test_lines_that_end_in_cr_alone_are_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b'text\r{"text": "b"}\rc\r')
+    with pytest.raises(UserError, match=r"ends its lines with CR alone, .* and is one line"):
+        read(tmp_path / name)
+    (tmp_path / name).write_bytes(b'text\n{"text": "b\\rc"}\r\n"d\re"\r\n')
+    assert len(read(tmp_path / name)) == 3 - (name == "a.csv")

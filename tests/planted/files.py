@@ -1,0 +1,50 @@
+"""Bugs in what is read of files."""
+
+from __future__ import annotations
+
+from planted.mutant import Mutant
+
+FILES = (
+    Mutant(
+        "a link that leads nowhere is no file, and no word about it",
+        "data_modules/file_kinds.py",
+        "    if trouble:\n        raise",
+        "    if False:\n        raise",
+        "tests/data_modules/test_file_kinds.py -k readable",
+    ),
+    Mutant(
+        "folders that cannot be looked into hold nothing",
+        "data_modules/file_patterns.py",
+        "            check_folders(glob",
+        "            list(glob",
+        "tests/data_modules/test_file_kinds.py -k folder",
+    ),
+    Mutant(
+        "texts of the same size and time are the same",
+        "data_modules/file_kinds.py",
+        " {status.st_ctime_ns} {status.st_ino}",
+        "",
+        "tests/data_modules/test_file_kinds.py -k same_size",
+    ),
+    Mutant(
+        "of two columns with one name the first is read",
+        "data_modules/readers.py",
+        "there.count(column) > 1:",
+        "there.count(column) > 2:",
+        "tests/data_modules/test_readers.py -k two_columns",
+    ),
+    Mutant(
+        "of two values of one key the last is read",
+        "data_modules/readers.py",
+        ".count(key) > 1",
+        ".count(key) > 2",
+        "tests/data_modules/test_readers.py -k twice",
+    ),
+    Mutant(
+        "an open quote takes all rows behind it",
+        "data_modules/readers.py",
+        "csv.reader(decoded, strict=True)",
+        "csv.reader(decoded, strict=False)",
+        "tests/data_modules/test_readers.py -k quote",
+    ),
+)
