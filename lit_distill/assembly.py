@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -21,6 +21,8 @@ from lit_distill.models import (
     check_agreement,
     check_models,
     load_tokenizer,
+    shard,
+    shard_auxiliary,
     share_vocabulary,
 )
 
@@ -88,6 +90,36 @@ def build_models(
         _check_common_vocabulary(students, made, tokenizer)
     share_vocabulary([*made.values(), *opened.values()], tokenizer)
     return made, opened
+
+
+@contextmanager
+def auxiliary_draws() -> Iterator[None]:
+    """Random numbers, in float32, for the initial weights of auxiliary modules.
+
+    They are a function of the run's seed: not of what the models drew before, nor of the trainer's
+    precision, as students' weights.
+    """
+    before, stream = torch.get_default_dtype(), RandomStream(torch.initial_seed(), "auxiliary")
+    torch.set_default_dtype(torch.float32)
+    try:
+        with stream.drawn(torch.get_default_device()):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def place_models(module: Distillation) -> None:
+    """Splits students, teachers and auxiliary modules over the strategy's mesh, if there is one.
+
+    Raises:
+        UserError: the mesh or a module is none that can be split; see `shard`, `shard_auxiliary`.
+    """
+    for model in (*module.students.values(), *module.teachers.values()):
+        if module.device_mesh is not None:
+            shard(cast(LanguageModel, model), module.device_mesh)
+        module.execution.apply(cast(LanguageModel, model))
+    if module.device_mesh is not None:
+        shard_auxiliary(dict(module.auxiliary.items()), module.device_mesh)
 
 
 def _check_common_vocabulary(

@@ -34,6 +34,8 @@ class Batch(TypedDict, total=False):
     """(B, T) int64, as `attention_mask`, of the target."""
     position_ids: Tensor
     """(B, T) int64; only where positions are not simply 0..T-1."""
+    token_type_ids: Tensor
+    """(B, T) int64; only where an encoder tells kinds of text apart, such as a pair's sentences."""
     segments: Tensor
     """(B, T) int64; only for packed rows: which text a position belongs to, 0 for padding."""
     language: Tensor

@@ -170,7 +170,16 @@ def restore(module: Distillation, checkpoint: dict[str, Any]) -> None:
                 )
     module.restored.setdefault("teachers", saved["teachers"])
     module.restored.setdefault("endings", saved.get("endings", []))
+    _leave_out_auxiliary(module, checkpoint.get("state_dict", {}))
     _make_room(module, checkpoint.get("state_dict", {}))
+
+
+def _leave_out_auxiliary(module: Distillation, state: dict[str, Any]) -> None:
+    """Drops what only training reads, where it was not built as no teacher was there."""
+    if module.trainer.training or module.auxiliary:
+        return
+    for key in [key for key in state if key.startswith("auxiliary.")]:
+        del state[key]
 
 
 def _make_room(module: Distillation, saved: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from lit_distill import checkpoints
-from lit_distill.assembly import build_models, named_students
+from lit_distill.assembly import auxiliary_draws, build_models, named_students, place_models
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.knobs import Share, check_knobs
@@ -28,7 +28,6 @@ from lit_distill.models import (
     Teacher,
     Teaching,
     load_tokenizer,
-    shard,
 )
 from lit_distill.schedules import Linear, Schedule
 from lit_distill.strategies import check_strategy
@@ -59,7 +58,8 @@ class Distillation(Updated, ABC):
     Attributes:
         students: trained, checkpointed, exported; the usual single one is `student`.
         teachers: frozen, in eval mode, in no optimizer and in no checkpoint.
-        auxiliary: projections, critics, heads: trained and checkpointed, never exported.
+        auxiliary: projections, critics, heads, made in `on_models_built` and used by calling them
+            (`self.auxiliary["name"](...)`): trained and checkpointed, never exported.
         config_text: the configuration that made this run, as YAML; set by the command line.
         notes: sentences for the model card of what is exported.
         logged: unweighted means of the terms, and the loss, at the update that was logged last.
@@ -143,12 +143,10 @@ class Distillation(Updated, ABC):
                 student.set_dropout(self.dropout)
         self.students.update(students)
         self.teachers.update(teachers)
-        self.on_models_built()
+        with auxiliary_draws():
+            self.on_models_built()
         checkpoints.before_conversion(self)
-        for model in (*self.students.values(), *self.teachers.values()):
-            if self.device_mesh is not None:
-                shard(cast(LanguageModel, model), self.device_mesh)
-            self.execution.apply(cast(LanguageModel, model))
+        place_models(self)
 
     def train(self, mode: bool = True) -> Distillation:
         """Sets training mode; teachers, and students that are not trained, stay in eval mode."""

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from lit_distill.errors import UserError
 from lit_distill.knobs import Positive, check_knobs
 from lit_distill.learner import Learner
+from lit_distill.models import broadcast_buffers
 from lit_distill.schedules import Schedule, parameter_groups
 
 
@@ -203,6 +204,8 @@ class Updated(Learner):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Frees the gradients of an update: the Trainer would keep them over the next forward."""
         super().optimizer_step(*args, **kwargs)
+        if self.device_mesh is not None:  # DDP has done it before the forward
+            broadcast_buffers(self.auxiliary)
         if not self.trainer.strategy.handles_gradient_accumulation:  # DeepSpeed frees its own
             for model in (*self.students.values(), self.auxiliary):
                 model.zero_grad(set_to_none=True)

@@ -74,6 +74,13 @@ def collate(texts: list[Sample], extra: int = 0, causal: bool = False) -> Batch:
     )
 
 
+def typed(batch: Batch) -> Batch:
+    """The batch with `token_type_ids`: the second half of each text is of type 1."""
+    mask = batch["attention_mask"]
+    later = mask.cumsum(1) * 2 > mask.sum(1, keepdim=True)
+    return Batch(**{**batch, "token_type_ids": (later & mask.bool()).long()})
+
+
 def window(batches: list[Batch]) -> list[Batch]:
     """Marks the first micro-batch as the opening of an accumulation window."""
     if len(batches) == 1:

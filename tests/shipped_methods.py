@@ -1,7 +1,8 @@
-"""The methods as their configs are shipped, on tiny models: which there are, and how they run."""
+"""The methods as their configs are shipped, and one of a user, on tiny models: how they run."""
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,27 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.distributed.tensor import DTensor
 
 import lit_distill.losses
-import lit_distill.methods
 from lit_distill.distillation import Distillation
 from lit_distill.models import CarvedStudent, Execution, Sampling, Student, Teacher, TextFilter
 from lit_distill.schedules import Constant
 
 ROOT = Path(__file__).parent.parent
-METHODS = sorted(path.stem for path in (ROOT / "configs/methods").glob("*.yaml"))
-WRITING = {name for name in METHODS if "sampling" in yaml.safe_load(
-    (ROOT / f"configs/methods/{name}.yaml").read_text())["model"].get("init_args", {})}  # fmt: skip
+CONFIGS = {
+    path.stem: path
+    for folder in ("configs/methods", "tests/own")
+    for path in sorted((ROOT / folder).glob("*.yaml"))
+}
+"""Of every method: those that are shipped, and one of `own_methods`."""
+NODES = {name: yaml.safe_load(path.read_text())["model"] for name, path in CONFIGS.items()}
+WRITING = {name for name, node in NODES.items() if "sampling" in node.get("init_args", {})}
 """Methods that let a model write, after prompts of the data."""
-FAMILIES = {"masked_lm": ["bert"], "causal_lm": ["gpt2"], **{name: ["gpt2"] for name in WRITING}}
-CASES = [(name, family) for name in METHODS for family in FAMILIES.get(name, ["bert", "gpt2"])]
+FAMILIES = {
+    **{name: ["bert"] for name in ("masked_lm", "projected_states")},
+    **{name: ["gpt2"] for name in ("causal_lm", *WRITING)},
+}
+CASES = [(name, family) for name in NODES for family in FAMILIES.get(name, ["bert", "gpt2"])]
+TOKEN_TYPES = {"projected_states"}
+"""Methods whose batches have `token_type_ids`."""
 TINY = {
     "minilm_v2": {"relation_heads": 4},
     "gkd": {"student_share": 1.0, "sampling": {"max_new_tokens": 6}},
@@ -63,10 +73,14 @@ def build(
     name: str, folder: Path, execution: Execution | None = None, **starts: Any
 ) -> Distillation:
     """The method of one shipped config on a tiny teacher, with plain SGD of rate 1."""
-    node = yaml.safe_load((ROOT / f"configs/methods/{name}.yaml").read_text())["model"]
+    torch.manual_seed(0)  # as the command line does: of what a method draws for itself
+    node = NODES[name]
+    module, _, class_name = f"lit_distill.methods.{node['class_path']}".rpartition(".")
+    if "." in node["class_path"]:
+        module = node["class_path"].rpartition(".")[0]
     own = {**node.get("init_args", {}), **TINY.get(name, {})}
     models = {"teacher": Teacher(str(folder)), "students": cohort(name)}
-    found: Distillation = getattr(lit_distill.methods, node["class_path"])(
+    found: Distillation = getattr(importlib.import_module(module), class_name)(
         **{key: made(value) for key, value in own.items()},
         **{**models, **starts},
         tokenizer=str(folder),
@@ -94,22 +108,37 @@ def quiet_trainer(**options: Any) -> Trainer:
     return Trainer(**{**defaults, **options})
 
 
+def trained(module: LightningModule) -> torch.Tensor:
+    """The parameters of students and of what is trained beside them, whole and flat."""
+    assert isinstance(module, Distillation)
+    parameters = [*module.students.parameters(), *module.auxiliary.parameters()]
+    whole = [p.full_tensor() if isinstance(p, DTensor) else p for p in parameters]
+    return torch.cat([parameter.detach().double().flatten() for parameter in whole])
+
+
 class Keep(Callback):
-    """Writes the students' parameters at the end: with forked ranks the parent sees no change."""
+    """Writes what training changed: with forked ranks the parent sees no change.
+
+    Ranks must end with the same parameters.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.before = trained(pl_module)
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, Distillation)
-        whole = [
-            p.full_tensor() if isinstance(p, DTensor) else p
-            for p in (parameter.detach() for parameter in pl_module.students.parameters())
-        ]
-        if trainer.is_global_zero:
-            torch.save(whole, self.path)
+        after = trained(pl_module)
+        if trainer.world_size > 1:
+            first = after.clone()
+            torch.distributed.broadcast(first, 0)
+            assert torch.equal(first, after), "ranks differ"
+        if trainer.is_global_zero:  # what was switched off by -inf, and stays so, has not changed
+            torch.save(torch.where(after == self.before, 0.0, after - self.before), self.path)
 
 
-def read(after: Path) -> torch.Tensor:
-    parameters = torch.load(after, weights_only=True)
-    return torch.cat([parameter.double().flatten() for parameter in parameters])
+def read(path: Path) -> torch.Tensor:
+    """What `Keep` wrote."""
+    change: torch.Tensor = torch.load(path, weights_only=True)
+    return change

@@ -33,7 +33,9 @@ from lit_distill.models.projections import probe as probe
 from lit_distill.models.projections import projections as projections
 from lit_distill.models.replay_buffer import ReplayBuffer as ReplayBuffer
 from lit_distill.models.retokenising import RetokenisedStudent as RetokenisedStudent
+from lit_distill.models.sharding import broadcast_buffers as broadcast_buffers
 from lit_distill.models.sharding import shard as shard
+from lit_distill.models.sharding import shard_auxiliary as shard_auxiliary
 from lit_distill.models.sharding import whole_state as whole_state
 from lit_distill.models.student import CarvedStudent as CarvedStudent
 from lit_distill.models.student import FreshStudent as FreshStudent
