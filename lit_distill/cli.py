@@ -18,13 +18,15 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning_utilities.core.rank_zero import rank_zero_info
 
 import data_modules  # noqa: F401 (for its class names)
 import lit_distill.methods  # noqa: F401 (for its class names)
 from callbacks.atomic_files import replacing
 from lit_distill.cli_callables import check_callables
+from lit_distill.cli_callbacks import EXPORT, complete
 from lit_distill.cli_checkpoints import (
-    find_checkpoint,
+    checkpoint_for,
     report_differences,
     tokenizer_at_hand,
 )
@@ -161,8 +163,16 @@ class DistillCLI(LightningCLI):
         parser.add_argument(
             "--ckpt_path",
             type=str | None,
-            help="Checkpoint to go on from: a file, or `last` or `best` of the run folder. The "
-            "configuration is not taken from it; differences are reported.",
+            help="Checkpoint to go on from: a file, or `last`, `best` or another name in the run's "
+            "checkpoints. validate and test take the best by default; `start` measures what is "
+            "not yet trained. The configuration is not taken from it; differences are reported.",
+        )
+        parser.add_argument(
+            f"--{EXPORT}",
+            type=bool,
+            default=True,
+            help="Whether a fit writes its students as Hugging Face folders; checkpoints are "
+            "switched off by --trainer.enable_checkpointing false.",
         )
         parser.add_argument(
             OPTION,
@@ -188,18 +198,20 @@ class DistillCLI(LightningCLI):
             raise UserError(f"A file cannot permit modules: type {OPTION} on the command line.")
         check_trainer(self.command, config["trainer"], cast(DistillParser, parser).where)
         choose(config)
+        changes = complete(self.command, config)
         ckpt_path, config["ckpt_path"] = config["ckpt_path"], None
         self.config_text = parser.dump(config, skip_unset=False)
         if shown:
             print(self.config_text, end="")
             raise SystemExit
-        self.checkpoint: Path | None = None
-        if ckpt_path is not None:
-            self.checkpoint = find_checkpoint(ckpt_path, Path(config["run_dir"]))
+        self.checkpoint = checkpoint_for(self.command, ckpt_path, Path(config["run_dir"]))
+        if self.checkpoint is not None:
             report_differences(self.checkpoint, self.config_text)
             if self.command != "fit":
                 config["tokenizer"] = tokenizer_at_hand(config["tokenizer"], self.checkpoint)
         self.config = spread(config)
+        if self.command == "fit" and changes:
+            rank_zero_info(changes)
 
     def instantiate_classes(self) -> None:
         """Builds everything; what a constructor refuses is the user's to read."""

@@ -16,19 +16,48 @@ from lit_distill.checkpoints import KEY
 from lit_distill.errors import UserError
 from lit_distill.models import load_tokenizer, write_tokenizer_files
 
+START = "start"
+"""Stands for no checkpoint where one is looked for."""
 SHOWN = 8
 """How many differences are listed."""
+
+
+def checkpoint_for(command: str, name: str | None, run_dir: Path) -> Path | None:
+    """The checkpoint that a command begins with; None if it begins with fresh models.
+
+    Args:
+        command: fit, validate or test; the last two measure the best of the run by default.
+        name: as typed: see `find_checkpoint`; or `start`, to measure students before any training.
+        run_dir: the run folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    if command == "fit":
+        if name == START:
+            raise UserError("--ckpt_path start is for validate and test; fit starts without it.")
+        return find_checkpoint(name, run_dir) if name is not None else None
+    if name == START:
+        rank_zero_info("The students are measured as they start, before any training.")
+        return None
+    path = find_checkpoint(name if name is not None else "best", run_dir)
+    if name is None:
+        updates = _read(path).get("global_step")
+        after = f", after {updates} updates" if updates is not None else ""
+        rank_zero_info(f"The best of the run is measured: {path}{after}.")
+    return path
 
 
 def find_checkpoint(name: str, run_dir: Path) -> Path:
     """The file (or folder, of a sharded strategy) to load.
 
     Args:
-        name: a path; or `last`, the newest of the run folder that can be read; or `best`.
+        name: a path; or `last`, the newest of the run folder that can be read; or `best`; or
+            another name in its `checkpoints/`, as `best-small`.
         run_dir: the run folder.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or several students have a best each.
     """
     folder = run_dir / "checkpoints"
     if name == "last":
@@ -42,13 +71,35 @@ def find_checkpoint(name: str, run_dir: Path) -> Path:
         for line in broken:
             rank_zero_info(f"{line} Going on from {path}.")
         return path
-    path = folder / "best.ckpt" if name == "best" else Path(name)
+    if name == "best":
+        return _best(folder)
+    path, inside = Path(name), folder / f"{name}.ckpt"
+    if not path.exists() and inside.parent == folder and inside.exists():
+        return inside
     if not path.exists():
         near = list(path.parent.glob("*.ckpt"))
         close = get_close_matches(path.name, [other.name for other in near], 1, cutoff=0.0)
         hint = f"did you mean {path.parent / close[0]}?" if close else "`last` and `best` work too."
         raise UserError(f"--ckpt_path: there is no checkpoint {path}; {hint}")
     return path
+
+
+def _best(folder: Path) -> Path:
+    path, own = folder / "best.ckpt", sorted(folder.glob("best-*.ckpt"))
+    if path.exists():
+        return path
+    if own:
+        names = " or ".join(f"--ckpt_path {path.stem}" for path in own)
+        raise UserError(
+            f"The students of {folder.parent} have a best checkpoint each, and each holds them "
+            f"all: give {names}."
+        )
+    there = ", ".join(sorted(path.name for path in folder.glob("*.ckpt")))
+    raise UserError(
+        f"There is no best checkpoint in {folder} (there is {there or 'none at all'}). Name the "
+        "run with --run_dir, or give --ckpt_path: `last`, a file, or for validate and test "
+        f"`{START}`, which measures students before any training."
+    )
 
 
 def tokenizer_at_hand(name: str | None, checkpoint: Path) -> str | None:

@@ -113,7 +113,8 @@ def make_trainer(make: Callable[[], Trainer]) -> Trainer:
     try:
         return make()
     except REFUSALS as error:
-        said = f"These options of the trainer cannot work: {error}"
+        plain = isinstance(error, MisconfigurationException | ValueError)
+        said = str(error) if plain else f"These options of the trainer cannot work: {error}"
         raise UserError(" ".join(said.split())) from error
 
 
@@ -209,6 +210,13 @@ OPTIONS = (
         "true, false or a count",
     ),
     Option("reload_dataloaders_every_n_epochs", _whole(0), "a whole number of at least 0"),
+    Option(
+        "barebones",
+        lambda value: not value,
+        "false; --trainer.logger false, --trainer.enable_checkpointing false and --export_student "
+        "false leave out what it does",
+        _FIT,
+    ),
     Option("num_nodes", _whole(1), _COUNT),
     Option(
         "devices", _devices, "a count of at least 1, -1 (all), auto, or a list of indices as [0, 1]"

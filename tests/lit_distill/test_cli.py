@@ -44,7 +44,7 @@ def test_a_list_in_a_later_file_replaces_the_earlier_one(
     config = merged(capsys, "-c", "exp.yaml", "-c", "first.yaml", "-c", "second.yaml")
     (source,) = config["data"]["init_args"]["sources"]
     assert (source["language"], source["files"], source["column"]) == ("de", "b.txt", "text")
-    _, checkpoints = config["trainer"]["callbacks"]
+    _, checkpoints, *_ = config["trainer"]["callbacks"]
     assert checkpoints["init_args"]["every_n_updates"] != 1
 
 
