@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from data_modules.collation import Collate, Collator
 from data_modules.corpus_cache import made_once
-from data_modules.corpus_report import FileReport, check_broken, show
+from data_modules.corpus_report import FileReport, check_broken, read_reports, show
 from data_modules.framing import Frame
 from data_modules.loader import EvaluationLoader, WindowLoader
 from data_modules.objectives import VALIDATION_SEED, MaskedTokens, Objective
@@ -172,8 +171,7 @@ class Corpus(LightningDataModule, ABC):
         if not folder.is_dir():
             self.prepare_data()
         stores = {split: TokenStore(folder / split) for split in SPLITS}
-        rows = json.loads((folder / "report.json").read_text("utf-8"))
-        self.report = [FileReport(**row) for row in rows]
+        self.report = read_reports(folder)
         check_broken(self.report, self.max_broken)
         remedies: dict[Split, str] = {
             "train": "Its sources have no usable text, or all of it is in its other splits.",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from data_modules.store_files import reading, require
 from data_modules.token_store import TokenStore
 from lit_distill.errors import UserError
 
@@ -59,6 +62,29 @@ class FileReport:
     def __str__(self) -> str:
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.reasons.items())
         return f"{self.name}: {self.broken} of {self.rows} rows are broken ({kinds}; {self.first})"
+
+
+_BLANK = FileReport("", "")
+
+
+def read_reports(corpus: Path) -> list[FileReport]:
+    """The reports that were written with a tokenised corpus.
+
+    Raises:
+        UserError: they are damaged.
+    """
+    path = corpus / "report.json"
+    with reading(corpus):
+        rows = json.loads(path.read_text("utf-8"))
+        require(isinstance(rows, list) and bool(rows), path)
+        reports = [FileReport(**row) for row in rows]
+        for report in reports:
+            for one in fields(report):
+                value, kind = getattr(report, one.name), type(getattr(_BLANK, one.name))
+                counts = value.values() if isinstance(value, dict) else [value]
+                sound = all(type(count) is int and count >= 0 for count in counts)
+                require(type(value) is kind and (sound or kind is str), path)
+    return reports
 
 
 def check_broken(reports: Sequence[FileReport], share: float) -> None:

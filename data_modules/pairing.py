@@ -23,6 +23,7 @@ from data_modules.markers import engine
 from data_modules.parallel_sources import ParallelReader
 from data_modules.readers import Broken
 from data_modules.seen_texts import SeenTexts, marks_of
+from data_modules.store_files import array_of, reading, require
 from data_modules.token_store import StoreWriter, TokenStore
 from data_modules.tokenising import Settings, Split, held_out
 from lit_distill.errors import UserError
@@ -89,7 +90,12 @@ class PairStore:
         self.folder = folder
         self.tgt = TokenStore(folder / "tgt")
         self.src = TokenStore(folder / "src") if (folder / "src").is_dir() else self.tgt
-        table = np.load(folder / "pairs.npy", allow_pickle=False)
+        path = folder / "pairs.npy"
+        with reading(folder.parent):
+            table = array_of(path, np.int32, 2)
+            ends = np.array([[len(self.src.lengths)], [len(self.tgt.lengths)]])
+            require(len(table) == 3 and bool((table >= 0).all()), path)
+            require(bool((table[:2] < ends).all()), path)
         self.windows, self.pair = table[:2], table[2].astype(np.int16)
         self.lengths = np.maximum(
             self.src.lengths[self.windows[0]], self.tgt.lengths[self.windows[1]]

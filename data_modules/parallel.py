@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from data_modules.collation import Collate, Collator
 from data_modules.corpus import Corpus
 from data_modules.corpus_cache import made_once
-from data_modules.corpus_report import FileReport, check_broken
+from data_modules.corpus_report import check_broken, read_reports
 from data_modules.loader import EvaluationLoader
 from data_modules.markers import plain_engine
 from data_modules.objectives import VALIDATION_SEED, Objective, Plain
@@ -140,7 +139,7 @@ class ParallelCorpus(Corpus):
         """Tokenises and pairs, unless the cache has it."""
         self._made()
 
-    def _made(self) -> Path:
+    def _made(self, checked: bool = False) -> Path:
         readers = self.readers()
         there = sorted({language for reader in readers for language in reader.languages})
         pairing = Pairing.of(there, self.src_languages, self.tgt_languages, self.pivot)
@@ -166,7 +165,7 @@ class ParallelCorpus(Corpus):
                 if report.broken or report.too_long:
                     rank_zero_info(f"{report}; {report.too_long} texts are too long for a window.")
 
-        return made_once(self.cache_dir / digest.hexdigest(), write)
+        return made_once(self.cache_dir / digest.hexdigest(), write, checked)
 
     def setup(self, stage: str) -> None:
         """Maps the pairs and checks that every one of `languages` can be trained and measured.
@@ -177,9 +176,8 @@ class ParallelCorpus(Corpus):
         del stage
         if self._splits:
             return
-        folder = self._made()
-        rows = json.loads((folder / "report.json").read_text("utf-8"))
-        self.report = [FileReport(**row) for row in rows]
+        folder = self._made(checked=True)  # by `prepare_data`, once on every machine
+        self.report = read_reports(folder)
         check_broken(self.report, self.max_broken)
         splits: dict[Split, PairStore] = {split: PairStore(folder / split) for split in PAIR_SPLITS}
         for split, store in splits.items():

@@ -21,6 +21,7 @@ from data_modules.readers import Broken, Reader
 from data_modules.rendering import Rendered, Renderer
 from data_modules.seen_texts import SeenTexts, marks_of
 from data_modules.sources import LanguageTexts
+from data_modules.store_files import array_of, reading, require
 from data_modules.token_store import StoreWriter, TokenStore
 from data_modules.tokenising import SPLITS, TEXTS_AT_ONCE, Settings, Split, held_out
 from data_modules.tokenising_bar import TokenisingBar
@@ -132,13 +133,20 @@ def readings(
 def teacher_answers(store: TokenStore) -> list[str | None]:
     """What a teacher answered to every prompt of a store of validation or test prompts."""
     path = store.folder / _ANSWERS
-    found: list[str | None] = json.loads(path.read_text("utf-8"))
-    return found
+    with reading(store.folder.parent):
+        found = json.loads(path.read_text("utf-8"))
+        require(isinstance(found, list) and len(found) == len(store.lengths), path)
+        require(all(one is None or isinstance(one, str) for one in found), path)
+    return list(found)
 
 
 def prompt_lengths(store: TokenStore) -> NDArray[np.int64]:
     """Tokens (W,) of the prompt that every window of a store begins with."""
-    lengths: NDArray[np.int64] = np.load(store.folder / _LENGTHS, allow_pickle=False)
+    path = store.folder / _LENGTHS
+    with reading(store.folder.parent):
+        lengths: NDArray[np.int64] = array_of(path, np.int64, 1)
+        require(len(lengths) == len(store.lengths), path)
+        require(bool(((lengths >= 0) & (lengths <= store.lengths)).all()), path)
     return lengths
 
 

@@ -7,6 +7,7 @@ windows, M tokens, L languages, V vocabulary.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -17,13 +18,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from data_modules.store_files import array_of, names_of, reading, require
 from data_modules.token_tags import UNKNOWN, WindowTags
-from lit_distill.errors import UserError
 
 SHARD_TOKENS = 1 << 24
 """Tokens of a shard, about: 64 MiB. The writer holds so many, three times over while it writes."""
 
 SCHEMA = pa.schema([("ids", pa.list_(pa.int32())), ("language", pa.int16())])
+_CONTENT = re.compile("[0-9a-f]{32}")
 TAGGED = (pa.field("tags", pa.list_(pa.uint8())), pa.field("mixing", pa.int16()))
 """Further columns of shards with language tags of words; see `token_tags`."""
 
@@ -51,19 +53,21 @@ class TokenStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            self.languages: list[str] = json.loads((folder / "languages.json").read_text("utf-8"))
+        with reading(folder.parent):
+            self.languages = names_of(folder / "languages.json")
             self.content = (folder / "content.txt").read_text("utf-8")
-            self.token_counts: NDArray[np.int64] = np.load(
-                folder / "counts.npy", mmap_mode="r", allow_pickle=False
-            )
-            self.tag_names: list[str] = json.loads((folder / "tags.json").read_text("utf-8"))
+            require(_CONTENT.fullmatch(self.content) is not None, folder / "content.txt")
+            counts: NDArray[np.int64] = array_of(folder / "counts.npy", np.int64, 2, mapped=True)
+            require(len(counts) == len(self.languages), folder / "counts.npy")
+            self.token_counts = counts
+            self.tag_names = names_of(folder / "tags.json")
             shards = [_open(path) for path in sorted(folder.glob("shard-*.arrow"))]
-        except (OSError, EOFError, ValueError) as error:  # Arrow's and JSON's errors are among them
-            raise UserError(
-                f"The tokenised corpus in {folder} is damaged ({error}): delete {folder.parent} "
-                "and start again; it will be made anew."
-            ) from error
+            tokens = sum(int(shard.offsets[-1]) for shard in shards)
+            if tokens != counts.sum():
+                raise ValueError(f"{tokens:,} tokens of {counts.sum():,} are there")
+            for shard in shards:
+                known = np.isin(shard.language, np.arange(len(self.languages)))
+                require(bool(known.all()), folder / "languages.json")
         self._ids = [shard.ids for shard in shards]
         self._tags = [shard.tags for shard in shards]
         offsets = [shard.offsets for shard in shards]
@@ -218,6 +222,10 @@ def _open(path: Path) -> _Shard:
     """One shard, without reading it into memory; without tags, one zero stands for all of them."""
     with pa.memory_map(str(path)) as file:
         batch = pa.ipc.open_file(file).get_batch(0)
+    fields = SCHEMA if "tags" not in batch.schema.names else pa.schema([*SCHEMA, *TAGGED])
+    require(batch.schema.equals(fields), path)
+    batch.validate()
+    require(bool((np.diff(batch.column("ids").offsets.to_numpy()) > 0).all()), path)
     ids, language = batch.column("ids"), batch.column("language")
     flat = ids.values.to_numpy(zero_copy_only=True)
     if "tags" in batch.schema.names:

@@ -150,14 +150,6 @@ def test_what_a_killed_process_left_is_replaced(make: Make, tmp_path: Path) -> N
     assert not left.exists()
 
 
-def test_a_damaged_cache_is_named(make: Make) -> None:
-    folder = ready(make()).train.folder
-    (shard,) = folder.glob("shard-*.arrow")
-    shard.write_bytes(shard.read_bytes()[:-40])
-    with pytest.raises(UserError, match=f"is damaged .*: delete {folder.parent} and start again"):
-        ready(make())
-
-
 def test_a_cache_folder_that_cannot_be_written(make: Make, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot be written: .*data\.init_args\.cache_dir"):

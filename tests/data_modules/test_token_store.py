@@ -72,5 +72,7 @@ def test_another_process_maps_the_files_itself(tmp_path: Path) -> None:
 def test_damage_is_named(tmp_path: Path) -> None:
     write(tmp_path / "store")
     (tmp_path / "store" / "counts.npy").write_bytes(b"")
-    with pytest.raises(UserError, match=f"delete {tmp_path} and start again"):
+    with pytest.raises(
+        UserError, match=rf"in {tmp_path} is damaged \(.*\): delete it and start again"
+    ):
         TokenStore(tmp_path / "store")

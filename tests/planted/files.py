@@ -47,4 +47,25 @@ FILES = (
         "csv.reader(decoded, strict=False)",
         "tests/data_modules/test_readers.py -k quote",
     ),
+    Mutant(
+        "a tokenised corpus is trained on whatever became of it",
+        "data_modules/corpus_cache.py",
+        "if target.is_dir() and (checked or damage_of(target) is None):",
+        "if target.is_dir():",
+        "tests/data_modules/test_damaged_corpus.py -k zeroed",
+    ),
+    Mutant(
+        "an empty report says that no row is broken",
+        "data_modules/corpus_report.py",
+        "isinstance(rows, list) and bool(rows)",
+        "isinstance(rows, list)",
+        "tests/data_modules/test_damaged_corpus.py -k report",
+    ),
+    Mutant(
+        "a shard that is missing is not missed",
+        "data_modules/token_store.py",
+        "if tokens != counts.sum():",
+        "if False:",
+        "tests/data_modules/test_damaged_corpus.py -k cannot_be_right",
+    ),
 )
