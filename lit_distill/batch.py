@@ -7,6 +7,7 @@ mask is a host synchronisation). Counts are Python integers for the same reason.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 import torch
@@ -83,6 +84,44 @@ class Batch(TypedDict, total=False):
     """(P, D) last hidden states, where the cache holds them."""
     window: list[Batch]
     """All micro-batches of the accumulation window; only on the first of several."""
+
+
+def batch_of_labels(
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    labels: Tensor,
+    language: Sequence[int],
+    next_token: bool = False,
+) -> Batch:
+    """The batch that a collator of Transformers means, for data modules of one's own.
+
+    Args:
+        input_ids: (B, T) int64, padded on the right.
+        attention_mask: (B, T), 1 at real positions.
+        labels: (B, T), the token to predict at each position, `IGNORED` where there is none.
+        language: (B,) numbers that count the data module's `languages` from 0.
+        next_token: labels are those of decoders: each position has its own token, and the position
+            before predicts it.
+    """
+    labels = torch.where(attention_mask > 0, labels, IGNORED)
+    if next_token:
+        labels = torch.cat([labels[:, 1:], torch.full_like(labels[:, :1], IGNORED)], dim=1)
+    tokens = attention_mask.flatten().nonzero().squeeze(1)
+    rows = (labels.flatten() != IGNORED).nonzero().squeeze(1)
+    return Batch(
+        input_ids=input_ids.long(),
+        attention_mask=attention_mask.long(),
+        language=torch.tensor(language, dtype=torch.int64),
+        tokens=tokens,
+        rows=rows,
+        targets=labels.flatten()[rows].long(),
+        counts={
+            "tokens": len(tokens),
+            "sequences": len(input_ids),
+            "rows": len(rows),
+            "masked": 0 if next_token else len(rows),
+        },
+    )
 
 
 def read_ids(batch: Batch) -> Tensor:

@@ -35,6 +35,7 @@ from lit_distill.cli_errors import OneLineErrors
 from lit_distill.cli_modules import OPTION, permit
 from lit_distill.cli_settings import choose, spread
 from lit_distill.cli_trainer import check_batches, check_trainer, make_trainer
+from lit_distill.data_contract import PAGE, check_lightning
 from lit_distill.distillation import Distillation
 from lit_distill.errors import UserError
 from lit_distill.run_lock import locked
@@ -72,6 +73,10 @@ def run(command: str, args: Sequence[str]) -> None:
             f"{error.strerror}. Make room or choose another --run_dir; a run that has saved goes "
             "on with --ckpt_path last."
         ) from error
+    except TypeError as error:
+        if not str(error).startswith("An invalid dataloader"):
+            raise
+        raise UserError(f"{error} A loader gives batches one after the other. {PAGE}") from error
     except RuntimeError as error:
         if not LOST_RANK.search(str(error)):
             raise
@@ -219,6 +224,7 @@ class DistillCLI(LightningCLI):
             self.config_init = self.parser.instantiate(self.config)
             self.model, self.datamodule = self.config_init["model"], self.config_init["data"]
             check_optimizer(self.model.optimizer)
+            check_lightning(self.datamodule)
             if self.command == "fit":
                 check_batches(self.config["trainer"], self.datamodule)
             self.trainer = make_trainer(self.instantiate_trainer)

@@ -27,7 +27,6 @@ from lit_distill.models import (
     Student,
     Teacher,
     Teaching,
-    load_tokenizer,
 )
 from lit_distill.schedules import Linear, Schedule
 from lit_distill.strategies import check_strategy
@@ -118,9 +117,7 @@ class Distillation(Updated, ABC):
     def setup(self, stage: str) -> None:
         """Finds the tokenizer: the data module's, else by name; refuses what would train wrong."""
         check_strategy(self.trainer.strategy)
-        self.tokenizer = getattr(self.data, "tokenizer", None)
-        if self.tokenizer is None and self.tokenizer_name:
-            self.tokenizer = load_tokenizer(self.tokenizer_name)
+        self.find_tokenizer(self.tokenizer_name)
         self.open_cache(stage)
 
     def configure_model(self) -> None:
@@ -220,7 +217,7 @@ class Distillation(Updated, ABC):
         if len(batches) != expected:
             raise UserError(
                 f"trainer.accumulate_grad_batches is {expected} and the loader's window holds "
-                f"{len(batches)} batches: use a data module of `data_modules`."
+                f"{len(batches)} batches: set it to 1, or use a data module of `data_modules`."
             )
         progress = min(self.global_step / self._total_steps, 1.0)
         reduce = add_over_ranks if self.trainer.world_size > 1 else None

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, cast
 from lightning.pytorch.utilities import rank_zero_info
 
 from lit_distill.batch import Batch
+from lit_distill.data_contract import check_batch, check_data_module
 from lit_distill.errors import UserError
 from lit_distill.measurement import Measured
 from lit_distill.models import (
@@ -17,6 +18,7 @@ from lit_distill.models import (
     LanguageModel,
     TeacherCache,
     Teaching,
+    load_tokenizer,
     tokenizer_fingerprint,
 )
 
@@ -43,6 +45,7 @@ class Learner(Measured):
         self.cache_folder = cache_folder
         self.cache: TeacherCache | None = None
         self.tokenizer: Any = None
+        self._checked: set[tuple[bool, int]] = set()
 
     @property
     def teacher(self) -> LanguageModel:
@@ -54,6 +57,17 @@ class Learner(Measured):
         if self.cache is not None:
             return CachedTeaching(self.cache, batch)
         return self.run_teachers(batch)
+
+    def find_tokenizer(self, name: str | None) -> None:
+        """Checks the data module and takes its tokenizer, or else opens the one of this name.
+
+        Raises:
+            UserError: the data module lacks something, or there is no such tokenizer.
+        """
+        check_data_module(self.data)
+        self.tokenizer = getattr(self.data, "tokenizer", None)
+        if self.tokenizer is None and name:
+            self.tokenizer = load_tokenizer(name)
 
     def open_cache(self, stage: str) -> None:
         """Opens the cache for a fit and checks that it was made for this text and these masks.
@@ -103,7 +117,14 @@ class Learner(Measured):
             )
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Reads what the cache says about a training batch, or about its whole window."""
+        """Checks the first batch of a loader; reads what the cache says about a training batch.
+
+        With accumulation it reads that of the whole window at once.
+        """
+        loader = (self.trainer.training, dataloader_idx)
+        if loader not in self._checked:
+            self._checked.add(loader)
+            self._check(batch, dataloader_idx)
         if self.cache is None or not self.trainer.training:
             return batch
         if self.trainer.accumulate_grad_batches == 1:
@@ -111,3 +132,16 @@ class Learner(Measured):
         if "window" not in batch:  # the first batch of the window carried this one
             return batch
         return Batch(**{**batch, "window": [self.cache.read(each) for each in batch["window"]]})
+
+    def _check(self, batch: Any, number: int) -> None:
+        """Checks the batch of a loader against the data module and the students."""
+        students = [cast(LanguageModel, student) for student in self.students.values()]
+        whose = "the loader" if self.data is None else type(self.data).__name__
+        kind = "training" if self.trainer.training else "held-out"
+        check_batch(
+            batch,
+            None if self.data is None else len(self.data.languages),
+            min((student.vocab_size for student in students), default=None),
+            min((student.max_length for student in students), default=None),
+            f"The first {kind} batch of {whose}, loader {number},",
+        )

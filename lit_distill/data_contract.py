@@ -1,0 +1,212 @@
+"""What a run needs of a data module and of its batches, said before the first step.
+
+The data modules of `data_modules` keep it; a data module of somebody else's is told what it lacks.
+`docs/own_data_module.md` is its page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from inspect import signature
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from lit_distill.errors import UserError
+
+PAGE = "docs/own_data_module.md shows one that works."
+COUNTED = ("tokens", "sequences", "rows", "masked")
+SHAPES = {
+    "input_ids": "(B, T)",
+    "attention_mask": "(B, T)",
+    "language": "(B,)",
+    "tokens": "(M,)",
+    "rows": "(N,)",
+    "targets": "(N,)",
+}
+"""Tensors that every batch has; all int64."""
+OF_PROMPTS = ("teacher_answers", "eos_ids", "tokenizer")
+"""What reports of written text read beside `sample_prompts`."""
+
+
+def check_data_module(data: Any) -> None:
+    """Checks what is read of a data module, before any model is built.
+
+    Args:
+        data: a data module; None, where loaders were given bare, is not looked at.
+
+    Raises:
+        UserError: it names no languages, its tokenizer is none, it has prompts and not what belongs
+            to them, or it hides a hook of the method.
+    """
+    if data is None:
+        return
+    kind = type(data).__name__
+    languages = getattr(data, "languages", None)  # a data module of somebody else's
+    named = isinstance(languages, list | tuple) and all(isinstance(one, str) for one in languages)
+    if not named or not languages:
+        raise UserError(
+            f"{kind}.languages is {_short(languages)}: it needs a list of names, which `language` "
+            f"of a batch counts from 0 on; for a single one, languages = ['en']. {PAGE}"
+        )
+    tokenizer = getattr(data, "tokenizer", None)
+    if tokenizer is not None and not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise UserError(
+            f"{kind}.tokenizer is {_short(tokenizer)} and no tokenizer of Transformers: set "
+            f"self.tokenizer = load_tokenizer(name) (lit_distill.models) in its __init__. {PAGE}"
+        )
+    if getattr(data, "sample_prompts", None) is not None:
+        missing = [name for name in OF_PROMPTS if getattr(data, name, None) is None]
+        if missing:
+            raise UserError(
+                f"{kind} has sample_prompts and no {', '.join(missing)}, which reports of written "
+                f"text read with it. {PAGE}"
+            )
+    hook = getattr(type(data), "on_before_batch_transfer", None)
+    if hook not in (None, LightningDataModule.on_before_batch_transfer):
+        raise UserError(
+            f"{kind} has a hook on_before_batch_transfer, so that Lightning does not call the "
+            f"method's own: change batches where they are made, in the loader. {PAGE}"
+        )
+
+
+def check_lightning(data: LightningDataModule) -> None:
+    """Checks what Lightning itself needs of a data module, before it stumbles over it.
+
+    Raises:
+        UserError: its base was not initialised, or a hook takes other arguments than Lightning's.
+    """
+    kind = type(data).__name__
+    if getattr(data, "prepare_data_per_node", None) is None:  # what the base's __init__ sets
+        raise UserError(f"{kind}.__init__ does not call super().__init__(): begin with it. {PAGE}")
+    for hook in ("setup", "teardown"):
+        try:
+            signature(getattr(data, hook)).bind(stage="fit")
+        except TypeError as error:
+            raise UserError(
+                f"{kind}.{hook} cannot be called as Lightning calls it: write "
+                f"def {hook}(self, stage): ... {PAGE}"
+            ) from error
+
+
+def check_batch(
+    batch: Any, languages: int | None, vocab_size: int | None, max_length: int | None, where: str
+) -> None:
+    """Checks the first batch of a loader, on the CPU.
+
+    Args:
+        batch: what the loader gave.
+        languages: how many the data module names; None: not looked at.
+        vocab_size: rows of the student's vocabulary; None: not looked at.
+        max_length: positions that the student has; None: not looked at.
+        where: whose batch it is, for the message.
+
+    Raises:
+        UserError: it is no `Batch`, or its parts do not fit each other or the student.
+    """
+    if not isinstance(batch, Mapping):
+        raise UserError(
+            f"{where} is a {type(batch).__name__}: it needs to be a dictionary with the keys of "
+            f"lit_distill.batch.Batch ({', '.join([*SHAPES, 'counts'])}). {PAGE}"
+        )
+    missing = [key for key in (*SHAPES, "counts") if key not in batch]
+    if missing:
+        labels = (
+            " It has `labels`: lit_distill.batch.batch_of_labels makes a batch of them."
+            if "labels" in batch
+            else ""
+        )
+        raise UserError(f"{where} has no {', '.join(missing)}.{labels} {PAGE}")
+    for problem in _problems(batch, languages, vocab_size, max_length):
+        raise UserError(f"{where} does not fit: {problem}. {PAGE}")
+
+
+def _problems(
+    batch: Mapping[str, Any], languages: int | None, vocab_size: int | None, max_length: int | None
+) -> list[str]:
+    """What does not fit; what follows from an earlier one is not looked for."""
+    for key, shape in SHAPES.items():
+        value, sizes = batch[key], len(shape.strip("(),").split(", "))
+        if not isinstance(value, Tensor):
+            return [f"{key} is a {type(value).__name__} and needs to be a tensor {shape} of int64"]
+        if value.dtype != torch.int64 or value.dim() != sizes:
+            found = f"{tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
+            return [f"{key} is {found} and needs to be {shape} of int64"]
+    decoder = "decoder_" if "decoder_input_ids" in batch else ""
+    read, mask = batch[f"{decoder}input_ids"], batch[f"{decoder}attention_mask"]
+    problems = []
+    for name in ("input_ids", "attention_mask"):
+        if batch[name].shape != batch["input_ids"].shape or len(batch[name]) != len(read):
+            problems.append(f"{name} is {tuple(batch[name].shape)}, unlike input_ids")
+    return problems or [
+        *_misplaced(batch, mask),
+        *_miscounted(batch, len(read)),
+        *_out_of_range(batch, languages, vocab_size, max_length),
+    ]
+
+
+def _misplaced(batch: Mapping[str, Any], mask: Tensor) -> list[str]:
+    """Flat indices that point elsewhere than at what they should."""
+    rows, targets = batch["rows"], batch["targets"]
+    problems = []
+    if "segments" not in batch and bool((mask[:, 1:] > mask[:, :-1]).any()):
+        problems.append("it is padded on the left, and texts need to begin in the first column")
+    if not torch.equal(batch["tokens"], mask.flatten().nonzero().squeeze(1)):
+        problems.append("tokens are not the flat indices of attention_mask's ones, ascending")
+    if len(rows) != len(targets):
+        problems.append(f"rows are {len(rows)} and targets {len(targets)}: one for each is needed")
+    if bool((rows[1:] <= rows[:-1]).any()) or not bool(torch.isin(rows, batch["tokens"]).all()):
+        problems.append(
+            "rows are not flat indices (row * T + column) of real positions, ascending, each once"
+        )
+    return problems
+
+
+def _miscounted(batch: Mapping[str, Any], texts: int) -> list[str]:
+    """Counts by which losses would be divided wrongly."""
+    counts = batch["counts"]
+    lacking = [name for name in COUNTED if not isinstance(counts.get(name), int)]
+    if lacking:
+        return [f"counts has no whole number for {', '.join(lacking)}"]
+    found = {"tokens": len(batch["tokens"]), "sequences": texts, "rows": len(batch["rows"])}
+    wrong = [f"{name} is {counts[name]}" for name in found if counts[name] != found[name]]
+    there = ", ".join(f"{number} {name}" for name, number in found.items())
+    return [f"in counts, {', '.join(wrong)}, and there are {there}"] if wrong else []
+
+
+def _out_of_range(
+    batch: Mapping[str, Any], languages: int | None, vocab_size: int | None, max_length: int | None
+) -> list[str]:
+    """Numbers that name nothing."""
+    problems = []
+    language, ids = batch["language"], batch["input_ids"]
+    if len(language) != len(ids):
+        problems.append(f"language has {len(language)} numbers for {len(ids)} texts")
+    elif languages is not None and not bool(((language >= 0) & (language < languages)).all()):
+        problems.append(
+            f"language has numbers from {int(language.min())} to {int(language.max())}, and the "
+            f"data module names {languages}, counted from 0"
+        )
+    for key in ("input_ids", "targets"):
+        value = batch[key]
+        if vocab_size is not None and value.numel():
+            low, high = int(value.min()), int(value.max())
+            if low < 0 or high >= vocab_size:
+                problems.append(
+                    f"{key} has token {low if low < 0 else high}, and the student's vocabulary is "
+                    f"0 to {vocab_size - 1}: was it made with the run's tokenizer?"
+                )
+    if max_length is not None and ids.shape[1] > max_length:
+        problems.append(
+            f"a text has {ids.shape[1]} tokens and the student's position table {max_length}: cut "
+            "texts"
+        )
+    return problems
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
