@@ -41,6 +41,12 @@ def pytest_terminal_summary(config: pytest.Config) -> None:
         Path(path).write_text(page(found), "utf-8")
 
 
+@pytest.fixture(autouse=True)
+def no_seed_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranks that a test starts would take the seed of a run that an earlier test made."""
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+
+
 WORDS = {
     "en": "the a river runs past old houses where cats sleep and children read long books daily",
     "de": "der ein fluss liegt hinter alten mauern dort schlafen katzen kinder lesen gern lange",
