@@ -114,6 +114,9 @@ def place_models(module: Distillation) -> None:
     Raises:
         UserError: the mesh or a module is none that can be split; see `shard`, `shard_auxiliary`.
     """
+    if module.dropout is not None:
+        for student in module.students.values():
+            cast(LanguageModel, student).set_dropout(module.dropout)
     for model in (*module.students.values(), *module.teachers.values()):
         if module.device_mesh is not None:
             shard(cast(LanguageModel, model), module.device_mesh)

@@ -179,7 +179,7 @@ def _leave_out_auxiliary(module: Distillation, state: dict[str, Any]) -> None:
     if module.trainer.training or module.auxiliary:
         return
     for key in [key for key in state if key.startswith("auxiliary.")]:
-        del state[key]
+        state.pop(key)
 
 
 def _make_room(module: Distillation, saved: Mapping[str, Any]) -> None:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
-from torch import Tensor
 
 from lit_distill.batch import Batch
 from lit_distill.distillation import Distillation
 from lit_distill.losses import (
     CrossEntropy,
     Divergence,
-    Head,
     Learning,
     LogitTerm,
     Term,
     Weight,
     mutual_losses,
 )
-from lit_distill.models import Encoded, LanguageModel
+from lit_distill.models import Encoded, LanguageModel, with_heads
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ class Cohort(Distillation):
         flat = {name: term for terms in asked.values() for name, term in terms.items()}
         shares = self._window.shares(flat) if torch.is_grad_enabled() else None
         states = [(model, _encode(model, batch).rows(rows)) for model in models.values()]
-        sums = _with_heads(lambda heads: mutual_losses(learning, heads, targets, shares), states)
+        sums = with_heads(lambda heads: mutual_losses(learning, heads, targets, shares), states)
         pairs = zip(flat.items(), sums, strict=True)
         return {name: Term(total, term.per, term.weight) for (name, term), total in pairs}
 
@@ -101,15 +98,3 @@ def _encode(model: LanguageModel, batch: Batch) -> Encoded:
     trained = any(parameter.requires_grad for parameter in model.parameters())
     with torch.set_grad_enabled(trained and torch.is_grad_enabled()):
         return model.encode(batch)
-
-
-def _with_heads(
-    fn: Callable[[Sequence[Head]], tuple[Tensor, ...]],
-    states: Sequence[tuple[LanguageModel, Tensor]],
-    heads: Sequence[Head] = (),
-) -> tuple[Tensor, ...]:
-    """Calls `fn` where the weights of all heads are whole, one inside the other."""
-    if not states:
-        return fn(heads)
-    (model, rows), *rest = states
-    return model.with_head(lambda head: _with_heads(fn, rest, [*heads, head]), rows)

@@ -27,11 +27,12 @@ from lit_distill.models import (
     Student,
     Teacher,
     Teaching,
+    with_teacher,
 )
 from lit_distill.schedules import Linear, Schedule
 from lit_distill.strategies import check_strategy
 from lit_distill.updates import ModelUpdate, Updated
-from lit_distill.window import Window, add_over_ranks
+from lit_distill.window import Window, add_over_ranks, check_window
 
 
 class Distillation(Updated, ABC):
@@ -135,9 +136,6 @@ class Distillation(Updated, ABC):
             # `validate` and `test` restore the student from the checkpoint: no teacher is needed.
             rank_zero_info(f"{error} Agreement is left out; the student comes from the checkpoint.")
             return
-        for student in students.values():
-            if self.dropout is not None:
-                student.set_dropout(self.dropout)
         self.students.update(students)
         self.teachers.update(teachers)
         with auxiliary_draws():
@@ -171,6 +169,7 @@ class Distillation(Updated, ABC):
         student: Encoded,
         teacher: Teaching | None = None,
         model: LanguageModel | None = None,
+        teacher_rows: Tensor | None = None,
     ) -> dict[str, Term]:
         """Terms on logits at flat `rows` (N,): projected tile by tile, all in one pass.
 
@@ -181,14 +180,19 @@ class Distillation(Updated, ABC):
             student: its states; gradients flow into them and into its head.
             teacher: what `teach` gave, if a term needs it.
             model: whose states they are; None: the single student's.
+            teacher_rows: flat positions (N,) in the view that the teacher read, one for each of
+                `rows`; None: the same ones, and a UserError where it read another view.
         """
         losses = [term.loss for term in terms.values()]
         shares = self._window.shares(terms) if torch.is_grad_enabled() else None
         if self.cache is not None:
             self.cache.check_losses(losses)
-        signal = None if teacher is None else teacher.signal(rows)
-        sums = (model or self.student).with_head(
-            lambda whole: linear_losses(losses, whole, signal, targets, shares), student.rows(rows)
+        learner, states = model or self.student, student.rows(rows)
+        sums = with_teacher(
+            lambda signal: learner.with_head(
+                lambda whole: linear_losses(losses, whole, signal, targets, shares), states
+            ),
+            *(teacher, student, rows, teacher_rows),
         )
         pairs = zip(terms.items(), sums, strict=True)
         return {name: Term(total, term.per, term.weight) for (name, term), total in pairs}
@@ -213,12 +217,7 @@ class Distillation(Updated, ABC):
         return loss * (accumulate * self.trainer.world_size)
 
     def _open_window(self, batches: list[Batch]) -> None:
-        expected = self.trainer.accumulate_grad_batches
-        if len(batches) != expected:
-            raise UserError(
-                f"trainer.accumulate_grad_batches is {expected} and the loader's window holds "
-                f"{len(batches)} batches: set it to 1, or use a data module of `data_modules`."
-            )
+        check_window(batches, self.trainer.accumulate_grad_batches)
         progress = min(self.global_step / self._total_steps, 1.0)
         reduce = add_over_ranks if self.trainer.world_size > 1 else None
         self._window = Window.of(self.prepare(batches), progress, reduce, self.device)

@@ -52,11 +52,25 @@ class Learner(Measured):
         """The single live teacher."""
         return cast(LanguageModel, self.teachers["teacher"])
 
-    def teach(self, batch: Batch) -> Teaching:
-        """What the teacher says about a training batch: read, or else run outside of any graph."""
-        if self.cache is not None:
-            return CachedTeaching(self.cache, batch)
-        return self.run_teachers(batch)
+    def teach(self, batch: Batch, view: str = "") -> Teaching:
+        """What the teacher says about a training batch: read, or else run outside of any graph.
+
+        Args:
+            batch: of the training text.
+            view: prefix of the batch keys that the teacher reads ("src_", "tgt_").
+
+        Raises:
+            UserError: a view is asked for and a cache is read, which holds none.
+        """
+        if self.cache is None:
+            return self.run_teachers(batch, view)
+        if view:
+            raise UserError(
+                f"{type(self).__name__} asks its teacher about the view {view!r} of a batch, and a "
+                "teacher cache holds what was said about a single text: leave model.teacher_cache "
+                "out."
+            )
+        return CachedTeaching(self.cache, batch)
 
     def find_tokenizer(self, name: str | None) -> None:
         """Checks the data module and takes its tokenizer, or else opens the one of this name.

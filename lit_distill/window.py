@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lit_distill.batch import Batch
+from lit_distill.errors import UserError
 from lit_distill.losses import LogitTerm, Term, Weight, weight_at
 
 Reduce = Callable[[Tensor], Tensor]
@@ -19,6 +20,19 @@ def add_over_ranks(values: Tensor) -> Tensor:
     """In place; a strategy's own `reduce` waits for the device first."""
     torch.distributed.all_reduce(values)
     return values
+
+
+def check_window(batches: list[Batch], expected: int) -> None:
+    """Checks that a loader's window holds the batches of one update.
+
+    Raises:
+        UserError: it holds more or fewer.
+    """
+    if len(batches) != expected:
+        raise UserError(
+            f"trainer.accumulate_grad_batches is {expected} and the loader's window holds "
+            f"{len(batches)} batches: set it to 1, or use a data module of `data_modules`."
+        )
 
 
 @dataclass

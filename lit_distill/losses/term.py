@@ -26,13 +26,11 @@ class Term:
         sum: scalar, in at least float32, the sum of the term over this micro-batch's units.
         per: the name of the count in `batch["counts"]`: tokens, masked, rows, sequences, ...
         weight: factor of the mean in the total loss, or a schedule over training progress.
-        coupled: True where units interact (in-batch negatives): exempt from split invariance.
     """
 
     sum: Tensor
     per: str
     weight: Weight = 1.0
-    coupled: bool = False
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from lit_distill.models.generation import Sampling as Sampling
 from lit_distill.models.generation import check_room as check_room
 from lit_distill.models.generation import generate as generate
 from lit_distill.models.generation import start_id as start_id
+from lit_distill.models.heads import with_heads as with_heads
 from lit_distill.models.language_model import LanguageModel as LanguageModel
 from lit_distill.models.projections import attention_heads as attention_heads
 from lit_distill.models.projections import check_layer as check_layer
@@ -48,6 +49,7 @@ from lit_distill.models.teacher import fingerprint as fingerprint
 from lit_distill.models.teacher_cache import CachedTeaching as CachedTeaching
 from lit_distill.models.teacher_cache import TeacherCache as TeacherCache
 from lit_distill.models.teaching import Teaching as Teaching
+from lit_distill.models.teaching import with_teacher as with_teacher
 from lit_distill.models.text_ends import ending_ids as ending_ids
 from lit_distill.models.text_ends import generation_state as generation_state
 from lit_distill.models.text_ends import known_endings as known_endings

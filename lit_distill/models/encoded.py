@@ -35,11 +35,13 @@ class Encoded:
         hidden: (B, T, D), what the head reads; after an early stop, that layer's output.
         mask: (B, T), 1 at real positions.
         captured: (B, T, D) for each requested site.
+        view: prefix of the batch keys that were read.
     """
 
     hidden: Tensor
     mask: Tensor
     captured: dict[Site, Tensor] = field(default_factory=dict)
+    view: str = ""
 
     def rows(self, flat: Tensor) -> Tensor:
         """Hidden states (N, D) at flat positions (N,) of the flattened (B*T)."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,8 +23,11 @@ from lit_distill.losses import (
     TeacherSignal,
 )
 from lit_distill.models.encoded import Encoded
+from lit_distill.models.heads import with_heads
 from lit_distill.models.language_model import LanguageModel
 from lit_distill.models.teacher import Teacher
+
+Result = TypeVar("Result")
 
 COMBINED: dict[str, Callable[[tuple[Head, ...], tuple[float, ...]], TeacherSignal]] = {
     "probabilities": MeanOfProbabilities,
@@ -116,12 +119,24 @@ class Taught:
         found = [encoded.rows(rows) for encoded in self.encoded]
         return list(zip(self.ensemble.shares, found, strict=True))
 
-    def signal(self, rows: Tensor) -> TeacherSignal:
-        """What the teachers say about the tokens at flat `rows`; no logits are made yet."""
+    @property
+    def view(self) -> str:
+        """See `Teaching`."""
+        return self.encoded[0].view
+
+    def with_signal(self, fn: Callable[[TeacherSignal], Result], rows: Tensor) -> Result:
+        """See `Teaching`; no logits are made yet."""
+        found, grad = list[Result](), torch.is_grad_enabled()
+
+        def call(heads: Sequence[Head]) -> None:
+            with torch.set_grad_enabled(grad):
+                # Returned through the heads, it would gather the teachers again for its gradient.
+                found.append(fn(self.ensemble.signal(heads)))
+
         with torch.no_grad():
             pairs = zip(self.models, self.states(rows), strict=True)
-            heads = [model.with_head(lambda head: head, states) for model, (_, states) in pairs]
-        return self.ensemble.signal(heads)
+            with_heads(call, [(model, states) for model, (_, states) in pairs])
+        return found[0]
 
     def logits(self, rows: Tensor) -> Tensor:
         """Logits (N, V) at flat `rows`."""
@@ -129,7 +144,9 @@ class Taught:
         return self.ensemble.logits([model.project(states) for model, (_, states) in pairs])
 
 
-def teach(models: Sequence[LanguageModel], ensemble: Ensemble, batch: Batch) -> Taught:
-    """Runs every teacher over a batch."""
+def teach(
+    models: Sequence[LanguageModel], ensemble: Ensemble, batch: Batch, view: str = ""
+) -> Taught:
+    """Runs every teacher over a batch, or over the view of it with this prefix."""
     with torch.no_grad():
-        return Taught(models, [model.encode(batch) for model in models], ensemble)
+        return Taught(models, [model.encode(batch, view) for model in models], ensemble)

@@ -116,7 +116,7 @@ class LanguageModel(nn.Module):
             hidden = captured[end]
         side = "decoder_" if self.reads_pairs else ""
         mask = cast(Mapping[str, Tensor], batch)[f"{view}{side}attention_mask"]
-        return Encoded(hidden, mask, {site: captured[site] for site in capture})
+        return Encoded(hidden, mask, {site: captured[site] for site in capture}, view)
 
     def run_body(
         self, inputs: dict[str, Any], wanted: Sequence[Site], last: int

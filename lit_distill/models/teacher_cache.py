@@ -5,10 +5,10 @@ Shapes: B sequences, P kept positions, N rows, k likeliest tokens, D width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.losses import Divergence, TopK
+from lit_distill.losses import Divergence, TeacherSignal, TopK
 from lit_distill.losses.row_loss import RowLoss
 from lit_distill.models.cache_format import (
     Arrays,
@@ -30,6 +30,7 @@ from lit_distill.models.cache_format import (
 )
 
 Ints = NDArray[np.int64]
+Result = TypeVar("Result")
 
 
 class TeacherCache:
@@ -185,8 +186,14 @@ class CachedTeaching:
     cache: TeacherCache
     batch: Batch
 
+    view: ClassVar[str] = ""
+
+    def with_signal(self, fn: Callable[[TeacherSignal], Result], rows: Tensor) -> Result:
+        """See `Teaching`."""
+        return fn(self.signal(rows))
+
     def signal(self, rows: Tensor) -> TopK:
-        """See `Teaching`: no teacher is run, and its whole vocabulary exists nowhere."""
+        """What is said at flat `rows`: no teacher is run, and its vocabulary exists nowhere."""
         log_p = self.batch["teacher_log_probabilities"].float()
         # Rounding must not make mass: 0.0005 of it where a student has none costs 0.05 nats.
         surplus = log_p.logsumexp(-1) - self.batch["teacher_log_mass"]

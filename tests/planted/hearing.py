@@ -46,4 +46,25 @@ HEARING = (
         "",
         f"{AUXILIARY} -k needs_no_teacher",
     ),
+    Mutant(
+        "the teacher is asked about the student's positions in another view",
+        "lit_distill/models/teaching.py",
+        "with_signal(fn, rows if teacher_rows is None else teacher_rows)",
+        "with_signal(fn, rows)",
+        "tests/lit_distill/test_views.py",
+    ),
+    Mutant(
+        "positions of one view are taken for those of another",
+        "lit_distill/models/teaching.py",
+        "if teacher_rows is None and teacher.view != student.view:",
+        "if False:",
+        "tests/lit_distill/test_views.py",
+    ),
+    Mutant(
+        "teachers' heads are carried out of where they are whole",
+        "lit_distill/models/ensemble.py",
+        "with_heads(call, [(model, states) for model, (_, states) in pairs])",
+        "call([model.with_head(lambda head: head, states) for model, (_, states) in pairs])",
+        "tests/lit_distill/models/test_sharding.py -k speak",
+    ),
 )

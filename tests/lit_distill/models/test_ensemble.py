@@ -85,7 +85,7 @@ def test_teachers_of_other_widths(folders: dict[str, Path], tmp_path: Path, comb
     rows = batch["rows"]
     taught = teach([model.double() for model in models], other, batch)
     each = [m.project(m.encode(batch).rows(rows)) for m in models]
-    signal = taught.signal(rows)
+    signal = taught.with_signal(lambda said: said, rows)
     kinds = {"probabilities": MeanOfProbabilities, "logits": MeanOfLogits}
     assert type(signal) is kinds.get(combine, SumOfDivergences)
     mean = (torch.softmax(each[0], -1) + 2 * torch.softmax(each[1], -1)) / 3

@@ -1,4 +1,4 @@
-"""Weights in pieces on two ranks (FSDP2): captured projections give what whole weights give."""
+"""Weights in pieces on two ranks (FSDP2): captures and teachers give what whole weights give."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import torch
 from ranks import on_two_ranks
 from torch import Tensor, distributed
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 from lit_distill.batch import Batch
-from lit_distill.models import LanguageModel, Site, shard
+from lit_distill.losses import ForwardKL, linear_losses
+from lit_distill.models import Ensemble, LanguageModel, Site, Teacher, shard, sharding, teach
 
+NAMES = ("data_parallel", "tensor_parallel")
 SITES = {
     "projections alone": [Site("query", 1), Site("value", 1), Site("key", 0)],
     "with a hidden state": [Site("hidden", 2), Site("value", 2)],
@@ -44,9 +47,8 @@ def test_captures_have_the_gradients_of_whole_weights(
 
     def work() -> None:
         distributed.init_process_group("gloo")
-        names = ("data_parallel", "tensor_parallel")
         pieces = LanguageModel(make_model(family))
-        shard(pieces, init_device_mesh("cpu", (2, 1), mesh_dim_names=names))
+        shard(pieces, init_device_mesh("cpu", (2, 1), mesh_dim_names=NAMES))
         found = loss(pieces, batch, sites)
         torch.testing.assert_close(found, expected)
         found.backward()
@@ -58,6 +60,63 @@ def test_captures_have_the_gradients_of_whole_weights(
             else:
                 assert grad is not None, name
                 torch.testing.assert_close(grad, wanted, rtol=1e-5, atol=1e-5, msg=name)
+        distributed.destroy_process_group()
+
+    on_two_ranks(work, tmp_path / "log.txt")
+
+
+def test_teachers_speak_where_their_weights_are_whole(
+    make_model: Callable[..., PreTrainedModel],
+    make_batch: Callable[..., Batch],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two teachers whose weights are given back after every call, and a student in pieces."""
+    ensemble = Ensemble({"wider": Teacher("wider")})
+
+    def models() -> list[LanguageModel]:
+        found = [LanguageModel(make_model("bert", hidden_size=w)) for w in (16, 32, 16)]
+        for model in found[:2]:
+            model.requires_grad_(False)
+        return found
+
+    def divergence(models: list[LanguageModel]) -> Tensor:
+        *teachers, student = models
+        rows = torch.tensor([0, 2, 3])
+        states = student.encode(batch).rows(rows)
+        (total,) = teach(teachers, ensemble, batch).with_signal(
+            lambda signal: student.with_head(
+                lambda head: linear_losses([ForwardKL()], head, signal, None, [1.0]), states
+            ),
+            rows,
+        )
+        return total
+
+    whole = models()
+    batch = make_batch(whole[0])
+    expected = divergence(whole)
+    expected.backward()
+
+    def work() -> None:
+        distributed.init_process_group("gloo")
+        monkeypatch.setattr(
+            sharding,
+            "fully_shard",
+            lambda module, mesh, **_: fully_shard(module, mesh=mesh, reshard_after_forward=True),
+        )
+        pieces = models()
+        for model in pieces:
+            shard(model, init_device_mesh("cpu", (2, 1), mesh_dim_names=NAMES))
+        found = divergence(pieces)
+        torch.testing.assert_close(found, expected)
+        found.backward()
+        pairs = zip(pieces[-1].parameters(), whole[-1].parameters(), strict=True)
+        for ours, theirs in pairs:
+            assert isinstance(ours, DTensor)
+            if theirs.grad is not None and ours.grad is not None:
+                grad = ours.grad.full_tensor()  # type: ignore[attr-defined]
+                torch.testing.assert_close(grad, theirs.grad, rtol=1e-5, atol=1e-5)
+        assert all(isinstance(p, DTensor) for model in pieces for p in model.parameters())
         distributed.destroy_process_group()
 
     on_two_ranks(work, tmp_path / "log.txt")
