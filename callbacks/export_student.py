@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch.optim import Optimizer
 
 from callbacks.atomic_files import recover, replacing
+from callbacks.due_validation import validate_now
 from callbacks.output_folders import check_output
 from callbacks.score_report import average
 from callbacks.student_folder import Precision, Training, write_student
@@ -29,7 +30,8 @@ class ExportStudent(Callback):
     Each is a folder that `from_pretrained` loads: weights, config, tokenizer, a model card with the
     scores by language, and the `config.yaml` of the run; of several students, one folder each
     inside, and each the best by its own metric: they need not be of one update. A folder is whole
-    or not there. Without any validation both are the last one.
+    or not there. A run that ends without any validation is validated then; where nothing can be
+    validated, both are the last one.
 
     Args:
         monitor: the metric that the best student is best in; of several, `val/loss` stands for
@@ -90,10 +92,19 @@ class ExportStudent(Callback):
         if not _exports(trainer):
             return
         module = cast(Distillation, pl_module)
+        if "last" not in self._report:
+            validate_now(trainer)
         self._export(trainer, module, "student-last", list(module.students))
         if never := [name for name in module.students if name not in self.best]:
             self._export(trainer, module, "student", never)
         self._write_report(trainer, module)
+
+    def best_of(self, student: str) -> tuple[float, int] | None:
+        """The value of the metric of a student at its best, and the updates before; None: none."""
+        if student not in self.best:
+            return None
+        entry = self._report.get("best", {}).get("students", {}).get(student, {})
+        return self.best[student], int(entry.get("updates", 0))
 
     def _is_best(self, trainer: Trainer, module: Distillation, student: str) -> bool:
         """Whether a student's metric is better than ever before; decided by rank 0."""

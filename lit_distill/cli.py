@@ -31,6 +31,7 @@ from lit_distill.cli_checkpoints import (
     tokenizer_at_hand,
 )
 from lit_distill.cli_configs import replacing_options
+from lit_distill.cli_ending import ending
 from lit_distill.cli_errors import OneLineErrors
 from lit_distill.cli_modules import OPTION, permit
 from lit_distill.cli_settings import choose, spread
@@ -255,3 +256,5 @@ class DistillCLI(LightningCLI):
             )
         if self.trainer.received_sigterm:  # before training began: later ones are RunCheckpoint's
             raise SystemExit(128 + signal.SIGTERM)
+        if self.command == "fit" and self.trainer.is_global_zero:
+            print(ending(self.trainer, self.model), flush=True)

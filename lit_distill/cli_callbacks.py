@@ -13,6 +13,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from callbacks import AtomicCheckpointIO, ExportStudent, PerLanguage, RngState, RunCheckpoint
+from lit_distill.cli_checkpoints import MEASURING
 from lit_distill.cli_types import imported
 
 EXPORT = "export_student"
@@ -37,7 +38,7 @@ def complete(command: str, config: Namespace) -> str:
     """Adds what saves a run, and what prints a measurement; takes out what is switched off.
 
     Args:
-        command: fit, validate or test.
+        command: validate and test print by a callback.
         config: as parsed; changed in place.
 
     Returns:
@@ -47,7 +48,7 @@ def complete(command: str, config: Namespace) -> str:
     given = [c for c in _items(trainer["callbacks"]) if not _is_any(c, off)]
     kept = [RunCheckpoint, RngState] if RunCheckpoint not in off else []
     kept += [ExportStudent] if ExportStudent not in off else []
-    kept += [PerLanguage] if command != "fit" else []
+    kept += [PerLanguage] if command in MEASURING else []
     added = [kind for kind in kept if not any(_is_any(c, [kind]) for c in given)]
     trainer["callbacks"] = [*given, *(_node(Callback, kind) for kind in added)]
     plugins = list(_items(trainer["plugins"]))

@@ -16,6 +16,8 @@ from lit_distill.checkpoints import KEY
 from lit_distill.errors import UserError
 from lit_distill.models import load_tokenizer, write_tokenizer_files
 
+MEASURING = ("validate", "test")
+"""Commands that train nothing."""
 START = "start"
 """Stands for no checkpoint where one is looked for."""
 SHOWN = 8
@@ -26,16 +28,16 @@ def checkpoint_for(command: str, name: str | None, run_dir: Path) -> Path | None
     """The checkpoint that a command begins with; None if it begins with fresh models.
 
     Args:
-        command: fit, validate or test; the last two measure the best of the run by default.
+        command: validate and test measure the best of the run by default.
         name: as typed: see `find_checkpoint`; or `start`, to measure students before any training.
         run_dir: the run folder.
 
     Raises:
         UserError: there is none.
     """
-    if command == "fit":
+    if command not in MEASURING:
         if name == START:
-            raise UserError("--ckpt_path start is for validate and test; fit starts without it.")
+            raise UserError(f"--ckpt_path {START} is for validate and test; {command} needs none.")
         return find_checkpoint(name, run_dir) if name is not None else None
     if name == START:
         rank_zero_info("The students are measured as they start, before any training.")

@@ -37,6 +37,7 @@ from lit_distill.yaml_nodes import read_yaml
 TRAINING = ("fit", "validate", "test")
 TOOLS = ("export", "train-tokenizer", "cache-teacher", "corpus-report", "compare", "compare-texts")
 COMMANDS = (*TRAINING, *TOOLS)
+_PLACE = re.compile(r"\{stages\.([\w-]+)\}((?:/[\w.-]+)*)(?![\w.{*/-])")
 _REFERENCE = re.compile(r"\{(stages|variables)\.([\w-]+)\}")
 
 
@@ -51,6 +52,7 @@ class Stage:
         configs: its config files.
         args: all its options, as on the command line.
         needs: the stages whose folders it reads.
+        reads: the places in them that its options name.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Stage:
     configs: tuple[Path, ...]
     args: tuple[str, ...]
     needs: tuple[str, ...]
+    reads: tuple[Path, ...] = ()
 
     def digest(self, needed: Mapping[str, str]) -> str:
         """Changes with the stage, with its config files, and with the stages it needs.
@@ -145,7 +148,9 @@ def _stage(
     options["run_dir" if command in TRAINING else "output"] = str(folder)
     args = [f"--config={config}" for config in configs]
     args += [f"--{key}={_REFERENCE.sub(fill, value)}" for key, value in options.items()]
-    return Stage(name, command, folder, tuple(configs), tuple(args), tuple(needs))
+    places = [match for value in options.values() for match in _PLACE.finditer(value)]
+    reads = (Path(values["stages", match[1]] + match[2]) for match in places)
+    return Stage(name, command, folder, tuple(configs), tuple(args), tuple(needs), tuple(reads))
 
 
 def _plain(node: yaml.Node) -> Any:

@@ -6,12 +6,13 @@ import json
 import multiprocessing
 import runpy
 import secrets
+import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -22,6 +23,8 @@ from lit_distill.cli_modules import OPTION
 from lit_distill.errors import UserError
 from lit_distill.tools.recipe import Recipe, Stage, read_recipe
 
+OUTPUTS = ("student", "student-last", "checkpoints")
+"""What a fit leaves in its folder."""
 WARM = ("callbacks", "data_modules", "lightning.pytorch.cli", "lit_distill.methods")
 INTERRUPTED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
 """Exit codes of a stage that was told to stop."""
@@ -35,11 +38,13 @@ class Record:
         digest: of the stage as it was started.
         identity: of this start; stages that need this one remember it.
         finished: whether it got to its end.
+        outputs: what a fit had left in its folder by then, of `OUTPUTS`.
     """
 
     digest: str
     identity: str
     finished: bool = False
+    outputs: Sequence[str] = ()
 
 
 def run(
@@ -50,10 +55,10 @@ def run(
 ) -> None:
     """Runs the stages of a recipe in order, each in a process of its own.
 
-    A stage is finished when it got to its end as it is defined now: the same options, config files
-    and finished runs of the stages it needs. Finished stages are skipped. One that was interrupted
-    goes on from its last checkpoint. One whose definition changed starts anew, and what it had
-    written as a run is kept aside.
+    A stage is finished when it got to its end as it is defined now (the same options, config files
+    and finished runs of the stages it needs), and what it wrote is still there. Finished stages are
+    skipped. One that was interrupted goes on from its last checkpoint. One whose definition changed
+    starts anew, and what it had written as a run is kept aside.
 
     Args:
         recipe: the file.
@@ -62,7 +67,7 @@ def run(
         only: run this stage only, finished or not.
 
     Raises:
-        UserError: the recipe cannot work, or `only` needs what is not finished.
+        UserError: the recipe cannot work, or a stage lacks what it needs, or what it wrote.
         SystemExit: a stage failed, with its exit code; 130 if it was told to stop.
     """
     plan = read_recipe(Path(recipe), variables or {})
@@ -79,13 +84,17 @@ def run(
             raise UserError(f"{stage.name} needs {', '.join(missing)}: run without --only first.")
         digest = "" if missing else stage.digest(identities)
         same = record is not None and record.digest == digest and stage.name not in forced
-        if record is not None and same and record.finished and stage.folder.exists():
+        finished = record is not None and same and record.finished and stage.folder.exists()
+        gone = _missing(plan, stage, record.outputs) if record is not None and finished else []
+        if record is not None and finished and not gone:
             print(f"{title}: finished before, in {stage.folder}")
             identities[stage.name] = record.identity
         elif chosen:
-            resumed = record if same and stage.folder.exists() else None
+            _check_repeatable(title, stage, gone)
+            resumed = record if same and not gone and stage.folder.exists() else None
             record = resumed or Record(digest, secrets.token_hex(8))
             _run_stage(title, stage, journal, record, resumed is not None)
+            _finish(plan, stage, journal, record)
             identities[stage.name] = record.identity
     print(f"\nAll in {plan.run_dir}. Curves: tensorboard --logdir {plan.run_dir}")
 
@@ -120,6 +129,48 @@ def _forced(plan: Recipe, from_stage: str | None, only: str | None) -> set[str]:
     return forced | ({only} if only is not None else set())
 
 
+def _missing(plan: Recipe, stage: Stage, outputs: Sequence[str]) -> list[Path]:
+    """What is not in a stage's folder, of its outputs and of what other stages read there."""
+    read = [path for other in plan.stages for path in other.reads]
+    wanted = [stage.folder / name for name in outputs]
+    wanted += [path for path in read if stage.folder in (path, *path.parents)]
+    return [path for path in dict.fromkeys(wanted) if not path.exists()]
+
+
+def _finish(plan: Recipe, stage: Stage, journal: Journal, record: Record) -> None:
+    """Notes that a stage got to its end, if it has written what others read."""
+    if lacking := _missing(plan, stage, ()):
+        reader = next(other.name for other in plan.stages if lacking[0] in other.reads)
+        raise UserError(
+            f"Stage {stage.name} has ended without {lacking[0]}, which stage {reader} reads: look "
+            "at what it printed, and whether its options leave out what writes it."
+        )
+    kept = [name for name in OUTPUTS if (stage.folder / name).exists()]
+    journal.write(replace(record, finished=True, outputs=kept))
+
+
+def _check_repeatable(title: str, stage: Stage, gone: Sequence[Path]) -> None:
+    """Says that a finished stage runs again, because of what is gone.
+
+    Raises:
+        UserError: its checkpoints are still there, so training anew would be a waste.
+    """
+    if not gone:
+        return
+    if stage.command != "fit" or not any((stage.folder / "checkpoints").glob("*.ckpt")):
+        print(f"{title}: finished before, but {gone[0]} is gone: it runs again")
+        return
+    student = stage.folder / "student"
+    again = shlex.join(
+        ["python", "-m", "lit_distill", "export", str(stage.folder), "--output", str(student)]
+    )
+    how = f"Write it from its checkpoint ({again})" if student in gone else "Put it back"
+    raise UserError(
+        f"Stage {stage.name} is finished, but {gone[0]} is gone. {how}, or train it again with "
+        f"--from_stage {stage.name}."
+    )
+
+
 def _run_stage(title: str, stage: Stage, journal: Journal, record: Record, resume: bool) -> None:
     more: list[str] = []
     if stage.command == "fit":
@@ -142,13 +193,12 @@ def _run_stage(title: str, stage: Stage, journal: Journal, record: Record, resum
             file=sys.stderr,
         )
         raise SystemExit(130 if stopped else max(code, 1))
-    journal.write(Record(record.digest, record.identity, finished=True))
     print(f"{title}: done in {time.monotonic() - start:.0f} s, in {stage.folder}\n", flush=True)
 
 
 def _put_aside(folder: Path) -> None:
     """Keeps the run of an earlier definition: training is never thrown away."""
-    if not (folder / "checkpoints").exists():
+    if not any((folder / name).exists() for name in OUTPUTS):
         return
     number = 1
     while (kept := folder.with_name(f"{folder.name}.old-{number}")).exists():

@@ -29,6 +29,7 @@ def test_the_best_of_the_run_is_measured_and_named(
     assert checkpoint_for(command, None, run) == run / "checkpoints/best.ckpt"
     assert f"{run}/checkpoints/best.ckpt, after 1 updates" in caplog.text
     assert checkpoint_for("fit", None, run) is None
+    assert checkpoint_for("cache-teacher", None, run) is None
 
 
 def test_without_a_best_nothing_is_measured_by_itself(tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_the_start_is_measured_on_purpose_only(
 ) -> None:
     assert checkpoint_for("validate", "start", tmp_path) is None
     assert "before any training" in caplog.text
-    with pytest.raises(UserError, match="fit starts without it"):
+    with pytest.raises(UserError, match="fit needs none"):
         checkpoint_for("fit", "start", tmp_path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lit_distill.errors import UserError
 from lit_distill.tools.recipe import read_recipe
@@ -52,10 +53,27 @@ def test_stages_with_everything_filled_in(folder: Path) -> None:
         "--run_dir=runs/r/teacher",
     )
     assert (teacher.needs, student.needs) == ((), ("teacher",))
+    assert student.reads == (Path("runs/r/teacher/checkpoints/best.ckpt"),)
     assert student.command_line() == (
         "python -m lit_distill export --checkpoint=runs/r/teacher/checkpoints/best.ckpt "
         "'--name=a b' --output=runs/r/student"
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "places"),
+    [
+        ("{stages.a}", ["r/a"]),
+        ("{stages.a}/student", ["r/a/student"]),
+        ('["{stages.a}/x.jsonl", "{stages.a}/y.jsonl"]', ["r/a/x.jsonl", "r/a/y.jsonl"]),
+        ("{stages.a}/texts/{language}.txt", []),  # filled in by the data module
+        ("{stages.a}/*.txt", []),
+    ],
+)
+def test_places_that_a_stage_reads(folder: Path, value: str, places: list[str]) -> None:
+    stages = {"a": {"command": "export"}, "b": {"command": "fit", "options": {"x": value}}}
+    Path("in/places.yaml").write_text(yaml.safe_dump({"run_dir": "r", "stages": stages}))
+    assert read_recipe(Path("in/places.yaml"), {}).stages[1].reads == tuple(map(Path, places))
 
 
 def test_without_a_run_dir_it_is_named_after_the_recipe(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -36,6 +37,7 @@ class Stages:
     def __init__(self) -> None:
         self.ran: list[str] = []
         self.codes: dict[str, int] = {}
+        self.without_student: list[str] = []
 
     def __call__(self, args: list[str]) -> int:
         folder = next(a.partition("=")[2] for a in args if a.startswith(("--run_dir", "--output")))
@@ -47,6 +49,8 @@ class Stages:
         if args[0] == "fit":
             checkpoints.mkdir(parents=True, exist_ok=True)
             torch.save({"global_step": 1}, checkpoints / "last.ckpt")
+            if name not in self.without_student:
+                (Path(folder) / "student").mkdir(exist_ok=True)
         Path(folder).mkdir(parents=True, exist_ok=True)
         return code
 
@@ -93,6 +97,34 @@ def test_a_deleted_folder_runs_again_with_all_that_need_it(stages: Stages) -> No
     (Path("r") / "two").rename("elsewhere")
     run("recipe.yaml")
     assert stages.take() == ["two", "three"]
+
+
+def test_a_stage_whose_student_is_gone_is_not_finished(stages: Stages) -> None:
+    run("recipe.yaml")
+    stages.take()
+    for name in ("one", "two"):  # `two` is read as a whole
+        student = Path("r") / name / "student"
+        student.rmdir()
+        with pytest.raises(UserError, match=f"export r/{name} --output {student}.*--from_stage"):
+            run("recipe.yaml")
+        assert stages.take() == []
+        student.mkdir()
+    (Path("r") / "one/student").rmdir()
+    shutil.rmtree("r/one/checkpoints")
+    run("recipe.yaml")
+    assert stages.take() == ["one", "two", "three"]
+
+
+def test_a_stage_that_leaves_no_student_is_not_finished(stages: Stages) -> None:
+    stages.without_student = ["one"]
+    with pytest.raises(UserError, match="one has ended without r/one/student, which stage two"):
+        run("recipe.yaml")
+    assert stages.take() == ["one"]
+    stages.without_student = ["two"]  # of which nobody reads it
+    run("recipe.yaml")
+    assert stages.take() == ["one resumed", "two", "other", "three"]
+    run("recipe.yaml")
+    assert stages.take() == []
 
 
 def test_a_failed_stage_goes_on_from_its_checkpoint(
