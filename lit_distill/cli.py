@@ -201,6 +201,7 @@ class DistillCLI(LightningCLI):
             self.config_init = self.parser.instantiate(self.config)
             self.model, self.datamodule = self.config_init["model"], self.config_init["data"]
             check_optimizer(self.model.optimizer)
+            self.model.check_reading(self.datamodule)
             self.trainer = self.instantiate_trainer()
         except ValueError as error:
             cause: BaseException = error  # jsonargparse wraps what constructors raise
