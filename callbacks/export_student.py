@@ -79,9 +79,9 @@ class ExportStudent(Callback):
             return
         module = cast(Distillation, pl_module)
         self._scores, self._measured_at = module.measurements, trainer.global_step
-        self._report["last"] = self._entry(self._scores)
+        self._report["last"] = self._entry(module, list(module.students))
         if better := [name for name in module.students if self._is_best(trainer, module, name)]:
-            now = self._entry({name: s for name, s in self._scores.items() if name in better})
+            now = self._entry(module, better)
             before = self._report.get("best", {"students": {}})["students"]
             self._report["best"] = {**now, "students": {**before, **now["students"]}}
             self._export(trainer, module, "student", better)
@@ -147,18 +147,25 @@ class ExportStudent(Callback):
                 folder = _folder(Path(trainer.default_root_dir) / kind, name, module)
                 write_student(folder, name, description, weights, training, self.dtype)
 
-    def _entry(self, measured: Mapping[str, dict[str, Scores]]) -> dict[str, Any]:
+    def _entry(self, module: Distillation, students: Sequence[str]) -> dict[str, Any]:
         """Plain values of the latest measurement of some students."""
+        figures = {
+            name: {
+                "mean": _plain(average(scores)),
+                "languages": {language: _plain(score) for language, score in scores.items()},
+            }
+            for name, scores in self._scores.items()
+            if scores
+        }
+        for name, own in module.figures.items():
+            languages = {language: _finite(values) for language, values in own["languages"].items()}
+            figures[name] = {"mean": _finite(own["mean"]), "languages": languages}
         return {
             "updates": self._measured_at,
             "students": {
-                name: {
-                    "updates": self._measured_at,
-                    "mean": _plain(average(scores)),
-                    "languages": {language: _plain(score) for language, score in scores.items()},
-                }
-                for name, scores in measured.items()
-                if scores
+                name: {"updates": self._measured_at, **figures[name]}
+                for name in students
+                if name in figures
             },
         }
 
@@ -208,7 +215,9 @@ def training_of(checkpoint: Mapping[str, Any], name: str) -> Training:
     return Training(
         updates=checkpoint["global_step"],
         languages=list(languages),
-        scores={language: _scores(values) for language, values in languages.items()},
+        scores={
+            language: _scores(values) for language, values in languages.items() if "rows" in values
+        },
         measured_at=latest.get("updates"),
         untrained=[
             parameter.removeprefix(prefix)
@@ -237,8 +246,11 @@ def _folder(place: Path, name: str, module: Distillation) -> Path:
 
 
 def _plain(score: Scores) -> dict[str, float | None]:
-    """Scores as JSON; numbers that JSON lacks become null."""
-    values = {**dataclasses.asdict(score), "perplexity": score.perplexity}
+    return _finite({**dataclasses.asdict(score), "perplexity": score.perplexity})
+
+
+def _finite(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Numbers as JSON; those that JSON lacks become null."""
     return {
         name: value if value is not None and math.isfinite(value) else None
         for name, value in values.items()

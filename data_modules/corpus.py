@@ -17,7 +17,7 @@ from data_modules.corpus_cache import made_once
 from data_modules.corpus_report import FileReport, check_broken, read_reports, show
 from data_modules.framing import Frame
 from data_modules.loader import EvaluationLoader, WindowLoader
-from data_modules.objectives import VALIDATION_SEED, MaskedTokens, Objective
+from data_modules.objectives import VALIDATION_SEED, Objective, objective_for
 from data_modules.plan import POOL_SIZE, EvaluationPlan, Plan
 from data_modules.provenance import provenance_of
 from data_modules.sampling import Proportional, Sampler, mixture_counts
@@ -37,7 +37,8 @@ class Corpus(LightningDataModule, ABC):
 
     Args:
         tokenizer: its name or folder; the command line fills it in from `--tokenizer`.
-        objective: what is predicted.
+        objective: what is predicted; None: what the method reads, and of masked and next tokens, if
+            it reads either, what the tokenizer is for.
         sampler: how much of each language is fed.
         max_length: most tokens of a window, special ones included; longer texts become several
             windows.
@@ -64,7 +65,7 @@ class Corpus(LightningDataModule, ABC):
     def __init__(
         self,
         tokenizer: str | None = None,
-        objective: Objective = MaskedTokens(),  # noqa: B008 (frozen)
+        objective: Objective | None = None,
         sampler: Sampler = Proportional(),  # noqa: B008 (frozen)
         max_length: Count = 128,
         batch_tokens: Count = 4096,
@@ -87,7 +88,7 @@ class Corpus(LightningDataModule, ABC):
                 f"max_length = {max_length}: use {max_length} or more."
             )
         self._tokenizer = load_tokenizer(tokenizer) if tokenizer else None
-        self.objective, self.sampler = objective, sampler
+        self._objective, self.sampler = objective, sampler
         self.max_length, self.batch_tokens = max_length, batch_tokens
         self.updates_per_epoch, self.validation_windows = updates_per_epoch, validation_windows
         self.settings = Settings(max_length, holdout, deduplicate)
@@ -113,6 +114,14 @@ class Corpus(LightningDataModule, ABC):
         if self._tokenizer is None:
             raise UserError("The data module has no tokenizer: give --tokenizer a name or folder.")
         return self._tokenizer
+
+    @property
+    def objective(self) -> Objective:
+        """What is predicted."""
+        if self._objective is None:
+            method = None if self.trainer is None else self.trainer.lightning_module
+            self._objective = objective_for(getattr(method, "reads", ()), self.tokenizer)
+        return self._objective
 
     @cached_property
     def frame(self) -> Frame:

@@ -7,7 +7,7 @@ it becomes a function from texts to targets (`Selector`). M tokens, N targets, V
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from data_modules.framing import Frame
 from data_modules.masking import Masker, Selection, Texts
 from data_modules.word_starts import word_starts
+from lit_distill.batch import Reading
 from lit_distill.errors import UserError
 from lit_distill.knobs import PositiveShare, Share, check_knobs
 
@@ -32,9 +33,11 @@ class Objective(ABC):
     Attributes:
         masked: whether targets are hidden from the model, which may then look at both sides; False:
             they come after it; None: there are none.
+        reading: what methods call it; None: none of theirs knows it, and none is refused.
     """
 
     masked: ClassVar[bool | None]
+    reading: ClassVar[Reading | None] = None
 
     @abstractmethod
     def bind(self, tokenizer: Any, counts: NDArray[np.float64], seed: int) -> Selector:
@@ -89,6 +92,7 @@ class MaskedTokens(Objective):
     """
 
     masked: ClassVar[bool | None] = True
+    reading: ClassVar[Reading | None] = Reading.MASKED
 
     probability: PositiveShare = 0.15
     mask_share: Share = 0.8
@@ -152,6 +156,7 @@ class NextToken(Objective):
     """
 
     masked: ClassVar[bool | None] = False
+    reading: ClassVar[Reading | None] = Reading.NEXT
 
     bos: bool = False
 
@@ -173,6 +178,7 @@ class Plain(Objective):
     """Text as it is, without targets: for losses on hidden states and attention relations."""
 
     masked: ClassVar[bool | None] = None
+    reading: ClassVar[Reading | None] = Reading.PLAIN
 
     def bind(self, tokenizer: Any, counts: NDArray[np.float64], seed: int) -> Selector:
         """See `Objective.bind`."""
@@ -198,6 +204,7 @@ class Noised(Objective):
     """
 
     masked: ClassVar[bool | None] = None
+    reading: ClassVar[Reading | None] = Reading.NOISED
 
     probability: PositiveShare = 0.15
     mask_share: Share = 0.5
@@ -221,6 +228,23 @@ class Noised(Objective):
     def frame(self, tokenizer: Any) -> Frame:
         """As of `Plain`."""
         return Plain().frame(tokenizer)
+
+
+def settled(reads: Sequence[Reading]) -> Objective | None:
+    """The objective of a method by what it can read, of texts the first; None if it reads either.
+
+    Args:
+        reads: see `Learner`.
+    """
+    known = {Reading.PLAIN: Plain, Reading.NEXT: NextToken, Reading.MASKED: MaskedTokens}
+    texts = [reading for reading in reads if reading in known]
+    either = {Reading.NEXT, Reading.MASKED} <= {*texts} and texts[0] != Reading.PLAIN
+    return None if either or not texts else known[texts[0]]()
+
+
+def objective_for(reads: Sequence[Reading], tokenizer: Any) -> Objective:
+    """What is predicted where nobody said it: what a method reads, else by the tokenizer's kind."""
+    return settled(reads) or Plain().validation(tokenizer)
 
 
 @dataclass(frozen=True)

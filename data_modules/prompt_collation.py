@@ -16,7 +16,7 @@ from torch import Tensor
 
 from data_modules.objectives import Objective, Selector
 from data_modules.token_store import TokenStore
-from lit_distill.batch import Batch
+from lit_distill.batch import Batch, Reading
 from lit_distill.counter_random import Purpose, key, words
 from lit_distill.errors import UserError
 from lit_distill.knobs import PositiveShare, Seed, check_knobs
@@ -36,6 +36,7 @@ class Responses(Objective):
     """
 
     masked: ClassVar[bool | None] = False
+    reading: ClassVar[Reading | None] = Reading.RESPONSES
 
     pairs: bool = False
     labelled_share: PositiveShare = 1.0

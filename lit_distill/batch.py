@@ -8,6 +8,7 @@ mask is a host synchronisation). Counts are Python integers for the same reason.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import TypedDict
 
 import torch
@@ -15,6 +16,21 @@ from torch import Tensor
 
 IGNORED = -100
 """Target of a row that has none (Hugging Face's convention)."""
+
+
+class Reading(Enum):
+    """What a model reads of a text, and what of it has targets; named as the data's objectives."""
+
+    PLAIN = "Plain"
+    """The text as it is, without targets."""
+    NEXT = "NextToken"
+    """The text as it is; every token is the target of the one before it."""
+    MASKED = "MaskedTokens"
+    """Some tokens are hidden, and are the targets."""
+    NOISED = "Noised"
+    """Some tokens are hidden or replaced; there are no targets."""
+    RESPONSES = "Responses"
+    """Prompts with and without responses, whose tokens are the targets."""
 
 
 class Batch(TypedDict, total=False):
@@ -138,3 +154,11 @@ def row_targets(batch: Batch, rows: Tensor) -> Tensor:
 def row_languages(batch: Batch) -> Tensor:
     """The language (N,) of every selected position."""
     return batch["language"].index_select(0, batch["rows"] // read_ids(batch).shape[1])
+
+
+def as_written(batch: Batch) -> Batch:
+    """The batch with its hidden tokens (of `Reading.MASKED`) in their places."""
+    if not batch["counts"].get("masked"):
+        return batch
+    ids = batch["input_ids"].flatten().index_copy(0, batch["rows"], batch["targets"])
+    return Batch(**{**batch, "input_ids": ids.view_as(batch["input_ids"])})

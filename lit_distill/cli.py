@@ -226,6 +226,7 @@ class DistillCLI(LightningCLI):
             self.model, self.datamodule = self.config_init["model"], self.config_init["data"]
             check_optimizer(self.model.optimizer)
             check_lightning(self.datamodule)
+            self.model.check_reading(self.datamodule)
             if self.command == "fit":
                 check_batches(self.config["trainer"], self.datamodule)
             self.trainer = make_trainer(self.instantiate_trainer)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jsonargparse import Namespace
 
+from data_modules.objectives import settled
+from lit_distill.cli_types import imported
 from lit_distill.errors import UserError
 
 RUN_DIR = "{run_dir}"
@@ -15,7 +18,7 @@ RUN_DIR = "{run_dir}"
 
 
 def choose(config: Namespace) -> None:
-    """Fills in the top-level `run_dir` and `tokenizer` where they were not given.
+    """Fills in `run_dir`, `tokenizer` and the data's objective where they were not given.
 
     Args:
         config: as parsed; changed in place.
@@ -25,6 +28,7 @@ def choose(config: Namespace) -> None:
     """
     _choose_run_dir(config)
     _choose_tokenizer(config)
+    _choose_objective(config)
 
 
 def spread(config: Namespace) -> Namespace:
@@ -61,6 +65,18 @@ def _choose_tokenizer(config: Namespace) -> None:
         typed[f"{section}.init_args.tokenizer"] = given
     model = config["model"].get("init_args") or {}
     config["tokenizer"] = _agreed(typed) or _tokenizer_of(model)
+
+
+def _choose_objective(config: Namespace) -> None:
+    """What the method reads; where that depends on the tokenizer, the data module will choose."""
+    init_args = config["data"].get("init_args") or {}
+    if "objective" not in init_args or init_args["objective"] is not None:
+        return
+    chosen = settled(getattr(imported(config["model"]["class_path"]), "reads", ()))
+    if chosen is not None:
+        path, made = f"data_modules.{type(chosen).__name__}", cast(Any, Namespace)
+        options = {field.name: getattr(chosen, field.name) for field in fields(cast(Any, chosen))}
+        init_args["objective"] = made(class_path=path, init_args=made(options))
 
 
 def _tokenizer_of(model: Any) -> str | None:

@@ -8,7 +8,7 @@ from typing import cast
 
 import torch
 
-from lit_distill.batch import Batch
+from lit_distill.batch import Batch, Reading
 from lit_distill.distillation import Distillation
 from lit_distill.losses import (
     CrossEntropy,
@@ -46,6 +46,7 @@ class Cohort(Distillation):
     """
 
     takes_several = True
+    reads = (Reading.MASKED, Reading.NEXT, Reading.RESPONSES)
 
     @abstractmethod
     def lessons(self) -> dict[str, Lesson]:

@@ -42,8 +42,7 @@ class Distillation(Updated, ABC):
 
     Args:
         student: what to train and how it starts; None carves every other layer of the teacher.
-        students: instead, one or several by name; each draws initial weights and dropout from a
-            stream of its own: the same ones whoever is trained beside it.
+        students: instead, one or several by name; each draws at random from a stream of its own.
         teacher: whom to learn from; None where a method needs none.
         ensemble: more teachers.
         teacher_cache: folder of `cache-teacher`; training then reads it and runs no teacher. A live
@@ -118,6 +117,7 @@ class Distillation(Updated, ABC):
     def setup(self, stage: str) -> None:
         """Finds the tokenizer: the data module's, else by name; refuses what would train wrong."""
         check_strategy(self.trainer.strategy)
+        self.check_reading(self.data)
         self.find_tokenizer(self.tokenizer_name)
         self.open_cache(stage)
 

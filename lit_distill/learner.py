@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_distill.batch import Batch
+from lit_distill.batch import Batch, Reading
 from lit_distill.data_contract import check_batch, check_data_module
 from lit_distill.errors import UserError
 from lit_distill.measurement import Measured
@@ -28,12 +28,14 @@ class Learner(Measured):
 
     Attributes:
         takes_cache: whether all that the method reads of its teacher comes from `teach`.
+        reads: what it can be trained on, the usual one first; nothing named: on anything.
         cache_folder: of the teacher cache, if training reads one.
         cache: it, from `setup` of a fit on.
         tokenizer: of the run, if known.
     """
 
     takes_cache: ClassVar[bool] = False
+    reads: ClassVar[tuple[Reading, ...]] = ()
 
     def __init__(self, cache_folder: str | None = None) -> None:
         super().__init__()
@@ -51,6 +53,32 @@ class Learner(Measured):
     def teacher(self) -> LanguageModel:
         """The single live teacher."""
         return cast(LanguageModel, self.teachers["teacher"])
+
+    def check_reading(self, data: Any) -> None:
+        """Checks that the method is trained on what it reads.
+
+        Args:
+            data: the data module, or None.
+
+        Raises:
+            UserError: its objective contradicts `reads`.
+        """
+        objective = getattr(data, "objective", None)  # not every data module has one
+        found = getattr(objective, "reading", None)
+        if found is None or not self.reads or found in self.reads:
+            return
+        name = type(self).__name__
+        texts = " or ".join(one.value for one in self.reads if one != Reading.RESPONSES)
+        if not texts or found == Reading.RESPONSES:
+            raise UserError(
+                f"{name} reads {texts or 'prompts with responses'}, and {type(data).__name__} has "
+                f"{'prompts' if texts else 'texts'}: use a "
+                f"{'MultilingualCorpus' if texts else 'PromptCorpus'}, or another method."
+            )
+        raise UserError(
+            f"{name} reads {texts}, and the data's objective is {type(objective).__name__}: leave "
+            "data.init_args.objective out, or use another method."
+        )
 
     def teach(self, batch: Batch, view: str = "") -> Teaching:
         """What the teacher says about a training batch: read, or else run outside of any graph.

@@ -207,6 +207,14 @@ class Measured(LightningModule):
         return {key: own[place].scores(names) for key, own in self._keepers.items()}
 
     @property
+    def figures(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Numbers of the last validation that are no `Scores`, by student.
+
+        Of each a `mean` with `loss` and what it is made of, and the same by `languages`.
+        """
+        return {}
+
+    @property
     def data(self) -> Any:
         """The data module, which names the languages; None if loaders were given bare."""
         return getattr(self.trainer, "datamodule", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from lit_distill.batch import Batch
+from lit_distill.batch import Batch, Reading
 from lit_distill.counter_random import Purpose, key, uniform
 from lit_distill.distillation import Distillation
 from lit_distill.knobs import Seed
@@ -44,6 +44,7 @@ class OnPolicy(Distillation):
     """
 
     needs_teacher = True
+    reads = (Reading.RESPONSES,)
 
     def __init__(self, sampling: Sampling, seed: Seed, **base: Any) -> None:
         super().__init__(**base)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lit_distill.batch import Batch
+from lit_distill.batch import Batch, Reading
 from lit_distill.distillation import Distillation
 from lit_distill.losses import CrossEntropy, LogitTerm, Term
 
@@ -19,6 +19,8 @@ class CausalLM(Distillation):
     Source: Radford, Narasimhan, Salimans, Sutskever, "Improving language understanding by
     generative pre-training", 2018, equation 1.
     """
+
+    reads = (Reading.NEXT, Reading.RESPONSES)
 
     def losses(self, batch: Batch) -> dict[str, Term]:
         """The single term clm."""

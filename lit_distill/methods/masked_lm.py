@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lit_distill.batch import Batch
+from lit_distill.batch import Batch, Reading
 from lit_distill.distillation import Distillation
 from lit_distill.knobs import CountOrNone, check_knobs
 from lit_distill.losses import CrossEntropy, LogitTerm, Term
@@ -30,6 +30,8 @@ class MaskedLM(Distillation):
 
     Source: https://arxiv.org/abs/1810.04805, section 3.1, task 1.
     """
+
+    reads = (Reading.MASKED,)
 
     def __init__(self, freeze_body: bool = False, top_layers: CountOrNone = 0, **base: Any) -> None:
         super().__init__(**base)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lit_distill.batch import Batch
+from lit_distill.batch import Batch, Reading
 from lit_distill.distillation import Distillation
 from lit_distill.knobs import check_knobs, check_one_weighs
 from lit_distill.losses import (
@@ -45,6 +45,7 @@ class SupervisedKD(Distillation):
     """
 
     needs_teacher = takes_cache = True
+    reads = (Reading.MASKED, Reading.NEXT, Reading.RESPONSES)
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import torch
 
-from lit_distill.batch import Batch, row_targets
+from lit_distill.batch import Batch, Reading, row_targets
 from lit_distill.distillation import Distillation
 from lit_distill.errors import UserError
 from lit_distill.knobs import Temperature, check_knobs, check_one_weighs
@@ -43,6 +43,7 @@ class TripleLoss(Distillation):
     """
 
     needs_teacher = takes_cache = True
+    reads = (Reading.MASKED, Reading.NEXT, Reading.RESPONSES)
 
     def __init__(
         self,

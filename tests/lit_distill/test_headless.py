@@ -12,7 +12,7 @@ from batches import Fixed, Served, collate, samples
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks import ExportStudent, MaskedSamples, PerLanguage, TeacherAgreement
-from lit_distill.batch import Batch
+from lit_distill.batch import Batch, as_written
 from lit_distill.errors import UserError
 from lit_distill.headless import Headless
 from lit_distill.methods import MaskedLM, MiniLMv2
@@ -69,7 +69,7 @@ def test_validation_measures_the_methods_own_losses(tiny_bert: Path, tmp_path: P
     loop = trainer(tmp_path)
     loop.fit(module, datamodule=Served([[TRAINING]], batches))
     with torch.no_grad():
-        terms = module.eval().losses(collate(TEXTS))
+        terms = module.eval().losses(as_written(collate(TEXTS)))
     count = TRAINING["counts"]["tokens"]
     expected = {f"val/{name}": term.sum.item() / count for name, term in terms.items()}
     expected["val/loss"] = sum(expected[f"val/{n}"] * w for n, w in WEIGHTS.items())
