@@ -32,6 +32,7 @@ from lit_distill.cli_configs import replacing_options
 from lit_distill.cli_errors import OneLineErrors
 from lit_distill.cli_modules import OPTION, permit
 from lit_distill.cli_settings import choose, spread
+from lit_distill.disk_errors import remedy
 from lit_distill.distillation import Distillation
 from lit_distill.errors import UserError
 from lit_distill.run_lock import locked
@@ -62,8 +63,8 @@ def run(command: str, args: Sequence[str]) -> None:
             raise
         raise UserError(
             f"{os.fsdecode(error.filename or 'A file of the run')} could not be written: "
-            f"{error.strerror}. Make room or choose another --run_dir; a run that has saved goes "
-            "on with --ckpt_path last."
+            f"{error.strerror}. {remedy(error, '--run_dir')} A run that has saved goes on with "
+            "--ckpt_path last."
         ) from error
     except RuntimeError as error:
         if not LOST_RANK.search(str(error)):

@@ -35,7 +35,7 @@ FILES = (
     ),
     Mutant(
         "of two values of one key the last is read",
-        "data_modules/readers.py",
+        "data_modules/json_rows.py",
         ".count(key) > 1",
         ".count(key) > 2",
         "tests/data_modules/test_readers.py -k twice",
@@ -67,5 +67,26 @@ FILES = (
         "if tokens != counts.sum():",
         "if False:",
         "tests/data_modules/test_damaged_corpus.py -k cannot_be_right",
+    ),
+    Mutant(
+        "a disk that is locked wants room",
+        "lit_distill/disk_errors.py",
+        "if error.errno in LOCKED:",
+        "if False:",
+        "tests/lit_distill/test_scratch.py -k room",
+    ),
+    Mutant(
+        "a full system disk ends a run that has room",
+        "lit_distill/scratch.py",
+        "if beside is None or not beside.is_dir():",
+        "if True:",
+        "tests/lit_distill/test_scratch.py -k full",
+    ),
+    Mutant(
+        "an empty name is the current folder",
+        "lit_distill/models/pretrained.py",
+        "if not name.strip():",
+        "if False:",
+        "tests/lit_distill/test_scratch.py -k empty",
     ),
 )
