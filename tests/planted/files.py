@@ -89,4 +89,25 @@ FILES = (
         "if False:",
         "tests/lit_distill/test_scratch.py -k empty",
     ),
+    Mutant(
+        "a cache of more tokens than its shards hold",
+        "lit_distill/models/cache_format.py",
+        "if found.dtype != dtype or found.shape != shape:",
+        "if False:",
+        "tests/lit_distill/tools/test_cache_teacher.py -k disagree",
+    ),
+    Mutant(
+        "a teacher's zeros are learnt",
+        "lit_distill/models/teacher_cache.py",
+        "        self._check_sums(items, found)\n",
+        "",
+        "tests/lit_distill/tools/test_cache_teacher.py -k zeroed",
+    ),
+    Mutant(
+        "an array that goes beyond its file is cut",
+        "lit_distill/models/cache_format.py",
+        "            _require(start + end <= len(content), name, entry)\n",
+        "",
+        "tests/lit_distill/models/test_cache_format.py -k headers",
+    ),
 )
