@@ -10,6 +10,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from lit_distill.disk_errors import LOCKED
 from lit_distill.errors import UserError
 
 
@@ -33,9 +34,10 @@ def replacing(path: Path) -> Iterator[Path]:
         reason = _refusal(error)
         if reason is None:
             raise
+        locked = isinstance(error, OSError) and error.errno in LOCKED
+        room = "" if locked else _free_space(path.parent)
         raise UserError(
-            f"{path} could not be written: {reason}{_free_space(path.parent)}. What was there "
-            "before is untouched."
+            f"{path} could not be written: {reason}{room}. What was there before is untouched."
         ) from error
 
 

@@ -112,7 +112,10 @@ class Corpus(LightningDataModule, ABC):
             UserError: none was given; only `train-tokenizer` can do without.
         """
         if self._tokenizer is None:
-            raise UserError("The data module has no tokenizer: give --tokenizer a name or folder.")
+            raise UserError(
+                "The data module has no tokenizer: set data.init_args.tokenizer to a name or "
+                "folder (--tokenizer of fit, validate and test; --data.tokenizer of tools)."
+            )
         return self._tokenizer
 
     @property

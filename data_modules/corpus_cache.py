@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,14 +12,13 @@ from zlib import crc32
 from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
+from lit_distill.disk_errors import remedy
 from lit_distill.errors import UserError
 
 SUMS = "sums.json"
 """The file with a CRC-32 of every other one."""
 
 _AT_ONCE = 1 << 22
-_FULL = (errno.ENOSPC, errno.EDQUOT, None)  # NumPy's own error has no number
-_LOCKED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def made_once(target: Path, make: Callable[[Path], None], checked: bool = False) -> Path:
@@ -48,7 +46,8 @@ def made_once(target: Path, make: Callable[[Path], None], checked: bool = False)
                 _make(target, make, damage)
     except OSError as error:
         raise UserError(
-            f"The tokenised corpus cannot be written: {error}. {_remedy(error)}"
+            f"The tokenised corpus cannot be written: {error}. "
+            f"{remedy(error, 'data.init_args.cache_dir')}"
         ) from error
     return target
 
@@ -102,14 +101,6 @@ def _sum(path: Path) -> int:
         while part := file.read(_AT_ONCE):
             value = crc32(part, value)
     return value
-
-
-def _remedy(error: OSError) -> str:
-    if error.errno in _LOCKED:
-        return "Set data.init_args.cache_dir to a folder that you may write to."
-    if error.errno in _FULL:
-        return "Free some space there, or set data.init_args.cache_dir to another folder."
-    return "Set data.init_args.cache_dir to another folder."
 
 
 @contextmanager

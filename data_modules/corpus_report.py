@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from data_modules.json_rows import keys_of
 from data_modules.store_files import reading, require
 from data_modules.token_store import TokenStore
 from lit_distill.errors import UserError
@@ -87,6 +90,22 @@ def read_reports(corpus: Path) -> list[FileReport]:
     return reports
 
 
+def missing_column(report: FileReport) -> str:
+    """What a .jsonl file has instead of a column that its rows do not have; empty if it is not so.
+
+    Args:
+        report: of a file with broken rows.
+    """
+    most = max(report.reasons, key=lambda kind: report.reasons[kind], default="")
+    found = re.fullmatch("no '(.+)'", most) or re.search(r"\(no '(.+?)'\)$", report.first)
+    there = keys_of(Path(report.name)) if found else []
+    if not found or not there:
+        return ""
+    close = get_close_matches(found[1], there, 1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f" Its first row has {', '.join(there)}.{hint} Name one of these in the source."
+
+
 def check_broken(reports: Sequence[FileReport], share: float) -> None:
     """Stops where a file has too many broken rows.
 
@@ -95,10 +114,10 @@ def check_broken(reports: Sequence[FileReport], share: float) -> None:
     """
     for report in reports:
         if report.broken > share * report.rows:
-            raise UserError(
-                f"{report}, more than the {share:.4g} of them that may be. Repair the file, or "
-                "raise data.init_args.max_broken."
+            remedy = missing_column(report) or (
+                " Repair the file, or raise data.init_args.max_broken."
             )
+            raise UserError(f"{report}, more than the {share:.4g} of them that may be.{remedy}")
 
 
 def show(reports: Sequence[FileReport], stores: Mapping[str, TokenStore]) -> None:

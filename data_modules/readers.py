@@ -21,10 +21,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_modules.file_kinds import FORMATS, file_stamp
+from data_modules.json_rows import has_twice
 from lit_distill.errors import UserError
 
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _OPEN_QUOTE = "unexpected end of data"  # as the csv module says it
+CHATS = (
+    "Chats of several turns are not read: make a row of each prompt and its response, in a column "
+    "of text each."
+)
 ROWS_AT_ONCE = 1000  # of a table, which may hold whole books
 
 csv.field_size_limit(2**31 - 1)  # the module's own limit, 128 KiB, is shorter than many articles
@@ -221,7 +226,11 @@ def column_texts(name: str, parts: Iterator[pa.Array]) -> Iterator[Row]:
         if pa.types.is_dictionary(part.type):
             part = part.dictionary_decode()
         if part.type not in (pa.string(), pa.large_string(), pa.string_view(), pa.null()):
-            raise UserError(f"{name}: the column holds {part.type} and no text. Set `column:`.")
+            chats = f" {CHATS}" if pa.types.is_nested(part.type) else ""
+            raise UserError(
+                f"{name}: the column holds {part.type} and no text.{chats} Name a column of text "
+                "in the source."
+            )
         # As bytes, since Arrow hands out a whole part or nothing where one value is not UTF-8.
         for value in part.cast(pa.large_binary()).to_pylist():
             number += 1
@@ -247,8 +256,8 @@ def column_number(name: str, column: str, there: list[str]) -> int:
     close = get_close_matches(column, there, 1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise UserError(
-        f"{name} has no column {column!r}; it has {', '.join(there)}.{hint} "
-        "Set `column:` of the source."
+        f"{name} has no column {column!r}; it has {', '.join(there)}.{hint} Name one of these in "
+        "the source."
     )
 
 
@@ -263,19 +272,6 @@ def text_or_broken(value: Any, number: int) -> Row:
     except UnicodeEncodeError:  # half of a surrogate pair
         return Broken(number, "not UTF-8")
     return value
-
-
-def has_twice(line: str, key: str) -> bool:
-    """Whether the JSON object of a line has a key twice, of which the parser keeps the last."""
-    if line.count(key) < 2:
-        return False
-    pairs: list[tuple[str, Any]] = []
-
-    def keep(found: list[tuple[str, Any]]) -> None:
-        pairs[:] = found  # those of the outermost object come last
-
-    json.loads(line, object_pairs_hook=keep)
-    return [name for name, _ in pairs].count(key) > 1
 
 
 def _decoded(raw: bytes, number: int, parse: Callable[[Any, int], Row]) -> Row:

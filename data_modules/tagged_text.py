@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from data_modules.readers import Broken, FileReader, Row, has_twice
+from data_modules.json_rows import has_twice
+from data_modules.readers import Broken, FileReader, Row
 from lit_distill.errors import UserError
 
 NO_LANGUAGE = frozenset(

@@ -7,6 +7,7 @@ tokenizer and the configuration of the run, and of the teachers only name, revis
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -72,10 +73,18 @@ def describe(module: Distillation) -> dict[str, Any]:
         },
         "endings": _endings(module),
         "padding": module.tokenizer.pad_token_id if module.tokenizer else None,
-        "tokenizer": tokenizer_files(module.tokenizer) if module.tokenizer else {},
+        "tokenizer": _tokenizer(module),
         "teachers": teachers_of(module),
         "teacher_cache": _cache(module),
     }
+
+
+def _tokenizer(module: Distillation) -> dict[str, str]:
+    return tokenizer_files(module.tokenizer, _run_folder(module)) if module.tokenizer else {}
+
+
+def _run_folder(module: Distillation) -> Path | None:
+    return Path(module.trainer.default_root_dir) if module._trainer is not None else None
 
 
 def _endings(module: Distillation) -> list[int]:
@@ -155,7 +164,7 @@ def restore(module: Distillation, checkpoint: dict[str, Any]) -> None:
         _check_shape(name, state, student_state(student))
         _check_tables(name, state, weights, student)
     if module.tokenizer is None and saved["tokenizer"]:
-        module.tokenizer = tokenizer_from_files(saved["tokenizer"])
+        module.tokenizer = tokenizer_from_files(saved["tokenizer"], _run_folder(module))
     if module.trainer.training:
         _check_cache(saved.get("teacher_cache"), _cache(module))
     if module.teachers and module.trainer.training:

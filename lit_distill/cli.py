@@ -37,6 +37,7 @@ from lit_distill.cli_modules import OPTION, permit
 from lit_distill.cli_settings import choose, spread
 from lit_distill.cli_trainer import check_batches, check_trainer, make_trainer
 from lit_distill.data_contract import PAGE, check_lightning
+from lit_distill.disk_errors import remedy
 from lit_distill.distillation import Distillation
 from lit_distill.errors import UserError
 from lit_distill.run_lock import locked
@@ -71,8 +72,8 @@ def run(command: str, args: Sequence[str]) -> None:
             raise
         raise UserError(
             f"{os.fsdecode(error.filename or 'A file of the run')} could not be written: "
-            f"{error.strerror}. Make room or choose another --run_dir; a run that has saved goes "
-            "on with --ckpt_path last."
+            f"{error.strerror}. {remedy(error, '--run_dir')} A run that has saved goes on with "
+            "--ckpt_path last."
         ) from error
     except TypeError as error:
         if not str(error).startswith("An invalid dataloader"):

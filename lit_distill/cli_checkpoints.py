@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import tempfile
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from callbacks import newest_readable_checkpoint, read_index
 from lit_distill.checkpoints import KEY
 from lit_distill.errors import UserError
 from lit_distill.models import load_tokenizer, write_tokenizer_files
+from lit_distill.scratch import kept_scratch
 
 MEASURING = ("validate", "test")
 """Commands that train nothing."""
@@ -122,11 +121,9 @@ def tokenizer_at_hand(name: str | None, checkpoint: Path) -> str | None:
         files = _read(checkpoint).get(KEY, {}).get("tokenizer")
         if not files:
             raise
-        folder = tempfile.TemporaryDirectory(prefix="lit_distill-tokenizer-")
-        atexit.register(folder.cleanup)
-        write_tokenizer_files(Path(folder.name), files)
+        folder = kept_scratch(lambda empty: write_tokenizer_files(empty, files), checkpoint.parent)
         rank_zero_info(f"{error} The tokenizer comes from the checkpoint.")
-        return folder.name
+        return str(folder)
 
 
 def report_differences(path: Path, text: str) -> None:

@@ -24,7 +24,7 @@ def choose(config: Namespace) -> None:
         config: as parsed; changed in place.
 
     Raises:
-        UserError: two places name different ones.
+        UserError: two places name different ones, or a name is empty.
     """
     _choose_run_dir(config)
     _choose_tokenizer(config)
@@ -63,7 +63,11 @@ def _choose_tokenizer(config: Namespace) -> None:
     for section in ("model", "data"):
         given = (config[section].get("init_args") or {}).get("tokenizer")
         typed[f"{section}.init_args.tokenizer"] = given
+    for place, given in typed.items():
+        if given is not None and not str(given).strip():
+            raise UserError(f"{place} is empty: give a folder or hub name, or leave it out.")
     model = config["model"].get("init_args") or {}
+    _check_names(model, "model")
     config["tokenizer"] = _agreed(typed) or _tokenizer_of(model)
 
 
@@ -77,6 +81,17 @@ def _choose_objective(config: Namespace) -> None:
         path, made = f"data_modules.{type(chosen).__name__}", cast(Any, Namespace)
         options = {field.name: getattr(chosen, field.name) for field in fields(cast(Any, chosen))}
         init_args["objective"] = made(class_path=path, init_args=made(options))
+
+
+def _check_names(value: Any, place: str) -> None:
+    """Refuses empty names of models, which would be the current folder."""
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            _check_names(item, f"{place}[{number}]")
+    for key, inner in vars(value).items() if isinstance(value, Namespace) else ():
+        if key == "name" and isinstance(inner, str) and not inner.strip():
+            raise UserError(f"{place}.name is empty: give the folder or the hub name of a model.")
+        _check_names(inner, place if key == "init_args" else f"{place}.{key}")
 
 
 def _tokenizer_of(model: Any) -> str | None:

@@ -58,12 +58,12 @@ from lit_distill.models.text_filter import TextFilter as TextFilter
 from lit_distill.models.ties import declare_separate as declare_separate
 from lit_distill.models.ties import differing_names as differing_names
 from lit_distill.models.ties import separate_names as separate_names
+from lit_distill.models.tokenizer_files import tokenizer_files as tokenizer_files
+from lit_distill.models.tokenizer_files import tokenizer_from_files as tokenizer_from_files
+from lit_distill.models.tokenizer_files import write_tokenizer_files as write_tokenizer_files
 from lit_distill.models.vocabulary import check_agreement as check_agreement
 from lit_distill.models.vocabulary import check_model_vocabulary as check_model_vocabulary
 from lit_distill.models.vocabulary import check_models as check_models
 from lit_distill.models.vocabulary import load_tokenizer as load_tokenizer
 from lit_distill.models.vocabulary import share_vocabulary as share_vocabulary
-from lit_distill.models.vocabulary import tokenizer_files as tokenizer_files
 from lit_distill.models.vocabulary import tokenizer_fingerprint as tokenizer_fingerprint
-from lit_distill.models.vocabulary import tokenizer_from_files as tokenizer_from_files
-from lit_distill.models.vocabulary import write_tokenizer_files as write_tokenizer_files

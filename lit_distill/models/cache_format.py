@@ -9,6 +9,7 @@ Shapes: I items of a shard, P their kept positions, k likeliest tokens, V vocabu
 
     counts             (I,)    int32    kept positions of every item
     checks             (I,)    uint32   CRC-32 of the tokens that the teacher read
+    sums               (I,)    uint32   CRC-32 of what is kept of the item; not in older caches
     ids                (P, k)  uint16   the lower 16 bits of the token ids, the likeliest first
     high_ids           (P, b)  uint8    their other bits, where V > 65,536: b = bits * ceil(k / 8)
     log_probabilities  (P, k)  float16  of the whole distribution at the cache's temperature
@@ -19,21 +20,35 @@ Shapes: I items of a shard, P their kept positions, k likeliest tokens, V vocabu
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lit_distill.errors import UserError
+from lit_distill.losses.signals import Tail
 
 MANIFEST = "cache.json"
 FORMAT = 1
 LOW_BITS = 16
 DTYPES = {"I32": np.int32, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "F16": np.float16}
 """Of safetensors, by its names."""
+
+POSITIONS = ("rows", "tokens")
+PER_ITEM = ("counts", "checks", "sums")
+"""Arrays of items; the others are of positions."""
+
+_COUNTS = {"k": 1, "vocab_size": 1, "hidden_size": 1, "windows": 1, "mask_variants": 1}  # at least
+_OPTIONAL = ("hidden_size", "mask_variants")
+NEEDED = ("k", "vocab_size", "hidden_size", "windows", "positions", "temperature", "tail")
+"""Items of the provenance without which a cache cannot be read."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -78,15 +93,17 @@ class Manifest:
         path = folder / MANIFEST
         try:
             values = json.loads(path.read_text("utf-8"))
+            if not isinstance(values, dict):
+                raise ValueError("it is no mapping")
             if values.pop("format") != FORMAT:
                 raise ValueError("it was written by another version")
-            return cls(**values)
+            return _sound(cls(**values))
         except FileNotFoundError as error:
             raise UserError(
                 f"There is no teacher cache in {folder} (no {MANIFEST}): write one with "
                 "`python -m lit_distill cache-teacher`."
             ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{path} cannot be read ({error}): write the cache anew in another folder."
             ) from error
@@ -98,6 +115,39 @@ class Manifest:
             for name, value in other.items()
             if self.provenance.get(name) != value
         ]
+
+
+def _sound(manifest: Manifest) -> Manifest:
+    """The manifest itself.
+
+    Raises:
+        ValueError: an item is of another type than was written, or out of its range.
+    """
+    provenance, borders, error = manifest.provenance, manifest.borders, manifest.error
+    _require(isinstance(provenance, dict), "provenance", provenance)
+    for name, value in provenance.items():
+        low = _COUNTS.get(name)
+        if low is not None and not (name in _OPTIONAL and value is None):
+            _require(_is_whole(value) and low <= value < 2**31, name, value)
+    temperature = provenance.get("temperature", 1.0)
+    real = isinstance(temperature, float | int) and not isinstance(temperature, bool)
+    _require(real and 0 < temperature < math.inf, "temperature", temperature)
+    for name, values in (("positions", POSITIONS), ("tail", get_args(Tail))):
+        if name in provenance:
+            _require(provenance[name] in values, name, provenance[name])
+    whole = isinstance(borders, list) and len(borders) > 1 and all(map(_is_whole, borders))
+    rising = whole and borders[0] == 0 and all(a < b for a, b in pairwise(borders))
+    _require(rising, "borders", borders)
+    known = error is None or (
+        isinstance(error, dict)
+        and all(isinstance(one, dict) for one in error.values())
+        and all(isinstance(x, float | int) for one in error.values() for x in one.values())
+    )
+    _require(known, "error", error)
+    named = isinstance(manifest.teacher, dict)
+    texts = named and all(isinstance(x, str | None) for x in manifest.teacher.values())
+    _require(texts, "teacher", manifest.teacher)
+    return manifest
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -133,23 +183,93 @@ def open_shard(path: Path) -> Arrays:
         content = np.memmap(path, np.uint8, mode="r")
         start = 8 + int(content[:8].view("<u8")[0])
         header = json.loads(content[8:start].tobytes())
+        header.pop("__metadata__", None)
         arrays = {}
         for name, entry in header.items():
-            begin, end = entry["data_offsets"]
+            (begin, end), shape = entry["data_offsets"], entry["shape"]
+            _require(all(_is_whole(x) and x >= 0 for x in (begin, end, *shape)), name, entry)
+            _require(start + end <= len(content), name, entry)
             flat = content[start + begin : start + end].view(DTYPES[entry["dtype"]])
-            arrays[name] = flat.reshape(entry["shape"])
+            arrays[name] = flat.reshape(shape)
         return arrays
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+    ) as error:
         raise UserError(
             f"{path} of the teacher cache is missing or damaged ({error}): delete it if it is "
             "there, and run `cache-teacher` again, which writes what is missing."
         ) from error
 
 
+def misfit(arrays: Arrays, provenance: Mapping[str, Any], items: int) -> str:
+    """What an opened shard holds and the provenance does not say; empty where they agree.
+
+    Args:
+        arrays: of the shard.
+        provenance: of its cache.
+        items: how many it should have.
+    """
+    k, width = provenance["k"], provenance["hidden_size"]
+    high = _high_bits(provenance["vocab_size"]) * -(-k // 8)
+    rows = int(arrays["counts"].sum()) if "counts" in arrays else 0
+    wanted: dict[str, tuple[type, tuple[int, ...]]] = {
+        "counts": (np.int32, (items,)),
+        "checks": (np.uint32, (items,)),
+        "ids": (np.uint16, (rows, k)),
+        "log_probabilities": (np.float16, (rows, k)),
+        "log_mass": (np.float16, (rows,)),
+        **({"sums": (np.uint32, (items,))} if "sums" in arrays else {}),
+        **({"high_ids": (np.uint8, (rows, high))} if high else {}),
+        **({"states": (np.float16, (rows, width))} if width is not None else {}),
+    }
+    for name in sorted({*arrays, *wanted}):
+        found = arrays.get(name)
+        if found is None:
+            return f"it has no {name}"
+        if name not in wanted:
+            return f"it has {name}, which the cache has not"
+        dtype, shape = wanted[name]
+        if found.dtype != dtype or found.shape != shape:
+            return f"{name} is {found.dtype} {found.shape}, and not {np.dtype(dtype)} {shape}"
+    return "" if bool((arrays["counts"] >= 0).all()) else "counts are negative"
+
+
+def sums_of(arrays: Arrays, counts: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """CRC-32 (I,) of what is kept of every item.
+
+    Args:
+        arrays: kept positions (P, ...) of items, one after the other.
+        counts: (I,) positions of each.
+    """
+    kept = [np.ascontiguousarray(arrays[name]) for name in sorted(arrays) if name not in PER_ITEM]
+    sums, ends = np.zeros(len(counts), np.uint32), np.cumsum(counts).tolist()
+    for number, (start, end) in enumerate(pairwise([0, *ends])):
+        value = 0
+        for array in kept:
+            value = crc32(array[start:end].data, value)
+        sums[number] = value
+    return sums
+
+
 def ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """start, start + 1, ..., start + length - 1 of every pair, one after the other."""
     ends = np.cumsum(lengths)
     return np.repeat(starts - (ends - lengths), lengths) + np.arange(lengths.sum())
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _require(sound: bool, name: str, value: Any) -> None:
+    if not sound:
+        raise ValueError(f"{name} is {_short(value)}")
 
 
 def _high_bits(vocab_size: int) -> int:

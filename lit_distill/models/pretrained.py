@@ -61,8 +61,11 @@ def locate(name: str, revision: str | None = None) -> Source:
         revision: branch, tag or commit on the hub.
 
     Raises:
-        UserError: no such folder, a revision of a folder, or the hub has no such model or revision.
+        UserError: the name is empty, there is no such folder, a revision of a folder, or the hub
+            has no such model or revision.
     """
+    if not name.strip():
+        raise UserError("The name of a model or tokenizer is empty: give a folder or a hub name.")
     folder = Path(name).expanduser()
     if folder.is_dir():
         if revision is not None:

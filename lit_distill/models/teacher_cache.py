@@ -21,11 +21,16 @@ from lit_distill.errors import UserError
 from lit_distill.losses import Divergence, TeacherSignal, TopK
 from lit_distill.losses.row_loss import RowLoss
 from lit_distill.models.cache_format import (
+    MANIFEST,
+    NEEDED,
+    PER_ITEM,
     Arrays,
     Manifest,
+    misfit,
     open_shard,
     ranges,
     shard_path,
+    sums_of,
     unpack_ids,
 )
 
@@ -55,20 +60,34 @@ class TeacherCache:
                 f"The teacher cache in {folder} is not finished: run `cache-teacher` as before, "
                 "which goes on where it was."
             )
+        self._check_manifest()
         self._shards = [open_shard(shard_path(folder, n)) for n in range(len(borders) - 1)]
-        counts = [shard["counts"].astype(np.int64) for shard in self._shards]
-        for number, own in enumerate(counts):
-            if (len(own), own.sum()) != (
-                borders[number + 1] - borders[number],
-                len(self._shards[number]["ids"]),
-            ):
+        for number, (shard, items) in enumerate(zip(self._shards, np.diff(borders), strict=True)):
+            if found := misfit(shard, self.manifest.provenance, int(items)):
                 raise UserError(
-                    f"{shard_path(folder, number)} does not hold what {folder} should: delete it "
+                    f"{shard_path(folder, number)} does not hold what {folder / MANIFEST} says: "
+                    f"{found}. Where that file was changed, change it back; else delete the shard "
                     "and run `cache-teacher` again, which writes what is missing."
                 )
+        counts = [shard["counts"].astype(np.int64) for shard in self._shards]
         self._counts = np.concatenate(counts)
         self._starts = np.concatenate([np.cumsum(own) - own for own in counts])
         self._checks = np.concatenate([shard["checks"] for shard in self._shards])
+        whole = all("sums" in shard for shard in self._shards)
+        self._sums = np.concatenate([x["sums"] for x in self._shards]) if whole else None
+
+    def _check_manifest(self) -> None:
+        provenance, borders = self.manifest.provenance, self.manifest.borders
+        missing = [name for name in NEEDED if name not in provenance]
+        trouble = f"it has no {missing[0]}" if missing else ""
+        if not missing:
+            items = provenance["windows"] * (provenance.get("mask_variants") or 1)
+            trouble = f"borders end at {borders[-1]}, not {items}" if borders[-1] != items else ""
+        if trouble:
+            raise UserError(
+                f"{self.folder / MANIFEST} is damaged ({trouble}): write the cache anew in another "
+                "folder."
+            )
 
     def item(self, name: str) -> Any:
         """A value of the provenance."""
@@ -153,11 +172,25 @@ class TeacherCache:
             own = shards == number
             source, target = (ranges(where[own], counts[own]) for where in (starts, targets))
             for name, array in self._shards[number].items():
-                if name not in ("counts", "checks"):
+                if name not in PER_ITEM:
                     if name not in found:
                         found[name] = np.empty((total, *array.shape[1:]), array.dtype)
                     found[name][target] = array[source]
+        self._check_sums(items, found)
         return found
+
+    def _check_sums(self, items: Ints, found: Arrays) -> None:
+        """What was read is what was written, down to the bit, wherever a disk lost something."""
+        if self._sums is None:
+            return
+        wrong = np.flatnonzero(sums_of(found, self._counts[items]) != self._sums[items])
+        if len(wrong):
+            item = int(items[wrong[0]])
+            number = int(np.searchsorted(self.manifest.borders, item, side="right")) - 1
+            raise UserError(
+                f"{shard_path(self.folder, number)} is damaged (item {item} is not as it was "
+                "written): delete it and run `cache-teacher` again, which writes what is missing."
+            )
 
     def _check_text(self, batch: Batch, items: Ints) -> None:
         kept = batch["tokens"] if self.item("positions") == "tokens" else batch["rows"]

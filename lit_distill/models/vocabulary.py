@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +12,6 @@ from typing import Any, cast
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from lit_distill.errors import UserError
-from lit_distill.file_names import check_file_name
 from lit_distill.models.data_fit import (
     check_length,
     check_objective,
@@ -59,39 +57,9 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
         # Transformers makes an empty tokenizer out of a folder that holds only a model.
         raise UserError(
             f"{name} holds no tokenizer: save one there (tokenizer.save_pretrained), or name the "
-            "folder or hub model that has it with --tokenizer."
+            "folder or hub model that has it (--tokenizer of `fit`, --data.tokenizer of tools)."
         )
     return tokenizer
-
-
-def tokenizer_files(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:
-    """The text of the files that `save_pretrained` writes, by name.
-
-    A name has a folder in it where there are several chat templates.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer.save_pretrained(folder)
-        files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-        return {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in files}
-
-
-def tokenizer_from_files(files: dict[str, str]) -> PreTrainedTokenizerFast:
-    """The tokenizer of `tokenizer_files`; asks no network."""
-    with tempfile.TemporaryDirectory() as folder:
-        write_tokenizer_files(Path(folder), files)
-        return load_tokenizer(folder)
-
-
-def write_tokenizer_files(folder: Path, files: Mapping[str, str]) -> None:
-    """Writes the files of `tokenizer_files` into a folder.
-
-    Raises:
-        UserError: a name leads out of the folder.
-    """
-    names = [check_file_name(name, "The tokenizer", folders=True) for name in files]
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(files[name], "utf-8")
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:

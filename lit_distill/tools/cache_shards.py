@@ -28,12 +28,15 @@ from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.models import LanguageModel
 from lit_distill.models.cache_format import (
+    PER_ITEM,
     Arrays,
     Manifest,
+    misfit,
     open_shard,
     pack_ids,
     ranges,
     shard_path,
+    sums_of,
 )
 from lit_distill.models.teacher_cache import text_check
 
@@ -127,7 +130,7 @@ def write_missing(folder: Path, manifest: Manifest, scribe: Scribe) -> int:
         for number, (first, last) in enumerate(pairwise(borders)):
             bar.update(task, shards=f"shard {number + 1} of {len(borders) - 1}")
             path = shard_path(folder, number)
-            if _is_whole(path, last - first):
+            if _is_whole(path, last - first, manifest.provenance):
                 bar.advance(task, int(lengths[first:last].sum()))
                 continue
             arrays = _shard(scribe, np.arange(first, last), lambda n: bar.advance(task, n))
@@ -148,15 +151,20 @@ def _shard(scribe: Scribe, items: NDArray[np.int64], advance: Callable[[int], No
     order = np.argsort(np.concatenate(places))
     counts = joined["counts"].astype(np.int64)
     rows = ranges((np.cumsum(counts) - counts)[order], counts[order])
-    per_item = ("counts", "checks")
-    return {name: array[order if name in per_item else rows] for name, array in joined.items()}
+    arrays = {name: array[order if name in PER_ITEM else rows] for name, array in joined.items()}
+    return {**arrays, "sums": sums_of(arrays, counts[order])}
 
 
-def _is_whole(path: Path, items: int) -> bool:
+def _is_whole(path: Path, items: int, provenance: dict[str, Any]) -> bool:
+    """Whether a shard is there, as it was written."""
     try:
-        return len(open_shard(path)["counts"]) == items
-    except (UserError, KeyError):
+        arrays = open_shard(path)
+    except UserError:
         return False
+    if misfit(arrays, provenance, items):
+        return False
+    counts = arrays["counts"].astype(np.int64)
+    return "sums" not in arrays or bool((sums_of(arrays, counts) == arrays["sums"]).all())
 
 
 def _bar() -> Progress:

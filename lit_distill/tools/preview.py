@@ -10,7 +10,7 @@ from typing import Any
 
 import data_modules as data_modules  # makes bare class names of data modules resolve
 from data_modules import Corpus, PromptCorpus
-from data_modules.corpus_report import FileReport
+from data_modules.corpus_report import FileReport, missing_column
 from data_modules.prompt_sources import PromptText
 from data_modules.readers import Broken
 from data_modules.rendering import Rendered, Renderer, first_difference
@@ -79,7 +79,7 @@ def preview(data: Corpus, teacher: str | None = None, examples: Count = 3) -> li
         print(
             "warning: in training both read the student's rendering. Where the teacher was tuned "
             "on another one, it is asked in a way that it does not know: take its tokenizer "
-            "(--tokenizer), or a template of your own in PlainText.",
+            "(--tokenizer of fit), or a template of your own in PlainText.",
             file=sys.stderr,
         )
     return warnings
@@ -93,7 +93,10 @@ def _examples(data: PromptCorpus, count: int) -> list[tuple[str, PromptText]]:
     if not rows:
         raise UserError(
             "The corpus has no row that can be read. "
-            + (" ".join(f"{report}." for report in broken) or "Its files are empty.")
+            + (
+                " ".join(f"{report}.{missing_column(report)}" for report in broken)
+                or "Its files are empty."
+            )
         )
     for report in broken:
         print(f"left out so far: {report}", file=sys.stderr)

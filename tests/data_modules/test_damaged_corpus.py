@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -18,7 +19,7 @@ from conftest import sentences
 
 from data_modules import MultilingualCorpus, Source
 from data_modules.corpus_cache import damage_of, made_once
-from data_modules.corpus_report import FileReport, read_reports
+from data_modules.corpus_report import FileReport, check_broken, read_reports
 from data_modules.pairing import PairStore
 from data_modules.prompt_store import prompt_lengths, teacher_answers
 from data_modules.token_store import SCHEMA, StoreWriter, TokenStore
@@ -130,10 +131,10 @@ def test_a_damaged_corpus_stays_until_another_is_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "remedy"),
     [
-        (errno.EROFS, "Set data.init_args.cache_dir to a folder that you may write to."),
-        (errno.EACCES, "Set data.init_args.cache_dir to a folder that you may write to."),
-        (errno.ENOSPC, "Free some space there, or set data.init_args.cache_dir to another folder."),
-        (errno.EIO, "Set data.init_args.cache_dir to another folder."),
+        (errno.EROFS, "Choose another data.init_args.cache_dir, in which you may write."),
+        (errno.EACCES, "Choose another data.init_args.cache_dir, in which you may write."),
+        (errno.ENOSPC, "Make room or choose another data.init_args.cache_dir."),
+        (errno.EIO, "Choose another data.init_args.cache_dir."),
     ],
 )
 def test_only_a_full_disk_asks_for_room(tmp_path: Path, number: int, remedy: str) -> None:
@@ -283,3 +284,18 @@ def test_prompts_and_pairs_that_do_not_fit_their_texts(store: Path) -> None:
             continue
         with pytest.raises(UserError, match=DAMAGED):
             PairStore(folder)
+
+
+def test_rows_without_the_column_do_not_ask_for_more_broken_ones(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"body": "x"}\n' * 3)
+    report = FileReport(str(tmp_path / "a.jsonl"), "en", rows=3)
+    for number in range(3):
+        report.note(f"first at line {number + 1}", "no 'text'")
+    with pytest.raises(UserError, match=r"Its first row has body\. Name one of these") as error:
+        check_broken([report], 0.01)
+    assert "max_broken" not in str(error.value)
+    for name in ("gone.jsonl", "a.csv"):
+        with pytest.raises(
+            UserError, match=r"Repair the file, or raise data\.init_args\.max_broken"
+        ):
+            check_broken([dataclasses.replace(report, name=str(tmp_path / name))], 0.01)

@@ -233,6 +233,56 @@ def test_a_damaged_shard_is_refused_and_written_again(write: Write, tmp_path: Pa
     assert path.read_bytes() == good
 
 
+@pytest.mark.parametrize(("item", "value"), [("k", 8), ("vocab_size", 70_000), ("hidden_size", 16)])
+def test_a_manifest_and_shards_that_disagree_are_refused(
+    write: Write, tmp_path: Path, item: str, value: int
+) -> None:
+    write()
+    path = tmp_path / "cache/cache.json"
+    said = json.loads(path.read_text())
+    said["provenance"][item] = value
+    path.write_text(json.dumps(said))
+    with pytest.raises(UserError, match=r"shard-00000\.safetensors does not hold what .*json says"):
+        TeacherCache(tmp_path / "cache")
+    del said["provenance"][item]
+    path.write_text(json.dumps(said))
+    with pytest.raises(UserError, match=rf"cache\.json is damaged \(it has no {item}\)"):
+        TeacherCache(tmp_path / "cache")
+
+
+def test_windows_that_are_not_those_of_the_borders_are_refused(
+    write: Write, tmp_path: Path
+) -> None:
+    write()
+    path = tmp_path / "cache/cache.json"
+    said = json.loads(path.read_text())
+    said["provenance"]["windows"] -= 1
+    path.write_text(json.dumps(said))
+    with pytest.raises(UserError, match=r"cache\.json is damaged \(borders end at \d+, not \d+\)"):
+        TeacherCache(tmp_path / "cache")
+
+
+def test_a_zeroed_stretch_of_a_shard_is_not_learnt(
+    write: Write, corpus: MultilingualCorpus, tmp_path: Path
+) -> None:
+    manifest = write()
+    cache, batches = TeacherCache(tmp_path / "cache"), training_batches(corpus, passes=2)
+    for batch in batches:
+        cache.read(batch)
+    path = tmp_path / "cache/shard-00001.safetensors"
+    good = path.read_bytes()
+    for name in ("ids", "log_probabilities", "log_mass"):
+        with path.open("r+b") as file:
+            start = 8 + int.from_bytes(file.read(8), "little")
+            begin, end = json.loads(file.read(start - 8))[name]["data_offsets"]
+            file.seek(start + begin)
+            file.write(bytes(end - begin))
+        with pytest.raises(UserError, match=r"shard-00001\.safetensors is damaged \(item \d+ is"):
+            [cache.read(batch) for batch in batches]
+        assert write() == manifest  # which makes it anew
+        assert path.read_bytes() == good
+
+
 def test_other_settings_do_not_go_into_the_same_folder(write: Write, tmp_path: Path) -> None:
     write()
     with pytest.raises(UserError, match=r"k: 16 in the cache, 8 now; temperature: 2.0 .* 1.0 now"):

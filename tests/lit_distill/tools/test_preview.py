@@ -111,3 +111,45 @@ def test_broken_rows_on_the_way_are_counted(
 def test_other_corpora_have_no_prompts(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["preview", "--data=PhrasebookCorpus"]) == 2
     assert "PromptCorpus" in capsys.readouterr().err
+
+
+def test_a_column_that_is_not_there_names_those_that_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"question": f"what {n}", "answer": f"it {n}"} for n in range(9)]
+    prompted.write(tmp_path / "a.jsonl", rows)
+    lines = ["question,answer", *(",".join(row.values()) for row in rows)]
+    (tmp_path / "b.csv").write_text("\n".join(lines) + "\n")
+    tokenizer = prompted.tokenizer(tmp_path / "student")
+    config = tmp_path / "data.yaml"
+    for files, found in (("a.jsonl", "Its first row has"), ("b.csv", "it has")):
+        for prompt, response, hint in (
+            ("{questoin}", "{answer}", " Did you mean 'question'?"),
+            ("{question}", "{anser}", " Did you mean 'answer'?"),
+            ("{prompt}", "{response}", ""),
+        ):
+            source = {"files": files, "language": "xx", "prompt": prompt, "response": response}
+            options = {"sources": [source], "data_dir": str(tmp_path), "tokenizer": tokenizer}
+            text = json.dumps({"data": {"class_path": "PromptCorpus", "init_args": options}})
+            config.write_text(text)
+            assert main(["preview", "--config", str(config)]) == 2
+            err = capsys.readouterr().err
+            assert f"{found} question, answer.{hint} Name one of these in the source." in err
+
+
+def test_chats_in_a_table_are_refused_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    chats = [[{"role": "user", "content": "hi"}, {"role": "bot", "content": "you"}]] * 3
+    pq.write_table(pa.table({"messages": chats}), tmp_path / "a.parquet")
+    source = {"files": "a.parquet", "language": "xx", "prompt": "{messages}", "response": None}
+    options = {"sources": [source], "data_dir": str(tmp_path),
+               "tokenizer": prompted.tokenizer(tmp_path / "student")}  # fmt: skip
+    config = tmp_path / "data.yaml"
+    config.write_text(json.dumps({"data": {"class_path": "PromptCorpus", "init_args": options}}))
+    assert main(["preview", "--config", str(config)]) == 2
+    err = capsys.readouterr().err
+    assert "and no text. Chats of several turns are not read: make a row of each prompt" in err
