@@ -13,6 +13,9 @@ from safetensors import SafetensorError
 from lit_distill.disk_errors import LOCKED
 from lit_distill.errors import UserError
 
+UNFINISHED = ".lit_distill-new"
+"""How the names of files end that are being written; nobody else gives such names."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -45,7 +48,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def _beside(path: Path) -> Iterator[Path]:
     recover(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.lit_distill-new")  # a name that nobody else gives
+    beside = path.with_name(f".{path.name}{UNFINISHED}")
     remove(beside)
     try:
         yield beside

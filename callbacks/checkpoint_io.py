@@ -114,6 +114,11 @@ def read_index(path: Path) -> dict[str, Any]:
     Raises:
         Exception: of many kinds, if it is not whole.
     """
+    if (path / ".metadata").exists():
+        # torch's checkpoint folders take a second to import
+        from lit_distill.sharded_checkpoint import read_sharded_index
+
+        read_sharded_index(path)
     if path.is_dir():  # DeepSpeed's file holds the whole weights too
         deepspeed = path / "checkpoint" / "mp_rank_00_model_states.pt"
         path = deepspeed if deepspeed.exists() else path / "meta.pt"

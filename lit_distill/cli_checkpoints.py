@@ -157,6 +157,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         found = read_index(path)
         return found if isinstance(found, dict) else {}
+    except UserError:
+        raise
     except Exception as error:  # broken files fail in many ways
         raise UserError(
             f"--ckpt_path: {path} is no checkpoint, or not a whole one. `--ckpt_path last` takes "

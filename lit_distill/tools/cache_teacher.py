@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from callbacks.atomic_files import replacing
+from callbacks.output_folders import check_output
 from data_modules import Corpus, MaskedTokens
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, Temperature, check_knobs
@@ -20,11 +21,14 @@ from lit_distill.models import (
     TeacherCache,
     check_models,
     fingerprint,
+    tokenizer_files,
     tokenizer_fingerprint,
 )
 from lit_distill.models.cache_format import MANIFEST, Manifest
 from lit_distill.tools.cache_error import measure, show
 from lit_distill.tools.cache_shards import Scribe, write_missing
+
+KIND = "teacher cache"
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def cache_teacher(
 
     Args:
         output: the folder. One that was begun with the same settings is completed; whole shards are
-            kept.
+            kept. Any other folder with something in it is refused.
         teacher: who is written down.
         data: the corpus; with masks, its `mask_variants` says how many drawings are kept.
         options: what is kept.
@@ -77,8 +81,11 @@ def cache_teacher(
         What was written, with its measured error.
 
     Raises:
-        UserError: something does not fit, or the folder holds a cache of other things.
+        UserError: something does not fit, or the folder holds other things, or a cache of them.
     """
+    folder = Path(output).expanduser().resolve()  # it may be a link to another disk
+    if not (folder / MANIFEST).exists():
+        check_output(folder, kind=KIND)
     _check_objective(data)
     data.prepare_data()
     data.setup("fit")
@@ -86,9 +93,11 @@ def cache_teacher(
     check_models(model, None, teacher, data.tokenizer, data)
     if options.k > model.vocab_size:
         raise UserError(f"cache.k is {options.k} and the vocabulary has {model.vocab_size} tokens.")
-    folder = Path(output).expanduser()
     manifest = _begin(folder, _manifest(teacher, model, data, options))
-    data.tokenizer.save_pretrained(folder)
+    for name, text in tokenizer_files(data.tokenizer).items():
+        if not (folder / name).exists():
+            with replacing(folder / name) as beside:
+                beside.write_text(text, "utf-8")
     scribe = Scribe(model.to(device), data, manifest.provenance)
     if write_missing(folder, manifest, scribe) or manifest.error is None:
         error = measure(TeacherCache(folder, measured=False), scribe, options.measured_windows)

@@ -15,6 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 import data_modules as data_modules  # makes bare class names of data modules resolve
+from callbacks.output_folders import check_output, write_files
 from data_modules import Corpus
 from lit_distill import strict_json
 from lit_distill.batch import Batch
@@ -30,6 +31,7 @@ from lit_distill.models import (
     teach,
 )
 
+KIND = "comparison of models"
 TIMED_SECONDS = 3.0
 
 
@@ -64,11 +66,14 @@ def compare(
         data: the corpus; take it from a file with `--config configs/data/....yaml`.
         reference: name of the model that agreement and KL are measured against; by default
             "teacher" if there is one.
-        output: a folder; the numbers are written there as well, as compare.json.
+        output: a folder; the numbers are written there as well, as compare.json. An earlier
+            comparison there is replaced, and nothing else.
 
     Raises:
-        UserError: a model cannot be opened or does not fit the corpus.
+        UserError: a model cannot be opened or does not fit, or the output is no comparison.
     """
+    if output is not None:
+        check_output(Path(output), kind=KIND)
     if not models:
         raise UserError("No models to compare: give --models.NAME FOLDER, once or more.")
     reference = reference or ("teacher" if "teacher" in models else None)
@@ -94,9 +99,8 @@ def compare(
     }
     _print(rows, reference)
     if output is not None:
-        Path(output).mkdir(parents=True, exist_ok=True)
         plain = {name: asdict(row) for name, row in rows.items()}
-        (Path(output) / "compare.json").write_text(strict_json.dumps(plain, indent=1), "utf-8")
+        write_files(Path(output), {"compare.json": strict_json.dumps(plain, indent=1)}, KIND)
     return rows
 
 

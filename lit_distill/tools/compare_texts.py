@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from callbacks.output_folders import check_output, write_files
 from lit_distill import strict_json
 from lit_distill.errors import UserError
 
+KIND = "comparison of texts"
 METRICS = ("exact_match", "chrf")
 MEAN = "mean"
 DRAWS = 2000
@@ -64,14 +66,18 @@ def compare_texts(
         baseline: the method that others are compared with; by default the first.
         student: whose texts.
         stage: "val" or "test".
-        output: a folder; compare.json and compare.md are written there.
+        output: a folder; compare.json and compare.md are written there. An earlier comparison there
+            is replaced, and nothing else.
 
     Returns:
         By metric, method and language; `mean` is that over languages.
 
     Raises:
-        UserError: a run has no texts that can be read, or they answer other prompts.
+        UserError: a run has no texts that can be read, or they answer other prompts; or the output
+            would replace what is no comparison.
     """
+    if output is not None:
+        check_output(Path(output), kind=KIND)
     if not runs or not all(runs.values()):
         raise UserError("No runs to compare: give --runs.NAME='[FOLDER, ...]', once or more.")
     baseline = baseline or next(iter(runs))
@@ -81,13 +87,7 @@ def compare_texts(
     prompts = _common_prompts(runs, folders)
     result = {}
     for metric in METRICS:
-        scores = {
-            name: {
-                language: np.array([[texts[language, p][metric] for p in own] for texts in every])
-                for language, own in prompts.items()
-            }
-            for name, every in folders.items()
-        }
+        scores = {name: _scores(every, prompts, metric) for name, every in folders.items()}
         result[metric] = {
             name: _compared(own, None if name == baseline else scores[baseline])
             for name, own in scores.items()
@@ -189,6 +189,13 @@ def _common_prompts(
     return prompts
 
 
+def _scores(every: Sequence[Texts], prompts: Mapping[str, list[int]], metric: str) -> Scores:
+    return {
+        language: np.array([[texts[language, p][metric] for p in own] for texts in every])
+        for language, own in prompts.items()
+    }
+
+
 def _compared(own: Scores, baseline: Scores | None) -> dict[str, Compared]:
     generator = np.random.default_rng(0)
     values: dict[str, Compared] = {}
@@ -237,12 +244,10 @@ def _table(metric: str, methods: Mapping[str, Mapping[str, Compared]], baseline:
 
 
 def _save(folder: Path, result: Mapping[str, Mapping[str, Mapping[str, Compared]]]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     plain = {
         metric: {name: {k: asdict(v) for k, v in own.items()} for name, own in methods.items()}
         for metric, methods in result.items()
     }
-    (folder / "compare.json").write_text(strict_json.dumps(plain, indent=1), "utf-8")
     lines = []
     for metric, methods in result.items():
         languages = list(next(iter(methods.values())))
@@ -252,4 +257,5 @@ def _save(folder: Path, result: Mapping[str, Mapping[str, Mapping[str, Compared]
             cells = [" ".join(filter(None, _cells(metric, own[each]))) for each in languages]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
         lines.append("")
-    (folder / "compare.md").write_text("\n".join(lines), "utf-8")
+    texts = {"compare.json": strict_json.dumps(plain, indent=1), "compare.md": "\n".join(lines)}
+    write_files(folder, texts, KIND)

@@ -23,6 +23,7 @@ from lit_distill import strict_json
 from lit_distill.errors import UserError
 from lit_distill.tools.corpus_figures import corpus_figures
 
+KIND = "corpus report"
 HEADINGS = (
     *("documents", "repeats", "broken", "words", "tokens", "tokens/word", "chars/token"),
     *("unknown", "lost", "scripts", "CMI", "switches", "share", "drawn", "passes"),
@@ -62,7 +63,7 @@ def corpus_report(output: str, data: Corpus) -> dict[str, LanguageReport]:
     Raises:
         UserError: a source cannot be read, or the corpus has no tokenizer.
     """
-    check_output(Path(output))
+    check_output(Path(output), kind=KIND)
     tokenizer = data.tokenizer  # raises where there is none
     if isinstance(data, ParallelCorpus):
         raise UserError(
@@ -79,7 +80,7 @@ def corpus_report(output: str, data: Corpus) -> dict[str, LanguageReport]:
     _print(reports, drawn, data.updates_per_epoch)
     with replacing(Path(output)) as beside:
         _write(beside, reports, drawn)
-        mark(beside)
+        mark(beside, KIND)
     print(f"corpus.json, figures and TensorBoard events are in {output}")
     return reports
 

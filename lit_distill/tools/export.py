@@ -24,8 +24,8 @@ def export(
     Each holds weights, config, tokenizer, a model card, and the config of the run.
 
     Args:
-        checkpoint: a .ckpt file, or a run folder: its best checkpoint (of several students, that of
-            each), or else its last.
+        checkpoint: a .ckpt file (or folder, of weights in pieces), or a run folder: its best
+            checkpoint (of several students, that of each), or else its last.
         output: the folder; an earlier export there is replaced, and nothing else. Of several
             students, one folder each inside. By default beside the run's `checkpoints/`, named
             after the checkpoint.
@@ -95,11 +95,10 @@ def _file(path: Path) -> Path:
             f"There is no checkpoint {path}: give a .ckpt file, or a run folder that has "
             "checkpoints/."
         )
-    if (path / "meta.pt").exists() or (path.is_dir() and path.suffix != ".ckpt"):
+    if path.is_dir() and path.suffix != ".ckpt" and not (path / "meta.pt").exists():
         raise UserError(
-            f"{path} is a folder and no run folder. If it is the checkpoint of an FSDP2 run, make "
-            "one file of it: python -m lightning.pytorch.utilities.consolidate_checkpoint "
-            f"{path} --output_file {path.stem}-whole.ckpt"
+            f"{path} is a folder, and neither a run folder (with checkpoints/) nor the checkpoint "
+            "of weights in pieces (with meta.pt): give one of these, or a .ckpt file."
         )
     return path
 
@@ -107,6 +106,13 @@ def _file(path: Path) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = read_index(path)
+        if isinstance(content, dict) and (path / ".metadata").exists():
+            # torch's checkpoint folders take a second to import
+            from lit_distill.sharded_checkpoint import sharded_weights
+
+            content["state_dict"] = sharded_weights(path, "state_dict.")
+    except UserError:
+        raise
     except Exception as error:  # broken files fail in many ways
         raise UserError(
             f"{path} is no checkpoint, or not a whole one: give another of the run's checkpoints/."

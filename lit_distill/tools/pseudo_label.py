@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,9 +12,10 @@ from torch import Tensor
 
 import data_modules as data_modules  # makes bare class names of data modules resolve
 from callbacks.atomic_files import replacing
+from callbacks.output_folders import check_output_file
 from callbacks.text_scores import Scored, of_one
 from data_modules import Corpus, PromptCorpus
-from data_modules.prompt_sources import PromptText
+from data_modules.prompt_sources import ANSWERS_MARK, PromptText
 from data_modules.prompt_store import readings
 from data_modules.tokenising import Split
 from lit_distill import strict_json
@@ -57,7 +59,7 @@ def pseudo_label(
     .validation.jsonl: there `response` is the reference, and the answer is `teacher` alone.
 
     Args:
-        output: the file; both are replaced when all is written.
+        output: the file; earlier labels are replaced when all is written, and nothing else is.
         data: the corpus; take it from a file with `--config configs/data/....yaml`, and give it
             `--data.tokenizer`.
         teacher: who answers.
@@ -71,10 +73,10 @@ def pseudo_label(
         How many training texts were kept, and dropped for each reason.
 
     Raises:
-        UserError: there are no prompts, or the teacher does not fit them.
+        UserError: there are no prompts, the teacher does not fit, or the output is something else.
     """
     check_knobs(pseudo_label, locals())
-    data, path = _checked(data), _path(output)
+    data, path = _checked(data), _path(output, data)
     model = teacher.build().to(device)
     check_models(model, None, None, data.tokenizer, data)
     share_vocabulary([model], data.tokenizer)
@@ -97,11 +99,34 @@ def _checked(data: Corpus) -> PromptCorpus:
     return data
 
 
-def _path(output: str) -> Path:
+def _path(output: str, data: Corpus) -> Path:
+    """The place of the file of training prompts.
+
+    Raises:
+        UserError: it, or that of held-out prompts, would replace what is not ours, or is read.
+    """
     path = Path(output).expanduser()
     if path.suffix != ".jsonl":
         raise UserError(f"The output {output} is written as .jsonl: give it a name that says so.")
+    readers = [one for own in data.texts() for one in (*own.train, *own.validation, *own.test)]
+    for place in (path, _beside(path)):
+        check_output_file(place, _is_ours, [Path(reader.name) for reader in readers])
     return path
+
+
+def _beside(path: Path) -> Path:
+    """Where held-out prompts are written."""
+    return path.with_suffix(f".{HELD_OUT}.jsonl")
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether every line of a file was written here."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            rows = (json.loads(line) for line in lines if line.strip())
+            return all(isinstance(row, dict) and ANSWERS_MARK in row for row in rows)
+    except (OSError, ValueError, RecursionError):
+        return False
 
 
 def _write(
@@ -112,7 +137,7 @@ def _write(
     if not kept:
         reasons = dict(Counter(label.dropped for label in train))
         raise UserError(f"No text is left of {len(train)}: {reasons}. Loosen keep or select.")
-    for name, labels in ((path, kept), (path.with_suffix(f".{HELD_OUT}.jsonl"), held_out)):
+    for name, labels in ((path, kept), (_beside(path), held_out)):
         with replacing(name) as beside, beside.open("w", encoding="utf-8") as file:
             for label in labels:
                 line = {
@@ -123,7 +148,7 @@ def _write(
                     "reference": label.reference,
                     **label.scores,
                     "sureness": round(label.sureness, 5),
-                    "answered_by": teacher or "",
+                    ANSWERS_MARK: teacher or "",
                 }
                 file.write(strict_json.dumps(line) + "\n")
 

@@ -23,6 +23,7 @@ from lit_distill.knobs import Count, check_knobs
 from lit_distill.tools.cutting_table import cutting_table
 from lit_distill.tools.vocabularies import BERT, ROBERTA, Kind, trained
 
+KIND = "tokenizer"
 REPORTED_TEXTS = 1000
 """How many texts of each language are cut for the report."""
 KEPT_CHARACTERS = 100_000_000
@@ -68,7 +69,7 @@ def train_tokenizer(
         UserError: a source cannot be read, there is no text, or the vocabulary is too small.
     """
     check_knobs(train_tokenizer, locals())
-    check_output(Path(output))
+    check_output(Path(output), kind=KIND)
     corpus = _corpus(data, files)
     languages = _read(corpus)
     repeats = _repeats(languages, sampler or corpus.sampler, max_characters)
@@ -84,7 +85,7 @@ def train_tokenizer(
 def _save(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     with replacing(folder) as beside:
         tokenizer.save_pretrained(beside)
-        mark(beside)
+        mark(beside, KIND)
 
 
 def _corpus(data: Corpus | None, files: dict[str, list[str]] | None) -> Corpus:

@@ -21,6 +21,7 @@ SHARDED = [
     "--trainer.strategy.save_distributed_checkpoint=false",
     "--trainer.strategy.process_group_backend=gloo",
 ]
+PIECES = [option.replace("checkpoint=false", "checkpoint=true") for option in SHARDED]
 Fit = Callable[..., dict[str, torch.Tensor]]
 
 
@@ -29,7 +30,9 @@ def fit(tiny_bert: Path, tiny_corpus: Path, tmp_path: Path) -> Fit:
     """Trains in a run folder, on one or two ranks; gives the last student's weights."""
     parts = ["trainer/debug", "methods/triple_loss", "models/half", "data/multilingual_folder"]
 
-    def run(name: str, updates: int, *options: str, ranks: int = 1) -> dict[str, torch.Tensor]:
+    def run(
+        name: str, updates: int, *options: str, ranks: int = 1, pieces: bool = False
+    ) -> dict[str, torch.Tensor]:
         args = ["fit", *(word for part in parts for word in ("-c", f"{ROOT}/configs/{part}.yaml"))]
         args += ["-c", str(tiny_corpus), f"--model.teacher.name={tiny_bert}"]
         args += [f"--run_dir={tmp_path / name}", f"--trainer.max_steps={updates}", *options]
@@ -41,7 +44,7 @@ def fit(tiny_bert: Path, tiny_corpus: Path, tmp_path: Path) -> Fit:
         else:
 
             def work() -> None:
-                assert main([*args, *SHARDED]) == 0
+                assert main([*args, *(PIECES if pieces else SHARDED)]) == 0
 
             on_two_ranks(work, tmp_path / "log.txt")
         return load_file(tmp_path / name / "student-last/model.safetensors")
@@ -55,6 +58,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], within: f
 
 
 @pytest.mark.filterwarnings("ignore:The checkpoint holds random states of")
+@pytest.mark.filterwarnings("ignore:Detected an existing checkpoint")
 def test_it_learns_what_one_process_learns_and_goes_on(
     fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,3 +74,10 @@ def test_it_learns_what_one_process_learns_and_goes_on(
         fit("halves", 4, "--ckpt_path=last")
     assert "world_size was 2 and is now 1" in capsys.readouterr().err
     assert same(fit("halves", 4, "--ckpt_path=last", ranks=2), whole, 0)
+    pieces = fit("pieces", 2, ranks=2, pieces=True)
+    last = tmp_path / "pieces/checkpoints/last.ckpt"
+    assert (last / ".metadata").is_file()
+    assert main(["export", str(last), f"--output={tmp_path / 'of pieces'}"]) == 0
+    assert same(load_file(tmp_path / "of pieces/model.safetensors"), pieces, 0)
+    assert same(pieces, half, 0)
+    assert same(fit("pieces", 4, "--ckpt_path=last", ranks=2, pieces=True), whole, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from planted.mutant import Mutant
 
+LABELS_TEST = "tests/lit_distill/tools/test_pseudo_label.py"
 OUTPUTS_TEST = "tests/lit_distill/tools/test_outputs.py"
 
 OUTPUTS = (
@@ -17,22 +18,22 @@ OUTPUTS = (
     Mutant(
         "train-tokenizer replaces whatever is at its output",
         "lit_distill/tools/train_tokenizer.py",
-        "    check_output(Path(output))\n",
+        "    check_output(Path(output), kind=KIND)\n",
         "",
         f"{OUTPUTS_TEST} -k anybody_else",
     ),
     Mutant(
         "corpus-report replaces whatever is at its output",
         "lit_distill/tools/corpus_report.py",
-        "    check_output(Path(output))\n",
+        "    check_output(Path(output), kind=KIND)\n",
         "",
         f"{OUTPUTS_TEST} -k anybody_else",
     ),
     Mutant(
         "files that a user added to an output are deleted with it",
         "callbacks/output_folders.py",
-        "    if foreign := _foreign(folder):",
-        "    if not (folder / MARK).exists() and (foreign := _foreign(folder)):",
+        "    if foreign := _foreign(folder, kind):",
+        "    if not (folder / MARK).exists() and (foreign := _foreign(folder, kind)):",
         f"{OUTPUTS_TEST} -k something_was_added",
     ),
     Mutant(
@@ -62,6 +63,62 @@ OUTPUTS = (
         '        check_file_name(name, f"A student of {source}")\n',
         "",
         f"{OUTPUTS_TEST} -k hostile",
+    ),
+    Mutant(
+        "compare replaces whatever is at its output",
+        "lit_distill/tools/compare.py",
+        "        check_output(Path(output), kind=KIND)\n",
+        "        pass\n",
+        f"{OUTPUTS_TEST} -k anybody_else",
+    ),
+    Mutant(
+        "compare-texts replaces whatever is at its output",
+        "lit_distill/tools/compare_texts.py",
+        "        check_output(Path(output), kind=KIND)\n",
+        "        pass\n",
+        f"{OUTPUTS_TEST} -k anybody_else",
+    ),
+    Mutant(
+        "one command replaces what another wrote",
+        "callbacks/output_folders.py",
+        'if found["kind"] == kind else set()',
+        "",
+        f"{OUTPUTS_TEST} -k other_commands",
+    ),
+    Mutant(
+        "cache-teacher writes into any folder",
+        "lit_distill/tools/cache_teacher.py",
+        "        check_output(folder, kind=KIND)\n",
+        "        pass\n",
+        "tests/lit_distill/tools/test_cache_teacher.py -k other_things",
+    ),
+    Mutant(
+        "cache-teacher writes the tokenizer over that of the cache",
+        "lit_distill/tools/cache_teacher.py",
+        "        if not (folder / name).exists():\n",
+        "        if True:\n",
+        "tests/lit_distill/tools/test_cache_teacher.py -k keeps_its_tokenizer",
+    ),
+    Mutant(
+        "pseudo-label replaces the prompts that it reads",
+        "callbacks/output_folders.py",
+        "    if any(other.exists() and path.samefile(other) for other in inputs):\n",
+        "    if False:\n",
+        f"{LABELS_TEST} -k earlier_labels",
+    ),
+    Mutant(
+        "pseudo-label replaces files that it did not write",
+        "callbacks/output_folders.py",
+        "    if path.stat().st_size and not is_ours(path):\n",
+        "    if False:\n",
+        f"{LABELS_TEST} -k earlier_labels",
+    ),
+    Mutant(
+        "pseudo-label replaces a file of held-out prompts that it did not write",
+        "lit_distill/tools/pseudo_label.py",
+        "    for place in (path, _beside(path)):\n",
+        "    for place in (path,):\n",
+        f"{LABELS_TEST} -k earlier_labels",
     ),
 )
 """What commands replace, and where files lead them."""

@@ -6,6 +6,8 @@ from planted.mutant import Mutant
 
 MODULES_TEST = "tests/lit_distill/test_cli_modules.py"
 
+SHARDED_TEST = "tests/lit_distill/test_sharded_checkpoint.py"
+
 PERMISSIONS = (
     Mutant(
         "a config imports the modules that it names",
@@ -27,6 +29,35 @@ PERMISSIONS = (
         "if roots else is_permitted(found.__module__)",
         "if roots else True",
         f"{MODULES_TEST} -k weight",
+    ),
+    Mutant(
+        "the index of a checkpoint folder names what it likes",
+        "lit_distill/sharded_checkpoint.py",
+        """            raise ValueError(f"it names {module}.{name}") from None
+""",
+        "            return super().find_class(module, name)\n",
+        f"{SHARDED_TEST} -k an_index_runs_nothing",
+    ),
+    Mutant(
+        "values in a checkpoint folder are unpickled as they are",
+        "lit_distill/sharded_checkpoint.py",
+        "            plain = torch.load(value, weights_only=True)\n",
+        "            plain = torch.load(value, weights_only=False)\n",
+        f"{SHARDED_TEST} -k a_value_runs_nothing",
+    ),
+    Mutant(
+        "FSDP2 reads checkpoint folders by itself",
+        "lit_distill/strategies.py",
+        """        vars(strategy)["load_checkpoint"] = partial(_load_checkpoint, strategy)\n""",
+        "        pass\n",
+        f"{SHARDED_TEST} -k a_strategy_runs_nothing",
+    ),
+    Mutant(
+        "pieces of weights are looked for where an index says",
+        "lit_distill/sharded_checkpoint.py",
+        "        check_file_name(entry.relative_path, INDEX)\n",
+        "",
+        f"{SHARDED_TEST} -k wrong_index",
     ),
 )
 """What a file may have done."""

@@ -350,3 +350,32 @@ def test_the_command_takes_the_config_of_a_fit(
     assert "│ all " in shown
     assert Manifest.read(tmp_path / "cache").provenance["temperature"] == 2.0
     assert not Path("runs").exists()
+
+
+def test_a_folder_of_other_things_stays_as_it_is(write: Write, tmp_path: Path) -> None:
+    for name in ("tokenizer.json", "notes.txt"):
+        foreign = tmp_path / name.replace(".", "-")
+        foreign.mkdir()
+        (foreign / name).write_text("mine")
+        with pytest.raises(UserError, match="holds what this command did not write"):
+            write(foreign.name)
+        assert {path: path.read_text() for path in foreign.iterdir()} == {foreign / name: "mine"}
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="is a file"):
+        write("file")
+
+
+def test_a_cache_keeps_its_tokenizer_and_what_was_added(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / ".cache.json.lit_distill-new").write_text("of a killed process")
+    (tmp_path / "cache").symlink_to(tmp_path / "disk")
+    write()
+    (tmp_path / "cache" / "notes.txt").write_text("mine")
+    (tmp_path / "cache" / "tokenizer_config.json").unlink()
+    before = (tmp_path / "cache" / "tokenizer.json").stat()
+    write()
+    after = (tmp_path / "cache" / "tokenizer.json").stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    assert (tmp_path / "cache" / "tokenizer_config.json").exists()
+    assert (tmp_path / "cache" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "cache").is_symlink()

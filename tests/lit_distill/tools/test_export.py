@@ -111,7 +111,7 @@ def test_what_is_no_checkpoint(run: Path, tmp_path: Path) -> None:
         (run / "none.ckpt", "There is no checkpoint"),
         (broken, "is no checkpoint, or not a whole one"),
         (run / "checkpoints/other.ckpt", "not written by lit_distill"),
-        (tmp_path / "folder", "is a folder and no run folder"),
+        (tmp_path / "folder", "is a folder, and neither a run folder"),
     ):
         with pytest.raises(UserError, match=message):
             export(str(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +47,22 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-@pytest.fixture(params=["export", "train-tokenizer", "corpus-report"])
-def command(
-    request: pytest.FixtureRequest, checkpoint: Path, text_folder: Path, tiny_corpus: Path,
-    tiny_bert: Path,
-) -> list[str]:  # fmt: skip
-    commands = {
+COMMANDS = ["export", "train-tokenizer", "corpus-report", "compare", "compare-texts"]
+
+
+@pytest.fixture
+def commands(
+    checkpoint: Path, text_folder: Path, tiny_corpus: Path, tiny_bert: Path,
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch,
+) -> dict[str, list[str]]:  # fmt: skip
+    """Commands with a folder as output, but for that, by name."""
+    monkeypatch.setattr("lit_distill.tools.compare.TIMED_SECONDS", 0.0)
+    generations = tmp_path_factory.mktemp("texts") / "generations"
+    generations.mkdir()
+    row = {"language": "en", "sample_id": 1,
+           "students": {"student": {"scores": {"exact_match": 1, "chrf": 100}}}}  # fmt: skip
+    (generations / "val-00000001.jsonl").write_text(json.dumps(row))
+    options = {
         "export": [str(checkpoint)],
         "train-tokenizer": [
             f"--files.en=[{text_folder / 'en.txt'}]", "--vocab_size=100",
@@ -60,8 +71,18 @@ def command(
             "--config=configs/data/multilingual_folder.yaml", f"--config={tiny_corpus}",
             f"--data.tokenizer={tiny_bert}",
         ],
+        "compare": [
+            "--config=configs/data/multilingual_folder.yaml", f"--config={tiny_corpus}",
+            f"--data.tokenizer={tiny_bert}", f"--models.teacher={tiny_bert}",
+        ],
+        "compare-texts": [f"--runs.plain=[{generations.parent}]"],
     }  # fmt: skip
-    return [request.param, *commands[request.param]]
+    return {name: [name, *own] for name, own in options.items()}
+
+
+@pytest.fixture(params=COMMANDS)
+def command(request: pytest.FixtureRequest, commands: dict[str, list[str]]) -> list[str]:
+    return commands[request.param]
 
 
 def places(tmp_path: Path) -> dict[str, Path]:
@@ -112,6 +133,28 @@ def test_an_earlier_output_is_replaced_unless_something_was_added(
     assert main([*command, f"--output={place}"]) == 2
     assert "holds what this command did not write: mine.txt" in capsys.readouterr().err
     assert everything(tmp_path / "out") == before
+
+
+def test_outputs_of_other_commands_are_not_replaced(
+    commands: dict[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*commands["export"], f"--output={tmp_path}/out"]) == 0
+    assert main([*commands["compare-texts"], f"--output={tmp_path}/texts"]) == 0
+    before = everything(tmp_path)
+    for name, command in commands.items():
+        place = "texts" if name == "export" else "out"
+        assert main([*command, f"--output={tmp_path}/{place}"]) == 2, name
+        assert "holds what this command did not write" in capsys.readouterr().err
+    assert everything(tmp_path) == before
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_at_once(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # as where a disk is read-only
+    assert main([*command, f"--output={tmp_path}/read-only"]) == 2
+    assert "nothing can be written to" in capsys.readouterr().err
 
 
 def test_students_of_the_first_release_can_be_replaced(checkpoint: Path, tmp_path: Path) -> None:

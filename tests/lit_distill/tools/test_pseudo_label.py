@@ -219,7 +219,54 @@ def test_how_sure_the_teacher_was_is_the_mean_over_its_tokens(
 def test_nothing_left_is_said_and_the_old_file_stays(
     options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "labels.jsonl").write_text("old")
+    (tmp_path / "labels.jsonl").write_text('{"answered_by": "old"}')
     assert main([*options, "--keep.ended=false", "--select.min_chrf=100"]) == 2
     assert "No text is left of" in capsys.readouterr().err
-    assert (tmp_path / "labels.jsonl").read_text() == "old"
+    assert (tmp_path / "labels.jsonl").read_text() == '{"answered_by": "old"}'
+
+
+def test_only_earlier_labels_are_replaced(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not what the corpus reads, nor what somebody else wrote, nor folders and links."""
+    options = [*options, "--keep.ended=false"]
+    labels, apart = tmp_path / "labels.jsonl", tmp_path / "labels.validation.jsonl"
+    for _ in range(2):
+        assert main(options) == 0
+    capsys.readouterr()
+    row = json.dumps({"prompt": "mine", "response": "mine"}) + "\n"
+    (tmp_path / "folder.jsonl").mkdir()
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "mine.jsonl").write_text(row)
+    (tmp_path / "broken.jsonl").write_text("{")
+    (tmp_path / "list.jsonl").write_text('["answered_by"]')
+    (tmp_path / "mixed.jsonl").write_text(labels.read_text("utf-8") + row)
+    (tmp_path / "other.validation.jsonl").write_text(row)
+    (tmp_path / "answers.xx.jsonl").write_text(
+        (tmp_path / "qa.xx.jsonl").read_text("utf-8").replace('{"q"', '{"answered_by": "", "q"')
+    )
+    more = ["--data.sources=[{files: 'answers.{language}.jsonl', prompt: '{q}', response: '{a}', "
+            "validation: 'qa.{language}.jsonl'}]"]  # fmt: skip
+    for name, said in {
+        "qa.xx.jsonl": "is read by this command",
+        "answers.xx.jsonl": "is read by this command",
+        "mine.jsonl": "this command did not write it",
+        "broken.jsonl": "this command did not write it",
+        "list.jsonl": "this command did not write it",
+        "mixed.jsonl": "this command did not write it",
+        "other.jsonl": "other.validation.jsonl would be replaced",
+        "folder.jsonl": "is a folder",
+        "link.jsonl": "is a link",
+        "file/labels.jsonl": "is a file",
+    }.items():
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        own = more if name.startswith("answers") else []
+        assert main([*options[:1], str(tmp_path / name), *options[2:], *own]) == 2, name
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1
+        now = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert now == before, name
+    apart.write_text("")  # nothing is lost
+    assert main(options) == 0
