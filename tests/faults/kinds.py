@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from faults.runs import HANGS, UPDATES, Run, Trap
+from faults.configs import UPDATES
+from faults.runs import HANGS, Run, Trap
 from faults.traps import (
     Meeting,
     kill,
@@ -49,6 +50,10 @@ class Fault(ABC):
         Args:
             kept: updates in the newest checkpoint after the fault.
         """
+        return ()
+
+    def redone(self, kept: int) -> tuple[int, ...]:
+        """Updates that went otherwise before the stop than after it, by `spoilt`'s argument."""
         return ()
 
     def lasting(self) -> list[Trap]:
@@ -176,6 +181,9 @@ class NoNumber(Fault):
         if self.killed_at is not None:
             return self.updates
         return tuple(update for update in self.updates if update <= kept)
+
+    def redone(self, kept: int) -> tuple[int, ...]:
+        return tuple(sorted({*self.updates} - {*self.spoilt(kept)}))
 
     def lasting(self) -> list[Trap]:
         return [] if self.killed_at is None else [no_number_at(self.updates, self.rank)]

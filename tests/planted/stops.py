@@ -28,5 +28,12 @@ STOPS = (
         "",
         f"{NEVER_LOSE} -k made_up",
     ),
+    Mutant(
+        "a save before the first batch of a resume takes the random state of the new process",
+        "callbacks/rng_state.py",
+        "own = self._to_restore or _read(",
+        "own = _read(",
+        "tests/callbacks/test_rng_state.py -k before_the_first_batch",
+    ),
 )
 """What a stop may lose."""
