@@ -24,6 +24,7 @@ from faults.traps import (
 from safetensors import safe_open
 
 import callbacks.checkpoint_io
+from callbacks import AtomicCheckpointIO
 from lit_distill.distillation import Distillation
 
 TRAINING = (Distillation, "training_step")
@@ -87,6 +88,7 @@ class Killed(Fault):
         "micro-batch": (*TRAINING, kill, False),
         "validation batch": (*VALIDATION, kill, False),
         "half of checkpoint": (callbacks.checkpoint_io.torch, "save", write_half_and_die, False),
+        "after checkpoint": (AtomicCheckpointIO, "save_checkpoint", kill, True),
         "before rename": (os, "replace", kill, False),
         "after rename": (os, "replace", kill, True),
         "before rename of a folder": (Path, "rename", kill, False),
