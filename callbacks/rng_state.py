@@ -16,7 +16,8 @@ class RngState(Callback):
     """Saves the random states of Python, NumPy, torch and the GPU, one set per rank.
 
     They are put back at the first training batch after a resume and not before: making loaders and
-    iterators draws random numbers too. Without this, dropout differs after a resume.
+    iterators draws random numbers too. Without this, dropout differs after a resume. A save before
+    that batch, such as that of a validation that was still due, holds them as they were saved.
     """
 
     def __init__(self) -> None:
@@ -26,10 +27,11 @@ class RngState(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Adds the states of all ranks; called on all of them."""
-        states: list[dict[str, Any]] = [_read(pl_module.device)]
+        own = self._to_restore or _read(pl_module.device)
+        states: list[dict[str, Any]] = [own]
         if trainer.world_size > 1:
             states = states * trainer.world_size
-            torch.distributed.all_gather_object(states, _read(pl_module.device))
+            torch.distributed.all_gather_object(states, own)
         checkpoint["rng"] = states
 
     def on_load_checkpoint(

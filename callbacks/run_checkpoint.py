@@ -61,6 +61,7 @@ class RunCheckpoint(ModelCheckpoint):
         self.every_n_updates, self.every_n_minutes = every_n_updates, every_n_minutes
         self.best: dict[str, float] = {}
         self._better: list[str] = []
+        self._named: list[str] = []  # what a save is called beside `last`
         self._interruption = Interruption()
         self._written = time.monotonic()
         self._in_window = self._started = False
@@ -159,15 +160,16 @@ class RunCheckpoint(ModelCheckpoint):
         What was reached is not saved: it may lie inside an update.
         """
         self._interruption.release()
-        told = isinstance(exception, SystemExit)
-        if self._started and not told and self._path("last").exists():
-            _say(
-                f"Stopped after {trainer.global_step} updates. To go on from the last save:",
-                trainer,
-            )
+        if self._started and not isinstance(exception, SystemExit) and self._path("last").exists():
+            stopped = f"Stopped after {trainer.global_step} updates."
+            _say(f"{stopped} To go on from the last save:", trainer)
 
     def _pay(self, trainer: Trainer) -> None:
-        """Runs the validation that the resumed run did not come to."""
+        """Names the best and runs the validation, where the resumed run did not come to it."""
+        resumed = Path(str(trainer.ckpt_path))
+        if resumed.is_file() and resumed.parent == Path(str(self.dirpath)):
+            while self._named:
+                self._keep(trainer, resumed, self._named.pop())
         if self._owed and self._saves(trainer):
             self._in_window, self._due = False, True  # until it is through
             validate_now(trainer)
@@ -219,8 +221,9 @@ class RunCheckpoint(ModelCheckpoint):
         if better:
             self.best_model_path = str(self._path(better[-1]))
             self.best_model_score = self.current_score
-        self._keep(trainer, "previous")
+        self._keep(trainer, last, "previous")
         flush(trainer)
+        self._named = better
         try:
             self._save_checkpoint(trainer, str(last))
         except UserError as error:  # on rank 0, which writes
@@ -230,18 +233,18 @@ class RunCheckpoint(ModelCheckpoint):
             trainer.strategy.barrier()  # where the others wait
             return
         finally:
-            self._written = time.monotonic()
+            self._written, self._named = time.monotonic(), []
         for name in better:
             if last.is_dir():  # of a sharded strategy
                 self._save_checkpoint(trainer, str(self._path(name)))
             else:
-                self._keep(trainer, name)
+                self._keep(trainer, last, name)
 
-    def _keep(self, trainer: Trainer, name: str) -> None:
-        """A second name for `last`; without it there is one to fall back to less, no more."""
+    def _keep(self, trainer: Trainer, path: Path, name: str) -> None:
+        """A second name for `path`; without it there is one to fall back to less, no more."""
         if trainer.is_global_zero:
             try:
-                keep_as(self._path("last"), self._path(name))
+                keep_as(path, self._path(name))
             except (UserError, OSError) as error:
                 rank_zero_warn(f"{error} Training goes on.")
 
@@ -265,7 +268,7 @@ class RunCheckpoint(ModelCheckpoint):
     def state_dict(self) -> dict[str, Any]:
         """The best so far and the metric it is best in."""
         best = {"monitor": self.monitor, "mode": self.mode, "best": self.best}
-        return {**best, "validation_due": self._due}
+        return {**best, "named": self._named, "validation_due": self._due}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes the best over, if the metric is still the same, and what is still to be done."""
@@ -273,6 +276,7 @@ class RunCheckpoint(ModelCheckpoint):
         if (state_dict["monitor"], state_dict["mode"]) == (self.monitor, self.mode):
             best = state_dict["best"]  # a number, or None, before there were several students
             self.best = best if isinstance(best, dict) else {} if best is None else {"best": best}
+            self._named = state_dict.get("named", [])
             paths = [self._path(name) for name in self.best]
             self.best_model_path = next((str(path) for path in paths if path.exists()), "")
 

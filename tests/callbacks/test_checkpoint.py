@@ -193,6 +193,31 @@ def test_the_best_is_remembered_over_a_resume_with_another_period(fit: Fit, tmp_
     assert saved(tmp_path, "last")["callbacks"]["RunCheckpoint"]["best"] == {"best": 1.0}
 
 
+def test_a_best_without_its_name_is_named_after_a_resume(fit: Fit, tmp_path: Path) -> None:
+    """As after a kill between `last` and `best`."""
+    folder = tmp_path / "checkpoints"
+    metric = {"monitor": "val/scripted"}
+    fit(RunCheckpoint(**metric), Scripted([2.0, 1.0]), val_check_interval=4, max_epochs=1)
+    os.replace(folder / "previous.ckpt", folder / "best.ckpt")
+    fit(RunCheckpoint(**metric), Scripted([3.0]), max_epochs=2, ckpt_path=folder / "last.ckpt")
+    assert (updates(tmp_path, "best"), updates(tmp_path, "last")) == (8, 16)
+
+
+@pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable")
+def test_what_others_save_is_no_best(fit: Fit, tmp_path: Path) -> None:
+    other = tmp_path / "checkpoints" / "other.ckpt"
+
+    class SavesToo(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+            if trainer.global_step == 6:
+                trainer.save_checkpoint(other)
+
+    options = {"val_check_interval": 4, "max_epochs": 1}
+    fit(RunCheckpoint(monitor="val/scripted"), SavesToo(), Scripted([1.0, 2.0]), **options)
+    fit(RunCheckpoint(monitor="val/scripted"), Scripted([2.0]), ckpt_path=other, **options)
+    assert (updates(tmp_path, "best"), updates(tmp_path, "last")) == (4, 8)
+
+
 def test_nothing_is_saved_while_trying_out(fit: Fit, tmp_path: Path) -> None:
     fit(RunCheckpoint(every_n_updates=1), fast_dev_run=True)
     assert not list((tmp_path / "checkpoints").iterdir())

@@ -94,3 +94,23 @@ def test_every_rank_has_its_own(fit: Fit, tmp_path: Path) -> None:
     assert [state["python"][1][:3] for state in states] == [
         random.Random(rank).getstate()[1][:3] for rank in (0, 1)
     ]
+
+
+def test_a_save_before_the_first_batch_of_a_resume_holds_them(fit: Fit, tmp_path: Path) -> None:
+    """As that of a validation that was still due; then the run is killed again."""
+
+    class SavesAtOnce(Callback):
+        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            trainer.save_checkpoint(tmp_path / "again.ckpt")
+
+    seed_everything(1, verbose=False)
+    whole = drawn(fit, RngState(), RunCheckpoint(), max_epochs=2)
+    seed_everything(1, verbose=False)
+    options = {"default_root_dir": tmp_path / "stopped"}
+    drawn(fit, RngState(), RunCheckpoint(), max_epochs=1, **options)
+    last = tmp_path / "stopped" / "checkpoints" / "last.ckpt"
+    seed_everything(2, verbose=False)
+    drawn(fit, RngState(), RunCheckpoint(), SavesAtOnce(), max_epochs=2, ckpt_path=last, **options)
+    seed_everything(3, verbose=False)
+    again = {"ckpt_path": tmp_path / "again.ckpt", "default_root_dir": tmp_path / "again"}
+    assert drawn(fit, RngState(), RunCheckpoint(), max_epochs=2, **again) == whole[8:]

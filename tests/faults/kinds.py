@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from faults.runs import HANGS, UPDATES, Run, Trap
+from faults.configs import UPDATES
+from faults.runs import HANGS, Run, Trap
 from faults.traps import (
     Meeting,
     kill,
@@ -23,6 +24,7 @@ from faults.traps import (
 from safetensors import safe_open
 
 import callbacks.checkpoint_io
+from callbacks import AtomicCheckpointIO
 from lit_distill.distillation import Distillation
 
 TRAINING = (Distillation, "training_step")
@@ -49,6 +51,10 @@ class Fault(ABC):
         Args:
             kept: updates in the newest checkpoint after the fault.
         """
+        return ()
+
+    def redone(self, kept: int) -> tuple[int, ...]:
+        """Updates that went otherwise before the stop than after it, by `spoilt`'s argument."""
         return ()
 
     def lasting(self) -> list[Trap]:
@@ -82,6 +88,7 @@ class Killed(Fault):
         "micro-batch": (*TRAINING, kill, False),
         "validation batch": (*VALIDATION, kill, False),
         "half of checkpoint": (callbacks.checkpoint_io.torch, "save", write_half_and_die, False),
+        "after checkpoint": (AtomicCheckpointIO, "save_checkpoint", kill, True),
         "before rename": (os, "replace", kill, False),
         "after rename": (os, "replace", kill, True),
         "before rename of a folder": (Path, "rename", kill, False),
@@ -176,6 +183,9 @@ class NoNumber(Fault):
         if self.killed_at is not None:
             return self.updates
         return tuple(update for update in self.updates if update <= kept)
+
+    def redone(self, kept: int) -> tuple[int, ...]:
+        return tuple(sorted({*self.updates} - {*self.spoilt(kept)}))
 
     def lasting(self) -> list[Trap]:
         return [] if self.killed_at is None else [no_number_at(self.updates, self.rank)]

@@ -22,6 +22,8 @@ from faults.kinds import (
 
 SEED = 3
 METHODS = ("TripleLoss", "MaskedLM")
+DEPENDENT = "DistiLLM"
+"""A method whose training depends on what validations find."""
 
 
 @dataclass(frozen=True)
@@ -92,3 +94,26 @@ def _planned(draw: random.Random) -> Iterator[Injection]:
         ):
             workers = 2 if isinstance(fault, WorkersKilled) else 0
             yield Injection(fault, method, workers, 1)
+    for fault in _around_validations():
+        yield Injection(fault, DEPENDENT, 0, 1)
+    for fault in (
+        Signalled(signal.SIGTERM, TRAINING, 2, draw.randrange(2)),
+        Signalled(signal.SIGTERM, TRAINING, 11, draw.randrange(2)),
+        Signalled(signal.SIGTERM, VALIDATION, 6, draw.randrange(2)),
+        Killed("micro-batch", 5, draw.randrange(2)),
+        Killed("validation batch", 7, draw.randrange(2)),
+        Killed("validation batch", 0, draw.randrange(2)),
+    ):
+        yield Injection(fault, DEPENDENT, 0, 2)
+
+
+def _around_validations() -> Iterator[Fault]:
+    """Stops in validations, in the updates before them, and in the last update."""
+    for micro_batch in (5, 11, 17, 23):
+        yield Killed("micro-batch", micro_batch)
+        yield Signalled(signal.SIGTERM, TRAINING, micro_batch)
+    yield Killed("before rename of a folder", 0)
+    yield Killed("after checkpoint", 4)  # of update 9, which becomes the best
+    for batch in (14, 9, 6, 1):  # four a validation
+        yield Killed("validation batch", batch)
+        yield Signalled(signal.SIGTERM, VALIDATION, batch)

@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from faults.configs import UPDATES
+from faults.remains import Remains
 
 from callbacks import AtomicCheckpointIO, newest_readable_checkpoint
 from lit_distill.__main__ import main
 
-UPDATES = 12
-SAVED_EVERY = 2
-VALIDATED_EVERY = 3
 PATIENCE = 90  # seconds until a process counts as hanging
 HANGS = 1000  # its exit code then
 
@@ -158,71 +157,8 @@ class Run:
         path, _ = newest_readable_checkpoint(self.checkpoints)
         return int(torch.load(path, weights_only=True)["global_step"]) if path else 0
 
-    def bits(self) -> list[torch.Tensor]:
-        """Weights and optimizer state at the end."""
+    def remains(self) -> Remains:
+        """What all updates have left in the folder."""
         checkpoint = torch.load(self.checkpoints / "last.ckpt", weights_only=True)
         assert checkpoint["global_step"] == UPDATES, self.output()
-        (optimizer,) = checkpoint["optimizer_states"]
-        states = [value for state in optimizer["state"].values() for value in state.values()]
-        return [*checkpoint["state_dict"].values(), *states]
-
-
-def differing_bits(one: list[torch.Tensor], other: list[torch.Tensor]) -> int:
-    """In how many bits two lists of tensors of equal shapes differ."""
-
-    def raw(tensors: list[torch.Tensor]) -> torch.Tensor:
-        return torch.cat([t.contiguous().flatten().view(torch.uint8) for t in tensors])
-
-    different = raw(one) ^ raw(other)
-    return sum(int(((different >> bit) & 1).sum()) for bit in range(8))
-
-
-def settings(
-    method: str, workers: int, ranks: int, teacher: Path, text: Path, cache: Path
-) -> dict[str, Any]:
-    """Two epochs of six updates of two micro-batches; validations inside and at their ends."""
-    accumulate = 2 // ranks
-    model = {
-        "teacher": {"name": str(teacher)},
-        "dropout": 0.1,
-        "optimizer": {"class_path": "AdamW", "init_args": {"fused": method == "TripleLoss"}},
-    }
-    data = {
-        "sources": [{"files": "{language}.txt"}],
-        "data_dir": str(text),
-        "cache_dir": str(cache),
-        "max_length": 16,
-        "batch_tokens": 128,
-        "updates_per_epoch": UPDATES // 2,
-        "holdout": 5,
-        "validation_windows": 8,
-        "num_workers": workers,
-    }
-    checkpoint = {"every_n_updates": SAVED_EVERY, "every_n_minutes": 0}
-    board = {"save_dir": "{run_dir}", "name": "", "version": "tensorboard"}
-    trainer = {
-        "accelerator": "cpu",
-        "devices": ranks,
-        "strategy": "ddp" if ranks > 1 else "auto",
-        "max_epochs": 2,
-        "accumulate_grad_batches": accumulate,
-        "val_check_interval": VALIDATED_EVERY * accumulate,
-        "gradient_clip_val": 1.0,
-        "logger": {"class_path": "TensorBoardLogger", "init_args": board},
-        "log_every_n_steps": 1,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-        "plugins": ["AtomicCheckpointIO"],
-        "callbacks": [
-            "RngState",
-            "ExportStudent",
-            "callbacks.non_finite.NonFiniteLoss",
-            {"class_path": "RunCheckpoint", "init_args": checkpoint},
-        ],
-    }
-    return {
-        "model": {"class_path": method, "init_args": model},
-        "data": {"class_path": "MultilingualCorpus", "init_args": data},
-        "trainer": trainer,
-    }
+        return Remains.of(self.folder)

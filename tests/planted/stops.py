@@ -28,5 +28,26 @@ STOPS = (
         "",
         f"{NEVER_LOSE} -k made_up",
     ),
+    Mutant(
+        "a save before the first batch of a resume takes the random state of the new process",
+        "callbacks/rng_state.py",
+        "own = self._to_restore or _read(",
+        "own = _read(",
+        "tests/callbacks/test_rng_state.py -k before_the_first_batch",
+    ),
+    Mutant(
+        "a best whose run was killed before it had its name stays the one before",
+        "callbacks/run_checkpoint.py",
+        "                self._keep(trainer, resumed, self._named.pop())\n",
+        "                self._named.pop()\n",
+        "tests/callbacks/test_checkpoint.py -k is_named_after",
+    ),
+    Mutant(
+        "another's save in the folder of checkpoints passes for the best",
+        "callbacks/run_checkpoint.py",
+        "            self._written, self._named = time.monotonic(), []\n",
+        "            self._written = time.monotonic()\n",
+        "tests/callbacks/test_checkpoint.py -k others_save",
+    ),
 )
 """What a stop may lose."""

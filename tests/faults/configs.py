@@ -1,0 +1,127 @@
+"""Configurations of the runs that are harmed: every method, on tiny models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from shipped_methods import COHORTS, METHODS, PLAIN, ROOT, TINY, WRITING
+
+CLASSES = {
+    yaml.safe_load((ROOT / f"configs/methods/{name}.yaml").read_text())["model"]["class_path"]: name
+    for name in METHODS
+}
+"""Names of shipped configs by the class of their method."""
+UPDATES = 12
+VALIDATED_EVERY = 3
+SAVED_EVERY = {"DistiLLM": 3}
+"""Updates between saves, by method; where validations are, so that one may follow a save."""
+SAVED_ELSEWHERE = 2
+RISING = {
+    "threshold": 0.5,
+    "increase": 0.5,
+    "tolerance": 0.0,
+    "capacity": 8,
+    "schedule": {"class_path": "Constant", "init_args": {"warmup": 0.9}},
+}
+"""With a high learning rate: DistiLLM's threshold rises after update 6, and its best is at 9."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders that configurations name.
+
+    Attributes:
+        models: tiny teachers with their tokenizers, by family.
+        text: `<language>.txt`.
+        prompts: `<language>.jsonl`.
+        cache: of corpora.
+    """
+
+    models: dict[str, Path]
+    text: Path
+    prompts: Path
+    cache: Path
+
+
+def settings(method: str, workers: int, ranks: int, places: Places) -> dict[str, Any]:
+    """Two epochs of six updates of two micro-batches; validations inside and at their ends."""
+    accumulate = 2 // ranks
+    every = SAVED_EVERY.get(method, SAVED_ELSEWHERE)
+    checkpoint = {"every_n_updates": every, "every_n_minutes": 0}
+    board = {"save_dir": "{run_dir}", "name": "", "version": "tensorboard"}
+    trainer = {
+        "accelerator": "cpu",
+        "devices": ranks,
+        "strategy": "ddp" if ranks > 1 else "auto",
+        "max_epochs": 2,
+        "accumulate_grad_batches": accumulate,
+        "val_check_interval": VALIDATED_EVERY * accumulate,
+        "gradient_clip_val": 1.0,
+        "logger": {"class_path": "TensorBoardLogger", "init_args": board},
+        "log_every_n_steps": 1,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "plugins": ["AtomicCheckpointIO"],
+        "callbacks": [
+            "RngState",
+            "ExportStudent",
+            "callbacks.non_finite.NonFiniteLoss",
+            {"class_path": "RunCheckpoint", "init_args": checkpoint},
+        ],
+    }
+    name = CLASSES[method]
+    teacher = places.models["gpt2" if name in {*WRITING, "causal_lm"} else "bert"]
+    return {
+        "model": {"class_path": method, "init_args": _model(method, teacher)},
+        "data": _data(name, workers, places),
+        "trainer": trainer,
+        "tokenizer": str(teacher),
+    }
+
+
+def _model(method: str, teacher: Path) -> dict[str, Any]:
+    name = CLASSES[method]
+    shipped = yaml.safe_load((ROOT / f"configs/methods/{name}.yaml").read_text())["model"]
+    own = {**shipped.get("init_args", {}), **TINY.get(name, {})}
+    optimizer = {"fused": method == "TripleLoss"}
+    if method == "DistiLLM":
+        own |= RISING
+        optimizer["lr"] = 0.5
+    if name in COHORTS:
+        own["students"] = {
+            student: {"class_path": "CarvedStudent", "init_args": {"num_layers": layers}}
+            for student, layers in COHORTS[name].items()
+        }
+    return {
+        **own,
+        "teacher": {"name": str(teacher)},
+        "dropout": 0.1,
+        "optimizer": {"class_path": "AdamW", "init_args": optimizer},
+    }
+
+
+def _data(name: str, workers: int, places: Places) -> dict[str, Any]:
+    shared = {
+        "cache_dir": str(places.cache),
+        "batch_tokens": 128,
+        "updates_per_epoch": UPDATES // 2,
+        "holdout": 5,
+        "validation_windows": 8,
+        "num_workers": workers,
+    }
+    if name in WRITING:
+        own = {
+            "sources": [{"files": "{language}.jsonl"}],
+            "data_dir": str(places.prompts),
+            "max_length": 24,
+            "response_room": 6,
+        }
+        return {"class_path": "PromptCorpus", "init_args": {**shared, **own}}
+    own = {"sources": [{"files": "{language}.txt"}], "data_dir": str(places.text), "max_length": 16}
+    if name in PLAIN or name == "causal_lm":
+        own["objective"] = {"class_path": "Plain" if name in PLAIN else "NextToken"}
+    return {"class_path": "MultilingualCorpus", "init_args": {**shared, **own}}
