@@ -14,7 +14,13 @@ from transformers import PreTrainedTokenizerFast
 
 from data_modules.collation import Collate, Collator
 from data_modules.corpus_cache import made_once
-from data_modules.corpus_report import FileReport, check_broken, read_reports, show
+from data_modules.corpus_report import (
+    FileReport,
+    check_broken,
+    check_languages,
+    read_reports,
+    show,
+)
 from data_modules.framing import Frame
 from data_modules.loader import EvaluationLoader, WindowLoader
 from data_modules.objectives import VALIDATION_SEED, Objective, objective_for
@@ -185,17 +191,7 @@ class Corpus(LightningDataModule, ABC):
         stores = {split: TokenStore(folder / split) for split in SPLITS}
         self.report = read_reports(folder)
         check_broken(self.report, self.max_broken)
-        remedies: dict[Split, str] = {
-            "train": "Its sources have no usable text, or all of it is in its other splits.",
-            "validation": f"None of its texts was among the one in {self.settings.holdout} held "
-            "out: give its source `validation` files or a `validation_split`, or lower "
-            "data.init_args.holdout.",
-        }
-        for split, remedy in remedies.items():
-            counts = zip(stores[split].languages, stores[split].windows_per_language(), strict=True)
-            empty = [language for language, windows in counts if windows == 0]
-            if empty:
-                raise UserError(f"No {split} text for {', '.join(empty)}. {remedy}")
+        check_languages(stores["train"], stores["validation"], self.settings.holdout)
         self._weights = {language.language: language.weight for language in texts}
         self._stores = stores
 

@@ -120,6 +120,32 @@ def check_broken(reports: Sequence[FileReport], share: float) -> None:
             raise UserError(f"{report}, more than the {share:.4g} of them that may be.{remedy}")
 
 
+def check_languages(train: TokenStore, validation: TokenStore, holdout: int) -> None:
+    """Checks that every language can be trained and measured.
+
+    Args:
+        train: the training windows.
+        validation: the held-out ones.
+        holdout: one text of so many is held out.
+
+    Raises:
+        UserError: a language has no training or no validation text.
+    """
+    for split, store, remedy in (
+        ("train", train, "Its sources have no usable text, or all of it is in its other splits."),
+        (
+            "validation",
+            validation,
+            f"None of its texts was among the one in {holdout} held out: give its source "
+            "`validation` files or a `validation_split`, or lower data.init_args.holdout.",
+        ),
+    ):
+        counts = zip(store.languages, store.windows_per_language(), strict=True)
+        empty = [language for language, windows in counts if windows == 0]
+        if empty:
+            raise UserError(f"No {split} text for {', '.join(empty)}. {remedy}")
+
+
 def show(reports: Sequence[FileReport], stores: Mapping[str, TokenStore]) -> None:
     """Prints what a corpus holds per language, and every file with broken rows."""
     console = Console(stderr=True)
