@@ -19,6 +19,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from callbacks.atomic_files import replacing
 from lit_distill.batch import Batch
+from lit_distill.distillation import Distillation
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, check_knobs
 
@@ -150,8 +151,7 @@ class NonFiniteLoss(Callback):
         return (
             f"The loss or gradient of {self._streak} updates in a row, up to update "
             f"{worst.update}, is not finite; they were left out and the weights are those before "
-            f"them. {kept} Try a lower learning rate, bf16-mixed instead of 16-mixed, or look at "
-            "that batch; then go on with --ckpt_path last."
+            f"them. {kept} {_advice(trainer, worst)}; then go on with --ckpt_path last."
         )
 
     def on_save_checkpoint(
@@ -166,6 +166,25 @@ class NonFiniteLoss(Callback):
     ) -> None:
         """Goes on counting."""
         self.skipped = checkpoint.get("non_finite", {"skipped": 0})["skipped"]
+
+
+def _advice(trainer: Trainer, worst: _Verdict) -> str:
+    """What to do, as a sentence without its end; every rank must ask."""
+    method = cast(Distillation, trainer.lightning_module)
+    broken = method.broken_teachers(worst.batches)
+    if not broken:
+        return "Try a lower learning rate, bf16-mixed instead of 16-mixed, or look at that batch"
+    who = " and ".join(broken)
+    if method.cache is not None:
+        return (
+            f"The {who} itself holds numbers that are not finite there, which no learning rate "
+            "mends: write it again with `cache-teacher` in float32"
+        )
+    return (
+        f"What {who} says about that batch is not finite itself; no learning rate mends that: "
+        "load the teacher in float32 or bfloat16 (model.teacher.dtype), train in bf16-mixed "
+        "instead of 16-mixed, or take another teacher"
+    )
 
 
 def _is_scaled(trainer: Trainer) -> bool:

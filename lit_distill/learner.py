@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import torch
 from lightning.pytorch.utilities import rank_zero_info
 
 from lit_distill.batch import Batch, Reading
@@ -19,6 +20,7 @@ from lit_distill.models import (
     TeacherCache,
     Teaching,
     load_tokenizer,
+    says_no_numbers,
     tokenizer_fingerprint,
 )
 
@@ -48,6 +50,7 @@ class Learner(Measured):
         self.cache: TeacherCache | None = None
         self.tokenizer: Any = None
         self._checked: set[tuple[bool, int]] = set()
+        self._view = ""
 
     @property
     def teacher(self) -> LanguageModel:
@@ -90,6 +93,7 @@ class Learner(Measured):
         Raises:
             UserError: a view is asked for and a cache is read, which holds none.
         """
+        self._view = view
         if self.cache is None:
             return self.run_teachers(batch, view)
         if view:
@@ -110,6 +114,30 @@ class Learner(Measured):
         self.tokenizer = getattr(self.data, "tokenizer", None)
         if self.tokenizer is None and name:
             self.tokenizer = load_tokenizer(name)
+
+    def broken_teachers(self, batches: Sequence[Batch]) -> list[str]:
+        """Names of the teachers that say NaN or infinities about batches, on any rank.
+
+        Every rank must ask. A teacher cache is called "teacher_cache".
+
+        Args:
+            batches: of the training text, on the device.
+        """
+        if self.cache is not None:
+            kept = [batch["teacher_log_probabilities"] for batch in batches]
+            found = {"teacher_cache": [(p.isnan() | p.isposinf()).any().float() for p in kept]}
+        else:
+            read = [batch for batch in batches if f"{self._view}input_ids" in batch]
+            with self.trainer.precision_plugin.forward_context():
+                found = {
+                    name: [says_no_numbers(cast(LanguageModel, m), b, self._view) for b in read]
+                    for name, m in self.teachers.items()
+                }
+        flags = torch.tensor([float(sum(map(float, own)) > 0) for own in found.values()])
+        if self.trainer.world_size > 1:
+            flags = flags.to(self.device)
+            torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)
+        return [name for name, flag in zip(found, flags.tolist(), strict=True) if flag]
 
     def open_cache(self, stage: str) -> None:
         """Opens the cache for a fit and checks that it was made for this text and these masks.

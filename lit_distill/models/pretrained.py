@@ -19,6 +19,7 @@ from transformers.utils import logging
 from lit_distill.errors import UserError
 from lit_distill.models.anatomy import Anatomy
 from lit_distill.models.architectures import TEXT_PARTS, anatomy_of_type
+from lit_distill.models.finite import check_finite
 from lit_distill.models.hub import FIRST_ASK, answer_within, outage, patience, refusal
 
 _log = getLogger(__name__)
@@ -163,7 +164,8 @@ def open_model(
         fresh_head: accept a checkpoint without a language-model head; it then starts at random.
 
     Raises:
-        UserError: it cannot be found or read, is not supported, or lacks weights.
+        UserError: it cannot be found or read, is not supported, or lacks weights; or weights are
+            NaN or infinite.
     """
     source = locate(name, revision)
     with reading("config", source):
@@ -184,6 +186,7 @@ def open_model(
             **source.options,
         )
     _check_weights(name, anatomy, report, fresh_head)
+    check_finite(model, anatomy, name, Path(source.name))
     return cast(PreTrainedModel, model)
 
 

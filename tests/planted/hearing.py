@@ -8,6 +8,8 @@ PIECES = (
     "tests/test_every_method.py::test_gradient_is_the_same_with_weights_in_pieces"
     "[projected_states-bert-32-true]"
 )
+BROKEN = "tests/callbacks/test_broken_teachers.py"
+FINITE = "tests/lit_distill/models/test_finite.py"
 AUXILIARY = "tests/lit_distill/test_auxiliary.py"
 
 HEARING = (
@@ -66,5 +68,40 @@ HEARING = (
         "with_heads(call, [(model, states) for model, (_, states) in pairs])",
         "call([model.with_head(lambda head: head, states) for model, (_, states) in pairs])",
         "tests/lit_distill/models/test_sharding.py -k speak",
+    ),
+    Mutant(
+        "NaN in the teacher's weights is found after three updates",
+        "lit_distill/models/pretrained.py",
+        "    check_finite(model, anatomy, name, Path(source.name))\n",
+        "",
+        FINITE,
+    ),
+    Mutant(
+        "weights of large sums count as damaged",
+        "lit_distill/models/finite.py",
+        "        if bad.any():\n",
+        "        if True:\n",
+        f"{FINITE} -k large_sums",
+    ),
+    Mutant(
+        "a bias that switches tokens off counts as damaged",
+        "lit_distill/models/finite.py",
+        "            bad &= values != -torch.inf\n",
+        "            pass\n",
+        f"{FINITE} -k switched_off",
+    ),
+    Mutant(
+        "the learning rate is blamed for the teacher",
+        "callbacks/non_finite.py",
+        "    if not broken:\n",
+        "    if True:\n",
+        f"{BROKEN} -k named",
+    ),
+    Mutant(
+        "only the rank that saw it blames the teacher",
+        "lit_distill/learner.py",
+        "            torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)\n",
+        "            pass\n",
+        f"{BROKEN} -k both_ranks",
     ),
 )
