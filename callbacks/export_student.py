@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -53,12 +53,15 @@ class ExportStudent(Callback):
         self._measured_at: int | None = None
         self._untrained: dict[str, None] | None = None
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Puts back what an earlier run was killed while replacing; refuses foreign folders."""
-        if trainer.is_global_zero:
-            for path in self._folders(trainer, cast(Distillation, pl_module)):
-                recover(path)
-                check_output(path, "The run's")
+        if stage == "fit" and trainer.is_global_zero:
+            names = list(cast(Distillation, pl_module).student_specs)
+            for kind in ("student", "student-last"):
+                for name in names:
+                    path = _folder(Path(trainer.default_root_dir) / kind, name, names)
+                    recover(path)
+                    check_output(path, "The run's")
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
@@ -117,14 +120,6 @@ class ExportStudent(Callback):
             self.best[student] = value
         return better
 
-    def _folders(self, trainer: Trainer, module: Distillation) -> list[Path]:
-        root = Path(trainer.default_root_dir)
-        return [
-            _folder(root / kind, name, module)
-            for kind in ("student", "student-last")
-            for name in module.students
-        ]
-
     def _export(
         self, trainer: Trainer, module: Distillation, kind: str, students: Sequence[str]
     ) -> None:
@@ -144,7 +139,8 @@ class ExportStudent(Callback):
                 ],
             )
             if trainer.is_global_zero:
-                folder = _folder(Path(trainer.default_root_dir) / kind, name, module)
+                students = list(module.students)
+                folder = _folder(Path(trainer.default_root_dir) / kind, name, students)
                 write_student(folder, name, description, weights, training, self.dtype)
 
     def _entry(self, module: Distillation, students: Sequence[str]) -> dict[str, Any]:
@@ -241,8 +237,8 @@ def _exports(trainer: Trainer) -> bool:
     return trainer.state.fn == TrainerFn.FITTING and not rehearsal
 
 
-def _folder(place: Path, name: str, module: Distillation) -> Path:
-    return place if len(module.students) == 1 else place / name
+def _folder(place: Path, name: str, students: Collection[str]) -> Path:
+    return place if len(students) == 1 else place / name
 
 
 def _plain(score: Scores) -> dict[str, float | None]:

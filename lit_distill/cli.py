@@ -26,6 +26,7 @@ from callbacks.atomic_files import replacing
 from lit_distill.cli_callables import check_callables
 from lit_distill.cli_callbacks import EXPORT, complete
 from lit_distill.cli_checkpoints import (
+    check_unused,
     checkpoint_for,
     report_differences,
     tokenizer_at_hand,
@@ -34,7 +35,7 @@ from lit_distill.cli_configs import replacing_options
 from lit_distill.cli_ending import ending
 from lit_distill.cli_errors import OneLineErrors
 from lit_distill.cli_modules import OPTION, permit
-from lit_distill.cli_settings import choose, spread
+from lit_distill.cli_settings import choose, foreign_origins, origin, spread
 from lit_distill.cli_trainer import check_batches, check_trainer, make_trainer
 from lit_distill.data_contract import PAGE, check_lightning
 from lit_distill.disk_errors import remedy
@@ -111,7 +112,7 @@ class DistillParser(OneLineErrors, LightningArgumentParser):
 class SaveConfig(SaveConfigCallback):
     """Writes `config.yaml` into the run folder when training begins: a refused run changes nothing.
 
-    Its text is what `--print_config` shows.
+    Its text is what `--print_config` shows, after a line that says where paths begin.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -123,7 +124,7 @@ class SaveConfig(SaveConfigCallback):
         """Writes at the first batch, before the first checkpoint."""
         if trainer.is_global_zero and not self.already_saved:
             with replacing(Path(trainer.default_root_dir) / "config.yaml") as beside:
-                beside.write_text(cast(Distillation, pl_module).config_text, "utf-8")
+                beside.write_text(origin() + cast(Distillation, pl_module).config_text, "utf-8")
         self.already_saved = True
 
 
@@ -165,7 +166,7 @@ class DistillCLI(LightningCLI):
             "--run_dir",
             type=str | None,
             help="Folder of all that the run writes, `{run_dir}` in a config; by default "
-            "runs/<name of the first config>.",
+            "runs/<name of the config that names method and data>, or runs/<method>-<data>.",
         )
         parser.add_argument(
             "--ckpt_path",
@@ -211,7 +212,11 @@ class DistillCLI(LightningCLI):
         if shown:
             print(self.config_text, end="")
             raise SystemExit
+        if elsewhere := foreign_origins([str(path) for path in config["config"] or [] if path]):
+            rank_zero_info(elsewhere)
         self.checkpoint = checkpoint_for(self.command, ckpt_path, Path(config["run_dir"]))
+        if self.command == "fit" and ckpt_path is None and not config["trainer"]["fast_dev_run"]:
+            check_unused(Path(config["run_dir"]))
         if self.checkpoint is not None:
             report_differences(self.checkpoint, self.config_text)
             if self.command != "fit":

@@ -49,6 +49,30 @@ def checkpoint_for(command: str, name: str | None, run_dir: Path) -> Path | None
     return path
 
 
+def check_unused(run_dir: Path) -> None:
+    """Refuses to begin a run in the folder of another.
+
+    Args:
+        run_dir: the run folder.
+
+    Raises:
+        UserError: checkpoints are there, or the students of a run without checkpoints.
+    """
+    folder = run_dir / "checkpoints"
+    if any(folder.glob("*.ckpt")):
+        raise UserError(
+            f"{run_dir} holds the checkpoints of an earlier run, which this one would replace. Go "
+            "on with it (--ckpt_path last), choose another folder (--run_dir), or remove "
+            f"{folder}."
+        )
+    students = [run_dir / kind for kind in ("student", "student-last")]
+    if not folder.is_dir() and any(path.exists() for path in students):
+        raise UserError(
+            f"{run_dir} holds the students of an earlier run, which this one would replace. Choose "
+            "another folder (--run_dir), or move them away."
+        )
+
+
 def find_checkpoint(name: str, run_dir: Path) -> Path:
     """The file (or folder, of a sharded strategy) to load.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
@@ -10,11 +10,38 @@ from typing import Any, cast
 from jsonargparse import Namespace
 
 from data_modules.objectives import settled
+from lit_distill.cli_configs import read_config
 from lit_distill.cli_types import imported
 from lit_distill.errors import UserError
 
 RUN_DIR = "{run_dir}"
 """Stands for the run folder in any string of a config."""
+
+
+_ORIGIN = "# Relative paths are relative to "
+
+
+def origin() -> str:
+    """The first line of a run's config.yaml."""
+    return f"{_ORIGIN}{Path.cwd()}\n"
+
+
+def foreign_origins(files: Sequence[str]) -> str:
+    """Says that relative paths of config files are meant from another folder; empty if none is.
+
+    Args:
+        files: as typed.
+    """
+    for file in files:
+        with Path(file).open(encoding="utf-8") as opened:
+            first = opened.readline()
+        written = first.removeprefix(_ORIGIN).strip()
+        if first.startswith(_ORIGIN) and Path(written) != Path.cwd():
+            return (
+                f"{file} was written in {written}, to which its relative paths (run_dir, files, "
+                f"models) are relative; now they are taken from {Path.cwd()}."
+            )
+    return ""
 
 
 def choose(config: Namespace) -> None:
@@ -52,10 +79,27 @@ def _choose_run_dir(config: Namespace) -> None:
         "run_dir": config["run_dir"],
         "trainer.default_root_dir": config["trainer"]["default_root_dir"],
     }
-    files = [path for path in config.get("config") or [] if path]
-    name = Path(files[0]).stem if files else config["model"]["class_path"].rpartition(".")[2]
-    config["run_dir"] = _agreed(typed) or str(Path("runs") / name)
+    files = [Path(str(path)) for path in config.get("config") or [] if path]
+    config["run_dir"] = _agreed(typed) or str(Path("runs") / _name(config, files))
     config["trainer"]["default_root_dir"] = None
+
+
+def _name(config: Namespace, files: Sequence[Path]) -> str:
+    """That of the file which is an experiment, with method and data; else of both of them."""
+    sets = {file: {key for part in read_config(file) for key in part.classes()} for file in files}
+    whole = next((file.stem for file in files if {"model", "data"} <= sets[file]), None)
+    if whole is not None:
+        return whole
+    data = next((file.stem for file in reversed(files) if "data" in sets[file]), None)
+    return f"{_own_name(config['model'])}-{data or _own_name(config['data'])}"
+
+
+def _own_name(node: Any) -> str:
+    """A class by its file where it is one of ours, whose names are written in small letters."""
+    found = imported(str(node["class_path"]))
+    module = str(getattr(found, "__module__", ""))
+    ours = module.startswith(("lit_distill.methods.", "data_modules."))
+    return module.rpartition(".")[2] if ours else str(node["class_path"]).rpartition(".")[2]
 
 
 def _choose_tokenizer(config: Namespace) -> None:

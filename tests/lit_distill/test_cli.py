@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 from command_line import merged
 
+from lit_distill import distillation
 from lit_distill.__main__ import main
 from lit_distill.checkpoints import KEY
 
@@ -71,6 +74,32 @@ def test_a_run_folder_given_to_the_trainer_is_the_run_folder(
 ) -> None:
     config = merged(capsys, "-c", "exp.yaml", "--trainer.default_root_dir=here")
     assert config["run_dir"] == "here"
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "name"),
+    [
+        (["cpu", "exp"], [], "exp"),  # what names method and data
+        (["all"], [], "all"),
+        (["exp", "text"], [], "exp"),
+        (["cpu", "method", "text"], [], "triple_loss-text"),
+        (["cpu", "method", "text"], ["--model=MaskedLM"], "masked_lm-text"),
+        (["cpu", "method"], ["--data=PhrasebookCorpus"], "triple_loss-phrasebook"),
+    ],
+)
+def test_a_run_is_named_after_method_and_data(
+    files: list[str],
+    options: list[str],
+    name: str,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    experiment = yaml.safe_load((folder / "exp.yaml").read_text())
+    for file, key in (("cpu", "trainer"), ("method", "model"), ("text", "data")):
+        (folder / f"{file}.yaml").write_text(yaml.safe_dump({key: experiment[key]}))
+    (folder / "all.yaml").write_text("include: [cpu.yaml, method.yaml, text.yaml]\n")
+    configs = [text for file in files for text in ("-c", f"{file}.yaml")]
+    assert merged(capsys, *configs, *options)["run_dir"] == f"runs/{name}"
 
 
 # -- runs ----------------------------------------------------------------------------------------
@@ -144,11 +173,48 @@ def test_a_student_without_its_teacher_can_be_validated(
 
 
 def test_a_finished_run_is_not_written_over(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["fit", "-c", "exp.yaml"]) == 0
     before = (folder / "runs/exp/config.yaml").read_text()
     capsys.readouterr()
+
+    def build(*_: Any) -> Any:
+        raise AssertionError("models were built")
+
+    monkeypatch.setattr(distillation, "build_models", build)
     assert main(["fit", "-c", "exp.yaml", "--model.temperature=5"]) == 2
     assert "holds the checkpoints of an earlier run" in capsys.readouterr().err
+    shutil.rmtree(folder / "runs/exp/checkpoints")  # or it was run without any
+    assert main(["fit", "-c", "exp.yaml", "--model.temperature=5"]) == 2
+    assert "holds the students of an earlier run" in capsys.readouterr().err
     assert (folder / "runs/exp/config.yaml").read_text() == before
+
+
+def test_a_folder_that_is_not_ours_is_found_before_models_are_built(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(*_: Any) -> Any:
+        raise AssertionError("models were built")
+
+    monkeypatch.setattr(distillation, "build_models", build)
+    (folder / "runs/exp/student").mkdir(parents=True)
+    (folder / "runs/exp/checkpoints").mkdir()
+    (folder / "runs/exp/student/thesis.txt").write_text("mine")
+    assert main(["fit", "-c", "exp.yaml"]) == 2
+    assert "holds what this command did not write: thesis.txt" in capsys.readouterr().err
+
+
+def test_a_run_says_what_its_paths_are_relative_to(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(["fit", "-c", "exp.yaml"]) == 0
+    config = folder / "runs/exp/config.yaml"
+    first = config.read_text().splitlines()[0]
+    assert first == f"# Relative paths are relative to {folder}"
+    (folder / "other").mkdir()
+    monkeypatch.chdir(folder / "other")
+    caplog.clear()
+    assert main(["validate", "-c", str(config)]) == 2  # there is no such run
+    assert f"was written in {folder}, to which its relative paths" in caplog.text
+    assert main(["validate", "-c", str(config), f"--run_dir={folder}/runs/exp"]) == 0
