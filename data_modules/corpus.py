@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from data_modules.collation import Collate, Collator
 from data_modules.corpus_cache import made_once
-from data_modules.corpus_report import FileReport, check_broken, read_reports, show
+from data_modules.corpus_report import FileReport, check_broken, left_out, read_reports, show
 from data_modules.loader import EvaluationLoader, WindowLoader
 from data_modules.objectives import VALIDATION_SEED, MaskedTokens, Objective
 from data_modules.plan import POOL_SIZE, EvaluationPlan, Plan
@@ -172,7 +172,8 @@ class Corpus(LightningDataModule, ABC):
             counts = zip(stores[split].languages, stores[split].windows_per_language(), strict=True)
             empty = [language for language, windows in counts if windows == 0]
             if empty:
-                raise UserError(f"No {split} text for {', '.join(empty)}. {remedy}")
+                where = left_out(self.report, empty[0])
+                raise UserError(f"No {split} text for {', '.join(empty)}. {remedy}{where}")
         self._weights = {language.language: language.weight for language in texts}
         self._stores = stores
 

@@ -90,6 +90,23 @@ def read_reports(corpus: Path) -> list[FileReport]:
     return reports
 
 
+def left_out(reports: Sequence[FileReport], language: str) -> str:
+    """Why a language's rows are not what is trained on, for a message; empty where none is."""
+    counts = {
+        "broken": "broken",
+        "repeated": "repeats",
+        "in_evaluation": "in other splits",
+        "held_out": "held out",
+        "too_long": "too long",
+        "too_long_responses": "too long with their response",
+    }
+    own = [report for report in reports if report.language == language]
+    sums = {text: sum(getattr(one, name) for one in own) for name, text in counts.items()}
+    listed = ", ".join(f"{count:,} {text}" for text, count in sums.items() if count)
+    rows = sum(report.rows for report in own)
+    return f" Of its {rows:,} rows: {listed}." if listed else ""
+
+
 def missing_column(report: FileReport) -> str:
     """What a .jsonl file has instead of a column that its rows do not have; empty if it is not so.
 
