@@ -191,7 +191,8 @@ class Corpus(LightningDataModule, ABC):
         stores = {split: TokenStore(folder / split) for split in SPLITS}
         self.report = read_reports(folder)
         check_broken(self.report, self.max_broken)
-        check_languages(stores["train"], stores["validation"], self.settings.holdout)
+        holdout = self.settings.holdout
+        check_languages(stores["train"], stores["validation"], self.report, holdout)
         self._weights = {language.language: language.weight for language in texts}
         self._stores = stores
 

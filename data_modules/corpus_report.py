@@ -90,6 +90,23 @@ def read_reports(corpus: Path) -> list[FileReport]:
     return reports
 
 
+def left_out(reports: Sequence[FileReport], language: str) -> str:
+    """Why a language's rows are not what is trained on, for a message; empty where none is."""
+    counts = {
+        "broken": "broken",
+        "repeated": "repeats",
+        "in_evaluation": "in other splits",
+        "held_out": "held out",
+        "too_long": "too long",
+        "too_long_responses": "too long with their response",
+    }
+    own = [report for report in reports if report.language == language]
+    sums = {text: sum(getattr(one, name) for one in own) for name, text in counts.items()}
+    listed = ", ".join(f"{count:,} {text}" for text, count in sums.items() if count)
+    rows = sum(report.rows for report in own)
+    return f" Of its {rows:,} rows: {listed}." if listed else ""
+
+
 def missing_column(report: FileReport) -> str:
     """What a .jsonl file has instead of a column that its rows do not have; empty if it is not so.
 
@@ -120,12 +137,15 @@ def check_broken(reports: Sequence[FileReport], share: float) -> None:
             raise UserError(f"{report}, more than the {share:.4g} of them that may be.{remedy}")
 
 
-def check_languages(train: TokenStore, validation: TokenStore, holdout: int) -> None:
+def check_languages(
+    train: TokenStore, validation: TokenStore, reports: Sequence[FileReport], holdout: int
+) -> None:
     """Checks that every language can be trained and measured.
 
     Args:
         train: the training windows.
         validation: the held-out ones.
+        reports: of their files.
         holdout: one text of so many is held out.
 
     Raises:
@@ -143,7 +163,8 @@ def check_languages(train: TokenStore, validation: TokenStore, holdout: int) -> 
         counts = zip(store.languages, store.windows_per_language(), strict=True)
         empty = [language for language, windows in counts if windows == 0]
         if empty:
-            raise UserError(f"No {split} text for {', '.join(empty)}. {remedy}")
+            where = left_out(reports, empty[0])
+            raise UserError(f"No {split} text for {', '.join(empty)}. {remedy}{where}")
 
 
 def show(reports: Sequence[FileReport], stores: Mapping[str, TokenStore]) -> None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_info
+
 from lit_distill.batch import Batch
+from lit_distill.errors import UserError
 from lit_distill.knobs import Seed, Share, check_knobs
 from lit_distill.losses import CrossEntropy, HardTargetLoss, LogitTerm, Term
 from lit_distill.models import Sampling, TextFilter, completed, continued, unanswered
 from lit_distill.on_policy import OnPolicy
+
+IN_VAIN = 64
+"""After so many texts without one that is kept, training stops."""
 
 
 class SequenceKD(OnPolicy):
@@ -37,7 +43,8 @@ class SequenceKD(OnPolicy):
         base: see `Distillation`.
 
     Raises:
-        UserError: gold_share is no share.
+        UserError: gold_share is no share; in training, `keep` drops all of the first `IN_VAIN`
+            texts, or all of a shorter training.
 
     Source: https://arxiv.org/abs/1606.07947, section 3.2; pseudo-labels and gold: Shleifer and
     Rush, 2020, https://arxiv.org/abs/2010.13002, section 3.
@@ -55,6 +62,7 @@ class SequenceKD(OnPolicy):
         super().__init__(sampling, seed, **base)
         check_knobs(SequenceKD, locals())
         self.gold_share, self.hard, self.keep = gold_share, hard, keep
+        self._dropped, self._learnt = 0, False
 
     def prepare(self, window: list[Batch]) -> list[Batch]:
         """Lets the teacher answer the prompts; in a window of the data, those without response."""
@@ -70,6 +78,41 @@ class SequenceKD(OnPolicy):
             put = completed if gold else continued
             made.append(put(batch, written, self.student, kept))
         return made
+
+    def _open_window(self, batches: list[Batch]) -> None:
+        super()._open_window(batches)
+        if self._learnt:  # to know it, one waits for the device
+            return
+        totals = self._window.totals
+        self._learnt = float(totals["rows"]) > 0
+        self._dropped += int(totals.get("written", 0))
+        if not self._learnt and self._dropped >= IN_VAIN:
+            raise UserError(self._nothing_kept())
+
+    def on_train_end(self) -> None:
+        """Says that a student has learnt nothing.
+
+        Raises:
+            UserError: no text was kept in a training of several updates.
+        """
+        super().on_train_end()
+        if self._dropped and not self._learnt:
+            if self.global_step > 1:  # one update is a trial
+                raise UserError(self._nothing_kept())
+            rank_zero_info(self._nothing_kept())
+
+    def _nothing_kept(self) -> str:
+        ended = int(self._window.totals["ended"])
+        remedy = "loosen model.keep"
+        if self.keep.ended and not ended:
+            remedy = (
+                f"they are longer than model.sampling.max_new_tokens = "
+                f"{self.sampling.max_new_tokens}: raise it, or set model.keep.ended to false"
+            )
+        return (
+            f"model.keep dropped all of the first {self._dropped} texts that the teacher wrote, "
+            f"and the student has learnt nothing; {remedy}."
+        )
 
     def losses(self, batch: Batch) -> dict[str, Term]:
         """The single term hard."""

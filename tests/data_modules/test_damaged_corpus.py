@@ -19,7 +19,7 @@ from conftest import sentences
 
 from data_modules import MultilingualCorpus, Source
 from data_modules.corpus_cache import damage_of, made_once
-from data_modules.corpus_report import FileReport, check_broken, read_reports
+from data_modules.corpus_report import FileReport, check_broken, left_out, read_reports
 from data_modules.pairing import PairStore
 from data_modules.prompt_store import prompt_lengths, teacher_answers
 from data_modules.token_store import SCHEMA, StoreWriter, TokenStore
@@ -299,3 +299,12 @@ def test_rows_without_the_column_do_not_ask_for_more_broken_ones(tmp_path: Path)
             UserError, match=r"Repair the file, or raise data\.init_args\.max_broken"
         ):
             check_broken([dataclasses.replace(report, name=str(tmp_path / name))], 0.01)
+
+
+def test_where_the_rows_went_is_said() -> None:
+    full = FileReport("a", "en", 10, broken=2, repeated=3, too_long=5, reasons={"empty": 2})
+    other = FileReport("b", "en", 5, held_out=5)
+    assert left_out([full, other, FileReport("c", "de", 7)], "en") == (
+        " Of its 15 rows: 2 broken, 3 repeats, 5 held out, 5 too long."
+    )
+    assert left_out([full], "de") == ""

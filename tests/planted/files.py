@@ -104,6 +104,13 @@ FILES = (
         "tests/lit_distill/tools/test_cache_teacher.py -k zeroed",
     ),
     Mutant(
+        "a student of whose teacher nothing is kept is called trained",
+        "lit_distill/methods/sequence_kd.py",
+        "if not self._learnt and self._dropped >= IN_VAIN:",
+        "if False:",
+        "tests/lit_distill/methods/test_sequence_kd.py -k nothing_is_kept",
+    ),
+    Mutant(
         "an array that goes beyond its file is cut",
         "lit_distill/models/cache_format.py",
         "            _require(start + end <= len(content), name, entry)\n",

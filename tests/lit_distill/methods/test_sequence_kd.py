@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -120,6 +121,39 @@ def test_the_filter_reads_tokens() -> None:
         assert keep(prompts, written).tolist() == expected
     assert repetition([1, 2, 3]) == 0
     assert repetition([5] * 6) == pytest.approx(2 / 3)
+
+
+def fit(writers: Writers, sampling: Sampling, keep: TextFilter, steps: int, texts: int) -> None:
+    """Trains on the same window again and again, as a Trainer does."""
+    method = sequence_kd(writers, keep, sampling=sampling)
+    batch = writers.batch(writers.asked(texts))
+    method._trainer = SimpleNamespace(  # type: ignore[assignment]
+        accumulate_grad_batches=1, world_size=1, global_step=steps, max_steps=9,
+        max_epochs=-1, estimated_stepping_batches=9,
+    )  # fmt: skip
+    method._total_steps, method.endings = 9, ()  # nothing ends
+    for _ in range(steps):
+        method._open_window([batch])
+    method.on_train_end()
+
+
+@pytest.mark.parametrize(("steps", "texts", "first"), [(99, 16, 64), (3, 4, 12), (2, 32, 64)])
+def test_a_teacher_of_whom_nothing_is_kept_ends_the_training(
+    decoders: Writers, steps: int, texts: int, first: int
+) -> None:
+    short = Sampling(1, temperature=2)
+    endless = rf"dropped all of the first {first} texts .*\.max_new_tokens = 1: raise it, or set"
+    with pytest.raises(UserError, match=endless):
+        fit(decoders, short, TextFilter(), steps, texts)
+    with pytest.raises(
+        UserError, match=rf"all of the first {first} texts .*; loosen model\.keep\."
+    ):
+        fit(decoders, short, TextFilter(ended=False, min_ratio=1e6), steps, texts)
+    fit(decoders, short, ALL, min(steps, 3), texts)
+
+
+def test_one_update_without_a_text_is_a_trial(decoders: Writers) -> None:
+    fit(decoders, Sampling(1, temperature=2), TextFilter(ended=False, min_ratio=1e6), 1, 4)
 
 
 def test_knobs_that_cannot_work_are_refused(decoders: Writers) -> None:
