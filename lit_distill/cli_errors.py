@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from lit_distill.cli_configs import Config, ConfigFile
 from lit_distill.cli_types import (
@@ -24,6 +24,7 @@ from lit_distill.cli_types import (
     takes_null,
     type_of,
 )
+from lit_distill.cli_values import InnerValues
 from lit_distill.errors import UserError
 
 _KEY = re.compile(r'Parser key "([^"]+)":\s*')
@@ -84,7 +85,7 @@ def complaints(message: str) -> list[Complaint]:
     return found
 
 
-class OneLineErrors(ArgumentParser):
+class OneLineErrors(InnerValues):
     """A parser with `--config` that names file, line, key path and the likely remedy; exit code 2.
 
     Attributes:
@@ -221,27 +222,32 @@ class OneLineErrors(ArgumentParser):
         section = self.sections.get(leaf.keys[0]) if leaf.keys else None
         return type_of(section, leaf.keys[-1]) if leaf.keys[1:] else section
 
-    def check_nulls(self, value: Any, keys: tuple[str, ...] = ()) -> None:
+    def check_nulls(self, value: Any, keys: tuple[str, ...] = (), owner: Any = None) -> None:
         """Refuses `null` for options that take none; jsonargparse takes it for "not given".
 
         Args:
             value: a parsed config, or a part of it.
             keys: the path to that part.
+            owner: whose options it has, where it does not say so itself.
 
         Raises:
-            UserError: there is one.
+            UserError: there is one, or the text "None" where null may stand.
         """
         if isinstance(value, list):
             for item in value:
-                self.check_nulls(item, keys)
+                self.check_nulls(item, keys, owner)
         if not isinstance(value, Namespace):
             return
-        owner = imported(str(value.get("class_path", "")))
+        owner = imported(str(value.get("class_path", ""))) or owner
         for key, inner in vars(value.get("init_args") or value).items():
-            if inner is None and not takes_null(type_of(owner, key)):
-                where = self.where((*keys, key))
-                raise UserError(f"{where}null is no value of {owner.__name__}'s option {key!r}.")
-            self.check_nulls(inner, (*keys, key))
+            kind, path = type_of(owner, key), (*keys, key)
+            if inner is None and not takes_null(kind):
+                said = f"null is no value of {owner.__name__}'s option {key!r}."
+                raise UserError(f"{self.where(path)}{said}")
+            if inner == "None" and kind is not None and takes_null(kind):
+                said = "'None' is a text: write null where there is nothing."
+                raise UserError(f"{self.where(path)}{said}")
+            self.check_nulls(inner, path, next(iter(classes_in(kind)), None))
 
     def where(self, keys: Sequence[str], found: str = "") -> str:
         """Where a key stands, for the beginning of a message: `file:line: key.path: `."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from planted.mutant import Mutant
 
+VALUES_TEST = "tests/lit_distill/test_cli_values.py"
 LISTS_TEST = "tests/lit_distill/test_cli_lists.py"
 
 LISTS = (
@@ -20,6 +21,27 @@ LISTS = (
         'made.append(f"{name}=null")',
         "pass",
         LISTS_TEST,
+    ),
+    Mutant(
+        "null on the command line is the text 'None' where options are nested",
+        "lit_distill/cli_values.py",
+        '    if value != "None" and',
+        "    if",
+        f"{VALUES_TEST} -k null_is_nothing",
+    ),
+    Mutant(
+        "null is taken for options of nested classes that have none",
+        "lit_distill/cli_errors.py",
+        "self.check_nulls(inner, path, next(iter(classes_in(kind)), None))",
+        "self.check_nulls(inner, path)",
+        f"{VALUES_TEST} -k not_null",
+    ),
+    Mutant(
+        "None in a config is a name",
+        "lit_distill/cli_errors.py",
+        """            if inner == "None" and kind is not None and takes_null(kind):\n""",
+        "            if False:\n",
+        f"{VALUES_TEST} -k not_null",
     ),
 )
 """What several configs make together."""
