@@ -73,7 +73,7 @@ class Workload:
             rows=rows.to(self.device),
             targets=targets.to(self.device),
             language=torch.zeros(self.sequences, dtype=torch.int64, device=self.device),
-            counts={"tokens": positions, "rows": count, "sequences": self.sequences},
+            counts={"tokens": positions, "masked": 0, "rows": count, "sequences": self.sequences},
         )
 
     def models(self) -> tuple[LlamaForCausalLM, LlamaForCausalLM]:

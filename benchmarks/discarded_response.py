@@ -103,7 +103,7 @@ def our_loss(length: int) -> float:
         tokens=torch.arange(ids.numel()),
         language=torch.zeros(PROMPTS, dtype=torch.int64),
         sample_id=torch.arange(PROMPTS),
-        counts={"tokens": ids.numel(), "sequences": PROMPTS, "rows": PROMPTS * length},
+        counts={"tokens": ids.numel(), "sequences": PROMPTS, "rows": PROMPTS * length, "masked": 0},
     )
     method._window = Window.of(method.prepare([batch]), 0.0, None, torch.device("cpu"))
     (written,) = method._window.batches

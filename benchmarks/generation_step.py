@@ -112,7 +112,12 @@ class Workload:
             labelled=torch.zeros(self.texts, dtype=torch.int64),
             language=torch.zeros(self.texts, dtype=torch.int64),
             sample_id=torch.arange(self.texts),
-            counts={"tokens": self.prompts.numel(), "sequences": self.texts, "rows": 0},
+            counts={
+                "tokens": self.prompts.numel(),
+                "sequences": self.texts,
+                "rows": 0,
+                "masked": 0,
+            },
         )
 
     def write(self, student: LlamaForCausalLM) -> Tensor:
