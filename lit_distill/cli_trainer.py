@@ -78,7 +78,8 @@ def check_batches(trainer: Mapping[str, Any], data: LightningDataModule) -> None
         data: other data modules do not say how long an epoch is before they have been set up.
 
     Raises:
-        UserError: a validation after more batches than an epoch has, or `overfit_batches`.
+        UserError: a validation after more batches than an epoch has, an epoch that ends inside an
+            update, or `overfit_batches`.
     """
     if not isinstance(data, Corpus):
         return
@@ -88,12 +89,18 @@ def check_batches(trainer: Mapping[str, Any], data: LightningDataModule) -> None
             "batches in every epoch. To see whether a student learns a few lines by heart, give a "
             "file of those lines as the only source of the data."
         )
-    interval, limit = trainer["val_check_interval"], trainer["limit_train_batches"]
-    if not _is_whole(interval) or trainer["check_val_every_n_epoch"] is None:
-        return
-    batches = data.updates_per_epoch * trainer["accumulate_grad_batches"]
+    limit, accumulate = trainer["limit_train_batches"], trainer["accumulate_grad_batches"]
+    batches = data.updates_per_epoch * accumulate
     if limit is not None:
         batches = min(batches, limit) if _is_whole(limit) else int(batches * limit)
+    if batches == 0 or batches % accumulate:
+        raise UserError(
+            f"trainer.limit_train_batches is {limit}, which leaves {batches} batches of an epoch, "
+            f"and an update takes {accumulate}: use a multiple of that."
+        )
+    interval = trainer["val_check_interval"]
+    if not _is_whole(interval) or trainer["check_val_every_n_epoch"] is None:
+        return
     if interval > batches and trainer["limit_val_batches"] != 0:
         raise UserError(
             f"trainer.val_check_interval is {interval} batches, and an epoch has {batches}: use at "

@@ -268,8 +268,9 @@ def test_the_card_of_a_causal_model_without_teacher() -> None:
     assert "config.yaml" not in card
 
 
+@pytest.mark.parametrize("every", [1, 5])  # epochs; of the one of this run, it is the end's
 def test_two_ranks_with_all_callbacks_write_each_thing_once(
-    fit: Fit, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    every: int, fit: Fit, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     everything = [
         PerLanguage(),
@@ -281,7 +282,7 @@ def test_two_ranks_with_all_callbacks_write_each_thing_once(
     ]
     options = {"strategy": "ddp_fork", "devices": 2, "ranks": 2, "max_epochs": 1}
     board = TensorBoardLogger(tmp_path, name="tensorboard", version="")
-    fit(*everything, logger=board, taught=True, **options)
+    fit(*everything, logger=board, taught=True, check_val_every_n_epoch=every, **options)
     assert capfd.readouterr().out.count("val after 8 updates") == 1
     assert report(tmp_path)["best"]["updates"] == 8
     assert first_weight(tmp_path / "student").shape

@@ -31,6 +31,7 @@ IMPOSSIBLE = [
     ("limit_train_batches", "-1"),
     ("limit_train_batches", "1.5"),
     ("limit_train_batches", ".nan"),
+    ("limit_train_batches", "0.1"),  # of three batches
     ("limit_val_batches", "-1"),
     ("limit_val_batches", "1.5"),
     ("limit_val_batches", ".nan"),
@@ -174,6 +175,17 @@ def test_what_can_work_is_taken(given: dict[str, Any], parser: DistillParser) ->
     trainer = {**config["trainer"], **given}
     check_trainer("fit", trainer, parser.where)
     check_batches(trainer, CORPUS)
+
+
+@pytest.mark.parametrize(("limit", "batches"), [(1, 1), (3, 3), (0.5, 3)])
+def test_an_epoch_does_not_end_inside_an_update(
+    limit: float, batches: int, parser: DistillParser
+) -> None:
+    """The loss of such an update would be divided by counts of batches that never came."""
+    config = parser.parse_args(["--trainer.accumulate_grad_batches=2", "--trainer.max_steps=2"])
+    config["trainer"]["limit_train_batches"] = limit
+    with pytest.raises(UserError, match=f"leaves {batches} batches of an epoch.* takes 2"):
+        check_batches(config["trainer"], CORPUS)
 
 
 def test_data_modules_of_others_are_not_asked_how_long_an_epoch_is() -> None:

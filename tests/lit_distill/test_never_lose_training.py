@@ -340,6 +340,29 @@ def test_a_validation_that_was_due_is_made_up_for(
         assert equal(found[part], expected), part
 
 
+@pytest.mark.parametrize(
+    ("trap", "code"), [(kill_in_validation(1), -9), (terminate_in_validation(1), 143)]
+)
+def test_the_only_validation_of_a_short_run_is_made_up_for(
+    runs: Callable[..., Run], trap: Trap, code: int
+) -> None:
+    """It belongs to the end, and no update is left when it was stopped."""
+
+    def short(config: dict[str, Any]) -> None:
+        config["trainer"].update(val_check_interval=1000, check_val_every_n_epoch=None)
+
+    run = runs(short)
+    assert run.work(run.fit(), trap) == code, run.output
+    assert run.updates == UPDATES
+    assert not (run.folder / "student").exists()
+    run.resume()
+    best = json.loads((run.folder / "report.json").read_text())["best"]["students"]["student"]
+    assert (best["updates"], set(best["languages"])) == (UPDATES, {"de", "en"})
+    assert (run.folder / "student/config.json").exists()
+    assert (run.folder / "checkpoints/best.ckpt").exists()
+    assert "The best student, val/loss" in run.output
+
+
 def test_a_run_that_was_killed_while_it_ended_ends(runs: Callable[..., Run]) -> None:
     """After the last save, before the last student: no update and no validation is left."""
     run = runs(validated)
