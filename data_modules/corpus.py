@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from data_modules.collation import Collate, Collator
 from data_modules.corpus_cache import made_once
-from data_modules.corpus_report import FileReport, check_broken, show
+from data_modules.corpus_report import FileReport, check_broken, check_splits, show
 from data_modules.framing import Frame
 from data_modules.loader import EvaluationLoader, WindowLoader
 from data_modules.objectives import VALIDATION_SEED, Objective, objective_for
@@ -25,6 +25,7 @@ from data_modules.sampling import Proportional, Sampler, mixture_counts
 from data_modules.sources import LanguageTexts
 from data_modules.token_store import TokenStore
 from data_modules.tokenising import SPLITS, Settings, Split, fingerprint, tokenise
+from data_modules.word_breaks import warn_of
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, CountOrNone, Seed, Share, check_knobs
 from lit_distill.models import load_tokenizer
@@ -162,9 +163,8 @@ class Corpus(LightningDataModule, ABC):
         made_once(self._folder(texts), lambda folder: self._tokenise(texts, folder))
 
     def _tokenise(self, texts: list[LanguageTexts], folder: Path) -> None:
-        reports = tokenise(
-            texts, self.tokenizer, self.settings, self.frame, self.max_broken, folder
-        )
+        given = self.frame, self.objective.breaks(), self.max_broken, folder
+        reports = tokenise(texts, self.tokenizer, self.settings, *given)
         show(reports, {split: TokenStore(folder / split) for split in SPLITS})
 
     def setup(self, stage: str) -> None:
@@ -184,22 +184,15 @@ class Corpus(LightningDataModule, ABC):
         rows = json.loads((folder / "report.json").read_text("utf-8"))
         self.report = [FileReport(**row) for row in rows]
         check_broken(self.report, self.max_broken)
-        remedies: dict[Split, str] = {
-            "train": "Its sources have no usable text, or all of it is in its other splits.",
-            "validation": f"None of its texts was among the one in {self.settings.holdout} held "
-            "out: give its source `validation` files or a `validation_split`, or lower "
-            "data.init_args.holdout.",
-        }
-        for split, remedy in remedies.items():
-            counts = zip(stores[split].languages, stores[split].windows_per_language(), strict=True)
-            empty = [language for language, windows in counts if windows == 0]
-            if empty:
-                raise UserError(f"No {split} text for {', '.join(empty)}. {remedy}")
+        if self.objective.breaks() is not None:
+            warn_of(self.report)
+        check_splits(stores, self.settings.holdout)
         self._weights = {language.language: language.weight for language in texts}
         self._stores = stores
 
     def _folder(self, texts: list[LanguageTexts]) -> Path:
-        return self.cache_dir / fingerprint(texts, self.tokenizer, self.settings, self.frame)
+        given = self.settings, self.frame, self.objective.breaks()
+        return self.cache_dir / fingerprint(texts, self.tokenizer, *given)
 
     # -- feeding --------------------------------------------------------------------------------
 
@@ -227,7 +220,11 @@ class Corpus(LightningDataModule, ABC):
     def train_dataloader(self) -> WindowLoader:
         """The endless training stream, cut into epochs; goes on where a checkpoint was."""
         assert self.trainer is not None
-        variants = {"mask_variants": self.mask_variants} if self.mask_variants else {}
+        more: dict[str, int | str] = (
+            {"mask_variants": self.mask_variants} if self.mask_variants else {}
+        )
+        if breaks := self.objective.breaks():
+            more["words"] = breaks.stamp
         self._loader = WindowLoader(
             self.plan(),
             self._collator("train"),
@@ -236,7 +233,7 @@ class Corpus(LightningDataModule, ABC):
             self.trainer.global_rank,
             self.trainer.world_size,
             self.num_workers,
-            {"objective": repr(self.objective), "texts": self.content, **variants},
+            {"objective": repr(self.objective), "texts": self.content, **more},
         )
         if self._resumed is not None:
             self._loader.load_state_dict(self._resumed)
@@ -252,7 +249,7 @@ class Corpus(LightningDataModule, ABC):
             counts = store.token_counts.sum(0) * 1.0
         select = objective.bind(self.tokenizer, counts, seed)
         variants = self.mask_variants if split == "train" else None
-        return Collator(store, select, self._pad_id, variants)
+        return Collator(store, select, self._pad_id, variants, objective.breaks() is not None)
 
     def val_dataloader(self) -> list[EvaluationLoader]:
         """One loader per language: the same windows and masks in every validation and run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -33,6 +34,7 @@ class FileReport:
         too_long_responses: rows left out because prompt and response together are too long.
         unlabelled: prompts without a response.
         inside: responses that begin inside of a token of prompt and response as one text.
+        unsegmented: texts in a script without spaces whose words are not known, if one asked.
     """
 
     name: str
@@ -48,6 +50,7 @@ class FileReport:
     too_long_responses: int = 0
     unlabelled: int = 0
     inside: int = 0
+    unsegmented: int = 0
 
     def note(self, place: str, reason: str) -> None:
         """Counts a broken row."""
@@ -118,3 +121,26 @@ def _sums(reports: Sequence[FileReport], languages: Sequence[str], name: str) ->
     for report in reports:
         sums[report.language] += getattr(report, name)
     return list(sums.values())
+
+
+def check_splits(stores: Mapping[Any, TokenStore], holdout: int) -> None:
+    """Checks that every language can be trained and measured.
+
+    Args:
+        stores: by split.
+        holdout: one of how many texts is for validation.
+
+    Raises:
+        UserError: a language has no training or no validation text.
+    """
+    remedies = {
+        "train": "Its sources have no usable text, or all of it is in its other splits.",
+        "validation": f"None of its texts was among the one in {holdout} held "
+        "out: give its source `validation` files or a `validation_split`, or lower "
+        "data.init_args.holdout.",
+    }
+    for split, remedy in remedies.items():
+        counts = zip(stores[split].languages, stores[split].windows_per_language(), strict=True)
+        empty = [language for language, windows in counts if windows == 0]
+        if empty:
+            raise UserError(f"No {split} text for {', '.join(empty)}. {remedy}")
