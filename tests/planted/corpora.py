@@ -103,4 +103,18 @@ CORPORA = (
         "Collator(texts, select, pad)",
         "tests/data_modules/test_word_breaks.py -k pairs",
     ),
+    Mutant(
+        "ROUGE takes a sentence without spaces for a word",
+        "callbacks/text_scores.py",
+        "for part in _parts(word))",
+        "for part in [word])",
+        "tests/callbacks/test_text_scores.py -k spaces",
+    ),
+    Mutant(
+        "ROUGE takes marks off their characters",
+        "callbacks/text_scores.py",
+        "if parts and (mark or (joins and not unspaced)):",
+        "if parts and (joins and not unspaced):",
+        "tests/callbacks/test_text_scores.py -k side",
+    ),
 )
