@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
+from lit_distill.scripts import UNSPACED
+
 REPEATED = 4
 """Length of the token sequences whose repetition is counted."""
 
@@ -24,7 +26,7 @@ class TextScores:
         exact_match: share of texts that are the reference, spaces and Unicode forms apart.
         chrf: chrF2 over the corpus, 0 to 100 (sacrebleu).
         bleu: over the corpus, 0 to 100 (sacrebleu).
-        rouge_1: mean F of single words, 0 to 1.
+        rouge_1: mean F of single words, 0 to 1; in scripts without spaces of characters.
         rouge_2: of pairs of words.
         rouge_l: of the longest common subsequence of words.
         length: mean tokens, the ending token included.
@@ -134,8 +136,12 @@ def rouge_of(text: str, reference: str) -> dict[str, float]:
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words, without punctuation at their ends."""
-    found = (_bare(word) for word in text.lower().split())
+    """Lower-case words, without punctuation at their ends.
+
+    In scripts without spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese, Tibetan, ...) each
+    character is one, with its marks.
+    """
+    found = (_bare(part) for word in text.lower().split() for part in _parts(word))
     return [word for word in found if word]
 
 
@@ -157,6 +163,21 @@ def _sequences(tokens: Sequence[int], length: int) -> list[tuple[int, ...]]:
 
 def _plain(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _parts(word: str) -> list[str]:
+    """A word as it is; where it is no word but a run without spaces, its characters."""
+    if not UNSPACED.search(word):
+        return [word]
+    parts, joins = list[str](), False  # whether the last part takes further letters
+    for character in word:
+        mark, unspaced = unicodedata.category(character)[0] == "M", UNSPACED.match(character)
+        if parts and (mark or (joins and not unspaced)):
+            parts[-1] += character
+        else:
+            parts.append(character)
+            joins = not unspaced
+    return parts
 
 
 def _bare(word: str) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from data_modules.masking import Selection, Texts
 from data_modules.objectives import Selector
-from data_modules.token_tags import SWITCHED
+from data_modules.token_tags import LANGUAGE, SWITCHED, WORD
 from lit_distill.batch import Batch
 
 
@@ -58,12 +58,14 @@ class Collator:
         pad_id: token at padded positions, on the right.
         variants: how many passes draw masks of their own; later ones repeat them in turn. None: all
             do.
+        words: the objective asks where words begin in scripts without spaces.
     """
 
     corpus: Corpus
     select: Selector
     pad_id: int
     variants: int | None = None
+    words: bool = False
 
     def __call__(self, windows: NDArray[np.int64], passes: NDArray[np.int64]) -> Batch:
         """The batch of these windows (B,), each in its pass (B,) over the corpus."""
@@ -71,7 +73,8 @@ class Collator:
         count, width = len(lengths), int(lengths.max())
         if self.variants is not None:
             passes = passes % self.variants
-        texts = Texts.joined(self.corpus.gather(windows), lengths, windows, passes)
+        begins = self.corpus.gather_tags(windows) & WORD > 0 if self.words else None
+        texts = Texts.joined(self.corpus.gather(windows), lengths, windows, passes, begins)
         selection = self.select(texts)
         tokens = texts.row * width + texts.column
         padded = np.full(count * width, self.pad_id, dtype=np.int64)
@@ -105,11 +108,12 @@ class Collator:
         """The languages of words, and which targets begin or belong to a word at a switch point."""
         tags = self.corpus.gather_tags(windows)
         language = np.zeros(batch["input_ids"].numel(), dtype=np.int64)
-        language[tokens] = tags & (SWITCHED - 1)
+        language[tokens] = tags & LANGUAGE
         # The token to be predicted: with hidden tokens the row's own, else the next one.
         target = selection.rows + (0 if selection.masked else 1)
         batch["token_language"] = torch.from_numpy(language).view_as(batch["input_ids"])
         own = tags[target].astype(np.int64)
-        batch["target_languages"] = torch.from_numpy(own & (SWITCHED - 1))
-        batch["target_switched"] = torch.from_numpy(np.where(own, (own & SWITCHED) // SWITCHED, -1))
+        batch["target_languages"] = torch.from_numpy(own & LANGUAGE)
+        switched = np.where(own & LANGUAGE, (own & SWITCHED) // SWITCHED, -1)
+        batch["target_switched"] = torch.from_numpy(switched)
         batch["mixing"] = torch.from_numpy(self.corpus.mixing[windows].astype(np.int64))

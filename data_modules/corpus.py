@@ -14,13 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from data_modules.collation import Collate, Collator
 from data_modules.corpus_cache import made_once
-from data_modules.corpus_report import (
-    FileReport,
-    check_broken,
-    check_languages,
-    read_reports,
-    show,
-)
+from data_modules.corpus_report import FileReport, check_broken, check_splits, read_reports, show
 from data_modules.framing import Frame
 from data_modules.loader import EvaluationLoader, WindowLoader
 from data_modules.objectives import VALIDATION_SEED, Objective, objective_for
@@ -30,6 +24,7 @@ from data_modules.sampling import Proportional, Sampler, mixture_counts
 from data_modules.sources import LanguageTexts
 from data_modules.token_store import TokenStore
 from data_modules.tokenising import SPLITS, Settings, Split, fingerprint, tokenise
+from data_modules.word_breaks import warn_of
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, CountOrNone, Seed, Share, check_knobs
 from lit_distill.models import load_tokenizer
@@ -170,9 +165,8 @@ class Corpus(LightningDataModule, ABC):
         made_once(self._folder(texts), lambda folder: self._tokenise(texts, folder))
 
     def _tokenise(self, texts: list[LanguageTexts], folder: Path) -> None:
-        reports = tokenise(
-            texts, self.tokenizer, self.settings, self.frame, self.max_broken, folder
-        )
+        given = self.frame, self.objective.breaks(), self.max_broken, folder
+        reports = tokenise(texts, self.tokenizer, self.settings, *given)
         show(reports, {split: TokenStore(folder / split) for split in SPLITS})
 
     def setup(self, stage: str) -> None:
@@ -191,13 +185,15 @@ class Corpus(LightningDataModule, ABC):
         stores = {split: TokenStore(folder / split) for split in SPLITS}
         self.report = read_reports(folder)
         check_broken(self.report, self.max_broken)
-        holdout = self.settings.holdout
-        check_languages(stores["train"], stores["validation"], self.report, holdout)
+        if self.objective.breaks() is not None:
+            warn_of(self.report)
+        check_splits(stores, self.report, self.settings.holdout)
         self._weights = {language.language: language.weight for language in texts}
         self._stores = stores
 
     def _folder(self, texts: list[LanguageTexts]) -> Path:
-        return self.cache_dir / fingerprint(texts, self.tokenizer, self.settings, self.frame)
+        given = self.settings, self.frame, self.objective.breaks()
+        return self.cache_dir / fingerprint(texts, self.tokenizer, *given)
 
     # -- feeding --------------------------------------------------------------------------------
 
@@ -225,7 +221,11 @@ class Corpus(LightningDataModule, ABC):
     def train_dataloader(self) -> WindowLoader:
         """The endless training stream, cut into epochs; goes on where a checkpoint was."""
         assert self.trainer is not None
-        variants = {"mask_variants": self.mask_variants} if self.mask_variants else {}
+        more: dict[str, int | str] = (
+            {"mask_variants": self.mask_variants} if self.mask_variants else {}
+        )
+        if breaks := self.objective.breaks():
+            more["words"] = breaks.stamp
         self._loader = WindowLoader(
             self.plan(),
             self._collator("train"),
@@ -234,7 +234,7 @@ class Corpus(LightningDataModule, ABC):
             self.trainer.global_rank,
             self.trainer.world_size,
             self.num_workers,
-            {"objective": repr(self.objective), "texts": self.content, **variants},
+            {"objective": repr(self.objective), "texts": self.content, **more},
         )
         if self._resumed is not None:
             self._loader.load_state_dict(self._resumed)
@@ -250,7 +250,7 @@ class Corpus(LightningDataModule, ABC):
             counts = store.token_counts.sum(0) * 1.0
         select = objective.bind(self.tokenizer, counts, seed)
         variants = self.mask_variants if split == "train" else None
-        return Collator(store, select, self._pad_id, variants)
+        return Collator(store, select, self._pad_id, variants, objective.breaks() is not None)
 
     def val_dataloader(self) -> list[EvaluationLoader]:
         """One loader per language: the same windows and masks in every validation and run."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -39,6 +40,7 @@ class FileReport:
         too_long_responses: rows left out because prompt and response together are too long.
         unlabelled: prompts without a response.
         inside: responses that begin inside of a token of prompt and response as one text.
+        unsegmented: texts in a script without spaces whose words are not known, if one asked.
     """
 
     name: str
@@ -54,6 +56,7 @@ class FileReport:
     too_long_responses: int = 0
     unlabelled: int = 0
     inside: int = 0
+    unsegmented: int = 0
 
     def note(self, place: str, reason: str) -> None:
         """Counts a broken row."""
@@ -137,36 +140,6 @@ def check_broken(reports: Sequence[FileReport], share: float) -> None:
             raise UserError(f"{report}, more than the {share:.4g} of them that may be.{remedy}")
 
 
-def check_languages(
-    train: TokenStore, validation: TokenStore, reports: Sequence[FileReport], holdout: int
-) -> None:
-    """Checks that every language can be trained and measured.
-
-    Args:
-        train: the training windows.
-        validation: the held-out ones.
-        reports: of their files.
-        holdout: one text of so many is held out.
-
-    Raises:
-        UserError: a language has no training or no validation text.
-    """
-    for split, store, remedy in (
-        ("train", train, "Its sources have no usable text, or all of it is in its other splits."),
-        (
-            "validation",
-            validation,
-            f"None of its texts was among the one in {holdout} held out: give its source "
-            "`validation` files or a `validation_split`, or lower data.init_args.holdout.",
-        ),
-    ):
-        counts = zip(store.languages, store.windows_per_language(), strict=True)
-        empty = [language for language, windows in counts if windows == 0]
-        if empty:
-            where = left_out(reports, empty[0])
-            raise UserError(f"No {split} text for {', '.join(empty)}. {remedy}{where}")
-
-
 def show(reports: Sequence[FileReport], stores: Mapping[str, TokenStore]) -> None:
     """Prints what a corpus holds per language, and every file with broken rows."""
     console = Console(stderr=True)
@@ -210,3 +183,30 @@ def _sums(reports: Sequence[FileReport], languages: Sequence[str], name: str) ->
     for report in reports:
         sums[report.language] += getattr(report, name)
     return list(sums.values())
+
+
+def check_splits(
+    stores: Mapping[Any, TokenStore], reports: Sequence[FileReport], holdout: int
+) -> None:
+    """Checks that every language can be trained and measured.
+
+    Args:
+        stores: by split.
+        reports: of their files.
+        holdout: one of how many texts is for validation.
+
+    Raises:
+        UserError: a language has no training or no validation text.
+    """
+    remedies = {
+        "train": "Its sources have no usable text, or all of it is in its other splits.",
+        "validation": f"None of its texts was among the one in {holdout} held "
+        "out: give its source `validation` files or a `validation_split`, or lower "
+        "data.init_args.holdout.",
+    }
+    for split, remedy in remedies.items():
+        counts = zip(stores[split].languages, stores[split].windows_per_language(), strict=True)
+        empty = [language for language, windows in counts if windows == 0]
+        if empty:
+            where = left_out(reports, empty[0])
+            raise UserError(f"No {split} text for {', '.join(empty)}. {remedy}{where}")

@@ -31,6 +31,7 @@ class Texts:
         column: (M,) place of each token in its text.
         windows: (B,) window numbers.
         passes: (B,) how often each window's language was passed over before.
+        begins: (M,) which tokens begin a word where no mark in them says it; None: there are none.
     """
 
     ids: NDArray[Any]
@@ -39,13 +40,21 @@ class Texts:
     column: Ints
     windows: Ints
     passes: Ints
+    begins: NDArray[np.bool_] | None = None
 
     @classmethod
-    def joined(cls, ids: NDArray[Any], lengths: Ints, windows: Ints, passes: Ints) -> Texts:
+    def joined(
+        cls,
+        ids: NDArray[Any],
+        lengths: Ints,
+        windows: Ints,
+        passes: Ints,
+        begins: NDArray[np.bool_] | None = None,
+    ) -> Texts:
         """Texts from their joined tokens and lengths."""
         row = np.repeat(np.arange(len(lengths)), lengths)
         column = np.arange(len(row)) - (np.cumsum(lengths) - lengths)[row]
-        return cls(ids, lengths, row, column, windows, passes)
+        return cls(ids, lengths, row, column, windows, passes, begins)
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,8 @@ class Masker:
         row = texts.row[candidates]
         # A word also begins after a special token, where a window may start inside a word.
         begins = self.starts[texts.ids[candidates]]
+        if texts.begins is not None:
+            begins |= texts.begins[candidates]
         begins[:1] = True
         begins[1:] |= (np.diff(candidates) != 1) | (np.diff(row) != 0)
         first = np.flatnonzero(begins)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from data_modules.framing import Frame
 from data_modules.masking import Masker, Selection, Texts
+from data_modules.word_breaks import WordBreaks
 from data_modules.word_starts import word_starts
 from lit_distill.batch import Reading
 from lit_distill.errors import UserError
@@ -60,6 +61,10 @@ class Objective(ABC):
         """Which special tokens stand around windows and texts."""
         return Frame.around(tokenizer)
 
+    def breaks(self) -> WordBreaks | None:
+        """Tells words in scripts without spaces; None where nobody asks."""
+        return None
+
 
 Smoothing = Annotated[float, Interval(ge=0, le=10), "it is an exponent of frequencies"]
 """How much rarer words are preferred."""
@@ -85,7 +90,8 @@ class MaskedTokens(Objective):
             count over the whole batch, drawn across texts.
         whole_word: all pieces of a word are masked together, words in drawn order, each that still
             fits into the exact count; the first one always, even where it alone is longer. With
-            smoothing a word weighs what its pieces weigh on average.
+            smoothing a word weighs what its pieces weigh on average. In scripts without spaces
+            words are ICU's (extra `words`); without it, pieces, with a warning.
 
     Source: Devlin et al., 2019, section 3.1; Sanh et al., 2019, and its code (distiller.py,
     transformers-research-projects@fccd0cd); smoothing after Conneau and Lample, 2019.
@@ -135,6 +141,10 @@ class MaskedTokens(Objective):
             starts=word_starts(tokenizer) if self.whole_word else None,
             seed=seed,
         )
+
+    def breaks(self) -> WordBreaks | None:
+        """See `Objective.breaks`."""
+        return WordBreaks() if self.whole_word else None
 
     def validation(self, tokenizer: Any) -> Objective:
         """Always the defaults: runs that train with other masks stay comparable."""

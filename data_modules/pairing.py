@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 
 from data_modules.corpus_report import FileReport, check_broken
 from data_modules.framing import Frame
-from data_modules.markers import engine
+from data_modules.markers import engine, plain_engine
 from data_modules.parallel_sources import ParallelReader
 from data_modules.readers import Broken
 from data_modules.seen_texts import SeenTexts, marks_of
 from data_modules.store_files import array_of, reading, require
 from data_modules.token_store import StoreWriter, TokenStore
+from data_modules.token_tags import UNKNOWN, WORD, WindowTags
 from data_modules.tokenising import Settings, Split, held_out
+from data_modules.word_breaks import WordBreaks
 from lit_distill.errors import UserError
 
 ROWS_AT_ONCE = 1000
@@ -72,6 +74,27 @@ class Pairing:
         return cls(tuple(pairs), pivot)
 
 
+@dataclass(frozen=True)
+class View:
+    """How the texts of a view become tokens.
+
+    Attributes:
+        tokenizer: a fast one.
+        frame: special tokens around them.
+        breaks: tells words in scripts without spaces, if one asks.
+    """
+
+    tokenizer: Any
+    frame: Frame
+    breaks: WordBreaks | None
+
+    @property
+    def stamp(self) -> str:
+        """What decides on the tokens."""
+        words = self.breaks.stamp if self.breaks else ""
+        return f"{plain_engine(self.tokenizer).to_str()} {self.frame} {words}"
+
+
 class PairStore:
     """One split: which windows belong together.
 
@@ -112,8 +135,7 @@ class PairStore:
 def write_pairs(
     readers: Sequence[ParallelReader],
     pairing: Pairing,
-    tokenizers: dict[str, Any],
-    frames: dict[str, Frame],
+    views: dict[str, View],
     settings: Settings,
     max_broken: float,
     folder: Path,
@@ -126,8 +148,7 @@ def write_pairs(
     Args:
         readers: of all sources.
         pairing: what is paired.
-        tokenizers: by view, "tgt" and, where it has one of its own, "src".
-        frames: special tokens around the texts, by view.
+        views: "tgt" and, where it has a tokenizer of its own, "src".
         settings: a text of more than `max_length` tokens is in no pair, and counted.
         max_broken: share of broken rows of a file above which the run stops.
         folder: does not exist yet.
@@ -137,7 +158,7 @@ def write_pairs(
     """
     languages = sorted({language for pair in pairing.pairs for language in pair})
     writers = {
-        split: _Writer(folder / split, languages, pairing, tokenizers, frames, settings.max_length)
+        split: _Writer(folder / split, languages, pairing, views, settings.max_length)
         for split in PAIR_SPLITS
     }
     reports: list[FileReport] = []
@@ -208,19 +229,18 @@ class _Writer:
         folder: Path,
         languages: list[str],
         pairing: Pairing,
-        tokenizers: dict[str, Any],
-        frames: dict[str, Frame],
+        views: dict[str, View],
         max_length: int,
     ) -> None:
         folder.mkdir(parents=True)
         self._folder, self._languages, self._pairing = folder, languages, pairing
-        self._frames, self._max_length = frames, max_length
-        self._engines = {view: engine(tokenizer) for view, tokenizer in tokenizers.items()}
+        self._views, self._max_length = views, max_length
+        self._engines = {name: engine(view.tokenizer) for name, view in views.items()}
+        sizes = {name: max(view.tokenizer.get_vocab().values()) + 1 for name, view in views.items()}
         self._stores = {
-            view: StoreWriter(folder / view, languages, max(tokenizer.get_vocab().values()) + 1)
-            for view, tokenizer in tokenizers.items()
+            name: StoreWriter(folder / name, languages, size) for name, size in sizes.items()
         }
-        self._sizes = dict.fromkeys(tokenizers, 0)
+        self._sizes = dict.fromkeys(views, 0)
         self._pairs: list[NDArray[np.int32]] = []
 
     def add(self, rows: list[Row], report: FileReport) -> None:
@@ -238,20 +258,26 @@ class _Writer:
         places: dict[str, dict[int, int]] = defaultdict(dict)
         for number, language in enumerate(self._languages):
             own = [(index, row[language]) for index, (_, row) in enumerate(rows) if language in row]
-            encodings = self._engines[view].encode_batch_fast(
-                [text for _, text in own], add_special_tokens=False
-            )
-            frame = self._frames[view]
+            texts, engine = [text for _, text in own], self._engines[view]
+            frame, breaks = self._views[view].frame, self._views[view].breaks
+            # Where tokens are in their text is told by the slower one of the two.
+            encode = engine.encode_batch if breaks else engine.encode_batch_fast
+            encodings = encode(texts, add_special_tokens=False)
             room = frame.room(self._max_length) - len(frame.end)
             fits = [i for i, encoding in enumerate(encodings) if 0 < len(encoding.ids) <= room]
-            ids = [
-                [*frame.before, *encoding.ids, *frame.after, *frame.end] for encoding in encodings
-            ]
-            report.too_long += len(ids) - len(fits)
+            report.too_long += len(own) - len(fits)
             if fits:
-                lengths = np.array([len(ids[index]) for index in fits], dtype=np.int64)
-                flat = np.concatenate([np.array(ids[index], dtype=np.int32) for index in fits])
-                self._stores[view].add(flat, lengths, number)
+                sizes = np.array([len(encodings[index].ids) for index in fits], dtype=np.int64)
+                windows = frame.cut(sizes, self._max_length)
+                flat = np.concatenate([np.array(encodings[i].ids, np.int32) for i in fits])
+                tags = None
+                if breaks:
+                    begins = [breaks.of_tokens(texts[i], encodings[i].offsets) for i in fits]
+                    marks = np.where(np.concatenate(begins), WORD, 0).astype(np.uint8)
+                    unknown = np.full(len(fits), UNKNOWN, dtype=np.int16)
+                    tags = WindowTags(windows.filled(marks, special=False), unknown)
+                    report.unsegmented += sum(not breaks.knows(texts[i]) for i in fits)
+                self._stores[view].add(windows.filled(flat), windows.lengths, number, tags)
             for index in fits:
                 places[language][own[index][0]] = self._sizes[view]
                 self._sizes[view] += 1

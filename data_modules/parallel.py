@@ -18,13 +18,13 @@ from data_modules.corpus import Corpus
 from data_modules.corpus_cache import made_once
 from data_modules.corpus_report import check_broken, read_reports
 from data_modules.loader import EvaluationLoader
-from data_modules.markers import plain_engine
 from data_modules.objectives import VALIDATION_SEED, Objective, Plain
-from data_modules.pairing import PAIR_SPLITS, Pairing, PairStore, write_pairs
+from data_modules.pairing import PAIR_SPLITS, Pairing, PairStore, View, write_pairs
 from data_modules.parallel_sources import ParallelReader, ParallelSource, resolve_parallel
 from data_modules.plan import EvaluationPlan, Plan
 from data_modules.sources import LanguageTexts
 from data_modules.tokenising import FORMAT, Split
+from data_modules.word_breaks import warn_of
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.models import load_tokenizer
@@ -143,14 +143,18 @@ class ParallelCorpus(Corpus):
         readers = self.readers()
         there = sorted({language for reader in readers for language in reader.languages})
         pairing = Pairing.of(there, self.src_languages, self.tgt_languages, self.pivot)
-        tokenizers, frames = {"tgt": self.tokenizer}, {"tgt": self.frame}
-        if self._src_tokenizer is not None:  # else both views read one store
-            tokenizers["src"] = self._src_tokenizer
-            frames["src"] = self.src_objective.frame(self._src_tokenizer)
+        breaks, other = self.objective.breaks(), self.src_objective.breaks()
+        if self._src_tokenizer is None:  # both views read one store
+            views = {"tgt": View(self.tokenizer, self.frame, breaks or other)}
+        else:
+            frame = self.src_objective.frame(self._src_tokenizer)
+            views = {
+                "tgt": View(self.tokenizer, self.frame, breaks),
+                "src": View(self._src_tokenizer, frame, other),
+            }
         digest = blake2b(digest_size=16)
         for part in (
-            *(f"{view} {plain_engine(one).to_str()}" for view, one in tokenizers.items()),
-            *map(repr, frames.values()),
+            *(f"{name} {view.stamp}" for name, view in views.items()),
             *(repr(part) for part in (FORMAT, self.settings, pairing)),
             *(reader.stamp for reader in readers),
         ):
@@ -158,9 +162,7 @@ class ParallelCorpus(Corpus):
         self._pairing = pairing
 
         def write(folder: Path) -> None:
-            reports = write_pairs(
-                readers, pairing, tokenizers, frames, self.settings, self.max_broken, folder
-            )
+            reports = write_pairs(readers, pairing, views, self.settings, self.max_broken, folder)
             for report in reports:
                 if report.broken or report.too_long:
                     rank_zero_info(f"{report}; {report.too_long} texts are too long for a window.")
@@ -179,6 +181,7 @@ class ParallelCorpus(Corpus):
         folder = self._made(checked=True)  # by `prepare_data`, once on every machine
         self.report = read_reports(folder)
         check_broken(self.report, self.max_broken)
+        warn_of(self.report)
         splits: dict[Split, PairStore] = {split: PairStore(folder / split) for split in PAIR_SPLITS}
         for split, store in splits.items():
             counts = np.bincount(store.pair, minlength=len(self.languages))
@@ -224,7 +227,8 @@ class ParallelCorpus(Corpus):
                 objective = Plain() if view == "src" else objective.validation(tokenizer)
                 seed = VALIDATION_SEED
             select = objective.bind(tokenizer, counts, seed)
-            sides[view] = Collator(texts, select, int(tokenizer.pad_token_id or 0))
+            pad, asks = int(tokenizer.pad_token_id or 0), objective.breaks() is not None
+            sides[view] = Collator(texts, select, pad, words=asks)
         return PairCollator(sides["src"], sides["tgt"], store.windows, store.pair)
 
     def _evaluation(self, split: Split, most: int | None) -> list[EvaluationLoader]:

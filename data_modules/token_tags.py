@@ -2,7 +2,8 @@
 
 A byte holds a number from 1 for the tag of the token's word, 0 where it has none (other text,
 special tokens), and `SWITCHED` on top for all pieces of a word at a switch point: a word that has
-another tag than the tagged word before it in its text.
+another tag than the tagged word before it in its text. `WORD` on top of both marks tokens that
+begin a word of a script without spaces (see `word_breaks`), if one asked.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from data_modules.code_mixing_statistics import code_mixing_index, switch_points
 from data_modules.tagged_text import TaggedText
 from lit_distill.errors import UserError
 
-SWITCHED = 128
+SWITCHED, WORD = 128, 64
+LANGUAGE = WORD - 1
+"""The bits of the number."""
 UNKNOWN = -1
 """The mixing of a text whose words have no tags."""
 
@@ -73,9 +76,9 @@ class TagNumbers:
         if tag is None:
             return 0
         number = self._numbers.setdefault(tag, len(self._numbers) + 1)
-        if number >= SWITCHED:
+        if number > LANGUAGE:
             raise UserError(
-                f"More than {SWITCHED - 1} different language tags of words (the last is {tag!r}): "
+                f"More than {LANGUAGE} different language tags of words (the last is {tag!r}): "
                 "does `tags:` of a source name the right column?"
             )
         return number

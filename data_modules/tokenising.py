@@ -27,8 +27,10 @@ from data_modules.seen_texts import SeenTexts, marks_of
 from data_modules.sources import LanguageTexts
 from data_modules.tagged_text import TaggedText
 from data_modules.token_store import StoreWriter
-from data_modules.token_tags import TagNumbers, WindowTags, mixing_of
+from data_modules.token_tags import WORD, TagNumbers, WindowTags, mixing_of
 from data_modules.tokenising_bar import TokenisingBar
+from data_modules.word_breaks import WordBreaks
+from lit_distill.scripts import UNSPACED
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -48,14 +50,20 @@ class Settings:
 
 
 def fingerprint(
-    texts: Sequence[LanguageTexts], tokenizer: Any, settings: Settings, frame: Frame | None = None
+    texts: Sequence[LanguageTexts],
+    tokenizer: Any,
+    settings: Settings,
+    frame: Frame | None = None,
+    breaks: WordBreaks | None = None,
 ) -> str:
-    """Names a store: the same for the same files, tokenizer, settings and special tokens around."""
+    """Names a store: the same for the same files, tokenizer, settings, special tokens and words."""
     digest = blake2b(digest_size=16)
     digest.update(plain_engine(tokenizer).to_str().encode("utf-8"))
     digest.update(json.dumps([FORMAT, asdict(settings)]).encode())
     if frame is not None and frame != Frame.around(tokenizer):  # which the tokenizer says itself
         digest.update(repr(frame).encode())
+    if breaks is not None:
+        digest.update(breaks.stamp.encode())
     for language in texts:
         for split in SPLITS:
             stamps = [reader.stamp for reader in getattr(language, split)]
@@ -73,6 +81,7 @@ def tokenise(
     tokenizer: Any,
     settings: Settings,
     frame: Frame,
+    breaks: WordBreaks | None,
     max_broken: float,
     folder: Path,
 ) -> list[FileReport]:
@@ -82,7 +91,7 @@ def tokenise(
         UserError: a file cannot be read or has too many broken rows.
     """
     names = [language.language for language in texts]
-    cutter = Cutter(tokenizer, settings.max_length, frame)
+    cutter = Cutter(tokenizer, settings.max_length, frame, breaks)
     size = max(tokenizer.get_vocab().values()) + 1
     writers = {split: StoreWriter(folder / split, names, size) for split in SPLITS}
     reports: list[FileReport] = []
@@ -187,19 +196,28 @@ class Cutter:
         tokenizer: a fast one.
         max_length: most tokens of a window, special ones included.
         frame: the special tokens; by default the tokenizer's own, around every window.
+        breaks: tells words in scripts without spaces, if one asks.
 
     Attributes:
-        tags: languages of the words of the windows made last; None where no text had any.
+        tags: languages and starts of the words of the windows made last; None where no text had
+            any.
         numbers: of all language tags so far.
 
     Raises:
         UserError: `max_length` leaves no room for text.
     """
 
-    def __init__(self, tokenizer: Any, max_length: int, frame: Frame | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        max_length: int,
+        frame: Frame | None = None,
+        breaks: WordBreaks | None = None,
+    ) -> None:
         self._backend = engine(tokenizer)
         self._frame, self._max_length = frame or Frame.around(tokenizer), max_length
         self._frame.room(max_length)  # raises
+        self._breaks = breaks
         self.tags: WindowTags | None = None
         self.numbers = TagNumbers()
 
@@ -211,8 +229,10 @@ class Cutter:
         A text without tokens (of invisible characters, say) has no window and is broken.
         """
         tagged = any(isinstance(text, TaggedText) for _, text in texts)
+        unspaced = self._breaks is not None and any(UNSPACED.search(text) for _, text in texts)
         # Where tokens are in their text is told by the slower one of the two.
-        encode = self._backend.encode_batch if tagged else self._backend.encode_batch_fast
+        slow = tagged or unspaced
+        encode = self._backend.encode_batch if slow else self._backend.encode_batch_fast
         encodings = encode([str(text) for _, text in texts], add_special_tokens=False)
         pieces = [encoding.ids for encoding in encodings]
         lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
@@ -222,12 +242,22 @@ class Cutter:
         flat = np.fromiter(chain.from_iterable(pieces), np.int32, int(lengths.sum()))
         windows = self._frame.cut(lengths, self._max_length)
         self.tags = None
-        if tagged:
+        if slow:
             rows = [
-                self.numbers.of_tokens(text, encoding.offsets)
+                self._tags(text, encoding.offsets, report)
                 for (_, text), encoding in zip(texts, encodings, strict=True)
             ]
             mixing = np.array([mixing_of(text) for _, text in texts], dtype=np.int16)
             tags = windows.filled(np.concatenate(rows), special=False)
             self.tags = WindowTags(tags, np.repeat(mixing, windows.counts))
         return windows.filled(flat), windows.lengths
+
+    def _tags(
+        self, text: str, offsets: list[tuple[int, int]], report: FileReport
+    ) -> NDArray[np.uint8]:
+        """A byte for every token of a text; see `token_tags`."""
+        tags = self.numbers.of_tokens(text, offsets)
+        if self._breaks is not None:
+            tags[self._breaks.of_tokens(text, offsets)] |= WORD
+            report.unsegmented += not self._breaks.knows(text)
+        return tags

@@ -72,6 +72,34 @@ def test_rouge_counts_words_of_every_script() -> None:
     assert words("¿Qué? «Ça va», it's 3.5!") == ["qué", "ça", "va", "it's", "3.5"]
 
 
+TEN = {
+    "zh": ("我们今天去北京看朋友", "我们今天去南京看朋友"),
+    "ja": ("私は昨日東京で本買う", "私は昨日東都で本買う"),
+    "th": ("กขคงจฉชซญด", "กขคงจฉชซญต"),
+    "lo": ("ກຂຄງຈຊຍດຕຖ", "ກຂຄງຈຊຍດຕທ"),
+    "km": ("កខគឃងចឆជឈញ", "កខគឃងចឆជឈដ"),
+    "my": ("ကခဂဃငစဆဇညတ", "ကခဂဃငစဆဇညထ"),
+}
+
+
+@pytest.mark.parametrize("language", TEN)
+def test_rouge_counts_characters_where_there_are_no_spaces(language: str) -> None:
+    """Issue 14, A 14: it was 0 for zh, ja, th and km where 9 of 10 characters agree."""
+    found = rouge_of(*TEN[language])
+    assert found["rouge1"] == pytest.approx(0.9)
+    assert found["rougeL"] == pytest.approx(0.9)
+    assert found["rouge2"] == pytest.approx((7 if language in ("zh", "ja") else 8) / 9)
+
+
+def test_words_of_scripts_side_by_side() -> None:
+    assert words("我用Python3写「代码」。 It's A test") == [
+        *("我", "用", "python3", "写", "代", "码", "it's", "a", "test")
+    ]
+    assert words("ที่นี่") == ["ที่", "นี่"]  # marks stay with their character
+    assert words("nobody's 한국어 text, नदी है।") == ["nobody's", "한국어", "text", "नदी", "है"]
+    assert words("テスト・コード。") == list("テストコード")
+
+
 def test_equal_texts() -> None:
     assert same("a  b\n", " a b")
     assert same("u\u0308ber", "\u00fcber")
