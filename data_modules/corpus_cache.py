@@ -18,7 +18,7 @@ from lit_distill.errors import UserError
 SUMS = "sums.json"
 """The file with a CRC-32 of every other one."""
 
-_AT_ONCE = 1 << 22
+_AT_ONCE = 1 << 18
 
 
 def made_once(target: Path, make: Callable[[Path], None], checked: bool = False) -> Path:
@@ -26,7 +26,7 @@ def made_once(target: Path, make: Callable[[Path], None], checked: bool = False)
 
     Beside the target, then renamed: what is there is whole. One process at a time; another that
     wants the same folder waits for it. Whatever changed it since, a disk that lost power say, is
-    found by its sums, at the speed at which files are read (4 GB/s of CRC-32).
+    found by its sums, at 3 GB/s of processor time, where reading is not slower.
 
     Args:
         target: its name says what is in it.
@@ -36,9 +36,9 @@ def made_once(target: Path, make: Callable[[Path], None], checked: bool = False)
     Raises:
         UserError: it cannot be written.
     """
-    if target.is_dir() and (checked or damage_of(target) is None):
-        return target
     try:
+        if target.is_dir() and (checked or damage_of(target) is None):
+            return target
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target):
             damage = damage_of(target) if target.is_dir() else ""
@@ -64,6 +64,8 @@ def damage_of(folder: Path) -> str | None:
                 return f"{name} is missing"
             if name not in sums or sums[name] != _sum(folder / name):
                 return f"{name} is not as it was written"
+    except FileNotFoundError as error:
+        return f"there is no {Path(error.filename).name}"
     except (OSError, ValueError, RecursionError) as error:
         return str(error)
     return None
