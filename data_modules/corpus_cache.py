@@ -19,6 +19,7 @@ SUMS = "sums.json"
 """The file with a CRC-32 of every other one."""
 
 _AT_ONCE = 1 << 18
+_LONG = 4 << 30  # bytes whose check takes a while
 
 
 def made_once(target: Path, make: Callable[[Path], None], checked: bool = False) -> Path:
@@ -59,6 +60,9 @@ def damage_of(folder: Path) -> str | None:
         if not isinstance(sums, dict):
             return f"{SUMS} is no mapping"
         there = _files(folder)
+        size = sum((folder / name).stat().st_size for name in there)
+        if size >= _LONG:
+            rank_zero_info(f"Checking the {size / 1e9:,.1f} GB of {folder}.")
         for name in sorted({*sums, *there}):
             if name not in there:
                 return f"{name} is missing"

@@ -220,6 +220,7 @@ BROKEN: dict[str, dict[str, Callable[[Path], object]]] = {
         "other languages": lambda p: np.save(p, np.zeros((3, 50), np.int64)),
         "other numbers": lambda p: np.save(p, np.zeros((2, 50), np.int64)),
         "no header": lambda p: p.write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr': ("),
+        "open header": lambda p: p.write_bytes(b"\x93NUMPY\x01\x00\x0a\x00{'descr':(L"),
         "empty": lambda p: p.write_bytes(b""),
     },
     "shard-00000.arrow": {
