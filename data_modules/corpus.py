@@ -56,7 +56,7 @@ class Corpus(LightningDataModule, ABC):
         mask_variants: pass p over a text repeats the masks of pass p mod so many, which is what a
             teacher cache holds; None: every pass draws new ones.
         num_workers: processes that make batches; the batches are the same for any number.
-        cache_dir: where tokenised corpora are kept.
+        cache_dir: where tokenised corpora are kept; one that is not as it was written is made anew.
 
     Attributes:
         languages: tags; `batch["language"]` indexes them. There after `setup`.

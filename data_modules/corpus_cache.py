@@ -18,7 +18,8 @@ from lit_distill.errors import UserError
 SUMS = "sums.json"
 """The file with a CRC-32 of every other one."""
 
-_AT_ONCE = 1 << 22
+_AT_ONCE = 1 << 18
+_LONG = 4 << 30  # bytes whose check takes a while
 
 
 def made_once(target: Path, make: Callable[[Path], None], checked: bool = False) -> Path:
@@ -26,7 +27,7 @@ def made_once(target: Path, make: Callable[[Path], None], checked: bool = False)
 
     Beside the target, then renamed: what is there is whole. One process at a time; another that
     wants the same folder waits for it. Whatever changed it since, a disk that lost power say, is
-    found by its sums, at the speed at which files are read (4 GB/s of CRC-32).
+    found by its sums, at 3 GB/s of processor time, where reading is not slower.
 
     Args:
         target: its name says what is in it.
@@ -36,9 +37,9 @@ def made_once(target: Path, make: Callable[[Path], None], checked: bool = False)
     Raises:
         UserError: it cannot be written.
     """
-    if target.is_dir() and (checked or damage_of(target) is None):
-        return target
     try:
+        if target.is_dir() and (checked or damage_of(target) is None):
+            return target
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target):
             damage = damage_of(target) if target.is_dir() else ""
@@ -59,11 +60,16 @@ def damage_of(folder: Path) -> str | None:
         if not isinstance(sums, dict):
             return f"{SUMS} is no mapping"
         there = _files(folder)
+        size = sum((folder / name).stat().st_size for name in there)
+        if size >= _LONG:
+            rank_zero_info(f"Checking the {size / 1e9:,.1f} GB of {folder}.")
         for name in sorted({*sums, *there}):
             if name not in there:
                 return f"{name} is missing"
             if name not in sums or sums[name] != _sum(folder / name):
                 return f"{name} is not as it was written"
+    except FileNotFoundError as error:
+        return f"there is no {Path(error.filename).name}"
     except (OSError, ValueError, RecursionError) as error:
         return str(error)
     return None

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,8 @@ def reading(corpus: Path) -> Iterator[None]:
         raise
     except (  # of files, JSON and Arrow
         *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError),
-        *(RecursionError, SyntaxError, OverflowError, MemoryError, pa.ArrowException),
+        *(RecursionError, OverflowError, MemoryError, pa.ArrowException),
+        *(SyntaxError, TokenError),  # of the header of a .npy file
     ) as error:
         reason = str(error) or type(error).__name__
         raise UserError(

@@ -103,6 +103,8 @@ class Manifest:
                 f"There is no teacher cache in {folder} (no {MANIFEST}): write one with "
                 "`python -m lit_distill cache-teacher`."
             ) from error
+        except PermissionError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror}): allow it.") from error
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{path} cannot be read ({error}): write the cache anew in another folder."
@@ -192,6 +194,8 @@ def open_shard(path: Path) -> Arrays:
             flat = content[start + begin : start + end].view(DTYPES[entry["dtype"]])
             arrays[name] = flat.reshape(shape)
         return arrays
+    except PermissionError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): allow it.") from error
     except (
         OSError,
         ValueError,

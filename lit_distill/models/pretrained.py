@@ -68,7 +68,11 @@ def locate(name: str, revision: str | None = None) -> Source:
     if not name.strip():
         raise UserError("The name of a model or tokenizer is empty: give a folder or a hub name.")
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    try:
+        there = folder.is_dir()
+    except OSError as error:
+        raise UserError(f"{name} cannot be looked into: {error.strerror}.") from error
+    if there:
         if revision is not None:
             raise UserError(
                 f"{name} is a local folder and has no revision {revision!r}: remove it."

@@ -134,6 +134,11 @@ def _write(
 ) -> None:
     """Both files, one line of JSON each."""
     kept = [label for label in train if not label.dropped]
+    if not train:
+        raise UserError(
+            "The corpus has no training prompt to label: all of its rows are broken, repeats, or "
+            "held out (data.init_args.holdout)."
+        )
     if not kept:
         reasons = dict(Counter(label.dropped for label in train))
         raise UserError(f"No text is left of {len(train)}: {reasons}. Loosen keep or select.")

@@ -85,7 +85,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "train/counts.npy is not": lambda f: zero(f / "train/counts.npy"),
     "test/tags.json is not": lambda f: (f / "test/tags.json").write_text("7"),
     "sums.json is no mapping": lambda f: (f / "sums.json").write_text("[]"),
-    "No such file or directory": lambda f: (f / "sums.json").unlink(),
+    "there is no sums.json": lambda f: (f / "sums.json").unlink(),
     "Expecting value": lambda f: (f / "sums.json").write_text(""),
     "maximum recursion": lambda f: (f / "sums.json").write_text(DEEP),
     "can't decode byte": lambda f: (f / "sums.json").write_bytes(b"\xff"),
@@ -126,6 +126,15 @@ def test_a_damaged_corpus_stays_until_another_is_whole(tmp_path: Path) -> None:
     ):
         made_once(tmp_path / "store", full)
     assert {path.name for path in tmp_path.iterdir()} == {"store", "store.lock"}
+
+
+def test_a_cache_that_may_not_be_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(self: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "is_dir", denied)
+    with pytest.raises(UserError, match=r"Permission denied.*in which you may write"):
+        made_once(tmp_path / "store", lambda folder: folder.mkdir())
 
 
 @pytest.mark.parametrize(
@@ -211,6 +220,7 @@ BROKEN: dict[str, dict[str, Callable[[Path], object]]] = {
         "other languages": lambda p: np.save(p, np.zeros((3, 50), np.int64)),
         "other numbers": lambda p: np.save(p, np.zeros((2, 50), np.int64)),
         "no header": lambda p: p.write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr': ("),
+        "open header": lambda p: p.write_bytes(b"\x93NUMPY\x01\x00\x0a\x00{'descr':(L"),
         "empty": lambda p: p.write_bytes(b""),
     },
     "shard-00000.arrow": {

@@ -137,6 +137,19 @@ def test_a_manifest_of_other_types_is_one_line(tmp_path: Path, change: str) -> N
         Manifest.read(tmp_path)
 
 
+def test_files_that_may_not_be_read_are_not_to_be_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path, *_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", denied)
+    monkeypatch.setattr(np, "memmap", denied)
+    for read in (lambda: Manifest.read(tmp_path), lambda: open_shard(tmp_path / "shard")):
+        with pytest.raises(UserError, match=r"cannot be read \(Permission denied\): allow it\.$"):
+            read()
+
+
 @pytest.mark.parametrize("text", ["7", "null", '"x"', "[]", DEEP, '{"format": ' * 50_000, "\xff"])
 def test_a_manifest_that_is_none_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "cache.json").write_text(text, "latin-1")
