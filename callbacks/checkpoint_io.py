@@ -62,6 +62,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             UserError: there is none, or it cannot be read.
         """
         del weights_only
+        if Path(path).is_dir():
+            raise UserError(
+                f"The checkpoint {path} is a folder of weights in pieces: only the strategy that "
+                "wrote it reads it (trainer.strategy). `export` makes a student of it, for all."
+            )
         if not Path(path).is_file():
             raise UserError(f"There is no checkpoint {path}.")
         try:

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from callbacks.atomic_files import recover, replacing
 from callbacks.due_validation import validate_now
+from callbacks.generation_metrics import GenerationMetrics
 from callbacks.output_folders import check_output
 from callbacks.score_report import average
 from callbacks.student_folder import Precision, Training, write_student
@@ -172,6 +173,7 @@ class ExportStudent(Callback):
                 "updates": trainer.global_step,
                 "monitor": self.monitor,
                 **self._report,
+                **_texts(trainer),
             }
             with replacing(Path(trainer.default_root_dir) / "report.json") as beside:
                 beside.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", "utf-8")
@@ -230,6 +232,13 @@ def _scores(values: Mapping[str, Any]) -> Scores:
         if given[name] is None:
             given[name] = math.nan  # what was not finite was written as null
     return Scores(**given)
+
+
+def _texts(trainer: Trainer) -> dict[str, Any]:
+    """Scores of what students wrote at the latest validation that looked at it; empty without."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    found = [one.texts for one in callbacks if isinstance(one, GenerationMetrics) and one.texts]
+    return {"texts": found[0]} if found else {}
 
 
 def _exports(trainer: Trainer) -> bool:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_warn
@@ -38,7 +39,8 @@ class GenerationMetrics(GenerationReport):
     the data has of `pseudo-label`, say so: `chrf_to_teacher`, `exact_match_to_teacher`.
     `generations/<stage>-<step>.jsonl` (`<stage>.jsonl` of `validate` and `test`) in the run folder
     has every prompt with its reference and, by model, text, tokens and the scores that single texts
-    have: what intervals of paired differences need. It warns where a student hardly ever ends one.
+    have: what intervals of paired differences need; `report.json` has the latest scalars (`texts`).
+    It warns where a student hardly ever ends one.
 
     Args:
         bleu_tokenizer: of sacrebleu; "char" for scripts without spaces.
@@ -63,6 +65,7 @@ class GenerationMetrics(GenerationReport):
         check_knobs(GenerationMetrics, locals())
         super().__init__(sampling, max_prompts, every, seed)
         self.bleu_tokenizer, self.least_ended, self.save = bleu_tokenizer, least_ended, save
+        self.texts: dict[str, Any] = {}
 
     def report(
         self, trainer: Trainer, module: Measured, continued: list[Continued], stage: str
@@ -73,9 +76,13 @@ class GenerationMetrics(GenerationReport):
             for name in continued[0].students
         }
         near = {name: nearness(name, continued) for name in tables}
+        self.texts = {"updates": trainer.global_step, "students": {}}
         for name, table in tables.items():
             prefix = stage if len(tables) == 1 else f"{stage}/{name}"
             metrics = logged(table, prefix) | means(near[name], prefix)
+            self.texts["students"][name] = {
+                key.removeprefix(f"{prefix}/"): value for key, value in metrics.items()
+            }
             # Equal on all ranks: the first flag avoids a warning, the second the reduction.
             module.log_dict(metrics, sync_dist=True, rank_zero_only=True)
         if not trainer.is_global_zero:
@@ -94,6 +101,15 @@ class GenerationMetrics(GenerationReport):
                 beside.write_text("".join(f"{line}\n" for line in map(_line, continued)), "utf-8")
         for name in tables:
             self._warn(name, [one.students[name] for one in continued])
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `report.json` says of texts, too."""
+        return {**super().state_dict(), "texts": self.texts}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes it over."""
+        super().load_state_dict(state_dict)
+        self.texts = state_dict.get("texts", {})
 
     def _table(self, texts: Sequence[tuple[Continued, Written]]) -> dict[str, TextScores]:
         """Scores by language."""

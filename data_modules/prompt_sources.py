@@ -15,6 +15,7 @@ from lit_distill.errors import UserError
 
 NOTHING = ("empty", "no text (null)", "no '")
 """How the reasons of cells begin that hold nothing, rather than something that is no text."""
+ROWS = 100  # of a file of answers that are looked at
 ANSWERS_SUFFIX, ANSWERS_MARK = ".jsonl", "answered_by"
 """By what files of `pseudo-label` are known: their suffix, and a column that others do not have."""
 
@@ -203,10 +204,21 @@ class PromptReader(Reader):
     def holds_answers(self) -> bool:
         """Whether this is a file of `pseudo-label`, whose responses are a teacher's."""
         first = self._first
-        if not isinstance(first, FileReader) or first.path.suffix != ANSWERS_SUFFIX:
+        if not isinstance(first, FileReader) or ANSWERS_SUFFIX not in first.path.suffixes[-2:]:
             return False
         mark = replace(first, column=ANSWERS_MARK, limit=1).rows()
         return isinstance(next(mark, None), str)
+
+    @property
+    def answers_stand_for_references(self) -> bool:
+        """Whether responses of a file of `pseudo-label` are not the references that it has."""
+        first, response = self._first, self.form.response
+        read = response is not None and "response" in response.columns
+        if not read or not self.holds_answers or not isinstance(first, FileReader):
+            return False
+        columns = (replace(first, column=c, limit=ROWS).rows() for c in ("response", "reference"))
+        pairs = zip(*columns, strict=True)
+        return any(isinstance(known, str) and own != known for own, known in pairs)
 
     def rows(self) -> Iterator[str | Broken]:
         """Every row of the language: a `PromptText`, or what is wrong with it."""
@@ -221,11 +233,18 @@ def resolve_prompts(sources: Sequence[PromptSource], root: Path) -> list[Languag
     """Readers of every language, sorted by tag.
 
     Raises:
-        UserError: as of `resolve`; a template cannot be read, or a column is not there; or answers
-            of a teacher would be held out, to measure students by them.
+        UserError: as of `resolve`; a template cannot be read, or a column is not there; or students
+            would be measured by a teacher's answers where there are references.
     """
     found = resolve([one for source in sources for one in _by_column(source, root)], root)
     for texts in found:
+        for reader in (*texts.validation, *texts.test):
+            if isinstance(reader, PromptReader) and reader.answers_stand_for_references:
+                raise UserError(
+                    f"{reader.name} is to measure students, and its responses are a teacher's "
+                    "answers, beside references: give the file of held-out prompts that "
+                    '`pseudo-label` wrote (.validation.jsonl), or `response: "{reference}"`.'
+                )
         for reader in texts.train if not texts.validation else []:
             if isinstance(reader, PromptReader) and reader.holds_answers:
                 raise UserError(

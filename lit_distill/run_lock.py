@@ -17,6 +17,8 @@ from lightning_utilities.core.rank_zero import rank_zero_only, rank_zero_warn
 from lit_distill.errors import UserError
 
 LOCK, HOLDER = ".fit.lock", ".fit.json"
+WRITTEN = ("config.yaml", "report.json")
+"""Files of a run folder that are replaced without looking at them."""
 PATIENCE = 20.0
 """Seconds for which workers of a killed process may still hold its lock."""
 
@@ -31,11 +33,13 @@ def locked(run_dir: Path) -> Iterator[None]:
         run_dir: the run folder, which exists.
 
     Raises:
-        UserError: another process trains there.
+        UserError: another process trains there, or it holds files of somebody else that a run would
+            replace.
     """
     if getattr(rank_zero_only, "rank", None):  # of another rank, by the launcher's environment
         yield
         return
+    _check_foreign(run_dir)
     lock = FileLock(run_dir / LOCK)
     try:
         _acquire(lock, run_dir)
@@ -49,6 +53,20 @@ def locked(run_dir: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _check_foreign(run_dir: Path) -> None:
+    """Refuses a folder that no run has had, and that has what a run writes.
+
+    A run has left its lock there, or, of the first release, its checkpoints.
+    """
+    if (run_dir / HOLDER).exists() or any((run_dir / "checkpoints").glob("*.ckpt")):
+        return
+    if found := [name for name in WRITTEN if (run_dir / name).exists()]:
+        raise UserError(
+            f"{run_dir} holds no run, and {' and '.join(found)}, which this one would replace. "
+            "Choose another --run_dir, or move it away."
+        )
 
 
 def _acquire(lock: FileLock, run_dir: Path) -> None:

@@ -166,7 +166,8 @@ def _report(labels: Sequence[Label], data: PromptCorpus) -> None:
         print(f"{language}: " + ", ".join(f"{name} {count}" for name, count in found.items()))
         held_out = [label for label in own if label.split != "train"]
         known = sum(label.reference is not None for label in held_out)
-        print(f"{language}: {len(held_out)} held out, {known} of them with a reference")
+        unlike = "" if known in (0, len(held_out)) else " (read them with `partly_labelled: true`)"
+        print(f"{language}: {len(held_out)} held out, {known} of them with a reference{unlike}")
         reread = sum(label.reread for label in own if not label.dropped)
         if reread:
             print(

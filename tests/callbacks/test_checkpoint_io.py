@@ -166,6 +166,9 @@ def test_nothing_but_plain_values_is_loaded(tmp_path: Path) -> None:
 def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"There is no checkpoint .*/a\.ckpt"):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")
+    (tmp_path / "pieces.ckpt").mkdir()
+    with pytest.raises(UserError, match=r"is a folder of weights in pieces.*`export`"):
+        AtomicCheckpointIO().load_checkpoint(tmp_path / "pieces.ckpt")
 
 
 def test_a_kept_file_outlives_its_replacement(

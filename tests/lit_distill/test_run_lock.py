@@ -76,3 +76,19 @@ def test_a_broken_note_of_the_holder_is_no_traceback(tmp_path: Path, text: str) 
         (tmp_path / HOLDER).write_text(text)
         with pytest.raises(UserError, match="Another training writes into"), locked(tmp_path):
             raise AssertionError
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "report.json"])
+def test_files_of_somebody_else_are_not_written_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=f"holds no run, and {name}"), locked(tmp_path):
+        raise AssertionError
+    assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()  # of the first release
+    with locked(tmp_path):
+        pass
+    (tmp_path / "checkpoints" / "last.ckpt").unlink()
+    with locked(tmp_path):  # one that ended before its first save
+        pass

@@ -58,4 +58,18 @@ ANSWERS = (
         "for one in [{'exact_match': 0.0, 'chrf': 0.0, **one}]}",
         "tests/lit_distill/tools/test_compare_texts.py -k without_a_reference",
     ),
+    Mutant(
+        "answers that are given as validation measure students",
+        "data_modules/prompt_sources.py",
+        "return any(isinstance(known, str) and own != known for own, known in pairs)",
+        "return False",
+        f"{LABELLED} -k by_references",
+    ),
+    Mutant(
+        "the report has one number only",
+        "callbacks/generation_metrics.py",
+        'key.removeprefix(f"{prefix}/"): value for key, value in metrics.items()',
+        'key.removeprefix(f"{prefix}/"): value for key, value in logged(table, prefix).items()',
+        f"{LABELLED} -k both_numbers",
+    ),
 )

@@ -120,5 +120,12 @@ OUTPUTS = (
         "    for place in (path,):\n",
         f"{LABELS_TEST} -k earlier_labels",
     ),
+    Mutant(
+        "a run replaces a config.yaml that no run wrote",
+        "lit_distill/run_lock.py",
+        "    _check_foreign(run_dir)\n",
+        "",
+        "tests/lit_distill/test_run_lock.py -k somebody_else",
+    ),
 )
 """What commands replace, and where files lead them."""

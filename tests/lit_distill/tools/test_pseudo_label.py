@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +13,14 @@ import prompted
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from sacrebleu.metrics.chrf import CHRF
 from tokenizers import Tokenizer
 from tokenizers.decoders import Metaspace as MetaspaceDecoder
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Metaspace
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from callbacks import GenerationMetrics
 from data_modules import PromptCorpus, PromptSource
 from lit_distill.__main__ import main
 from lit_distill.errors import UserError
@@ -112,6 +115,15 @@ def test_students_are_measured_by_references_and_by_the_teacher(
                 "max_length": 60, "cache_dir": str(tmp_path / "cache")}  # fmt: skip
     with pytest.raises(UserError, match=r"labels.jsonl holds a teacher's answers .*validation"):
         PromptCorpus([PromptSource(**place)], **options_).texts()
+    for given in ("validation", "test"):
+        wrong = {"validation": "labels.validation.jsonl", given: "labels.jsonl"}
+        with pytest.raises(UserError, match=r"measure students.*or `response: \"{reference}\"`"):
+            PromptCorpus([PromptSource(**place, **wrong)], **options_).texts()
+    (tmp_path / "packed.jsonl.gz").write_bytes(
+        gzip.compress((tmp_path / "labels.jsonl").read_bytes())
+    )
+    with pytest.raises(UserError, match=r"packed.jsonl.gz holds a teacher's answers"):
+        PromptCorpus([PromptSource(**{**place, "files": "packed.jsonl.gz"})], **options_).texts()
     held = PromptSource(**place, validation="labels.validation.jsonl", teacher="{teacher?}")
     corpus = PromptCorpus([held], **options_)
     corpus.trainer = Trainer(accelerator="cpu", logger=False, max_steps=1)
@@ -270,3 +282,57 @@ def test_only_earlier_labels_are_replaced(
         assert now == before, name
     apart.write_text("")  # nothing is lost
     assert main(options) == 0
+
+
+def test_a_student_of_the_labels_has_both_numbers_in_its_report(
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prompts with references, `pseudo-label`, a fit on its files: both numbers, each named."""
+    assert main([*options, "--keep.ended=false", "--data.holdout=3"]) == 0
+    teacher = str(tmp_path / "teacher")
+    source = {"files": "labels.jsonl", "validation": "labels.validation.jsonl",
+              "language_column": "language", "teacher": "{teacher?}"}  # fmt: skip
+    data = {
+        "sources": [source],
+        "data_dir": str(tmp_path),
+        "tokenizer": teacher,
+        "max_length": 60,
+        "batch_tokens": 200,
+        "updates_per_epoch": 1,
+        "cache_dir": "{run_dir}/cache",
+    }
+    writing = {"sampling": {"max_new_tokens": 9, "temperature": 0.0}, "least_ended": 0.0}
+    config = {
+        "run_dir": str(tmp_path / "run"),
+        "model": {"class_path": "CausalLM", "init_args": {"student": {
+            "class_path": "PretrainedStudent", "init_args": {"name": teacher}}}},
+        "data": {"class_path": "PromptCorpus", "init_args": data},
+        "trainer": {
+            "accelerator": "cpu", "max_steps": 1, "max_epochs": -1, "logger": False,
+            "num_sanity_val_steps": 0, "enable_progress_bar": False, "enable_model_summary": False,
+            "callbacks": [{"class_path": "GenerationMetrics", "init_args": writing},
+                          {"class_path": "ExportStudent"}, {"class_path": "RunCheckpoint"}],
+        },
+    }  # fmt: skip
+    (tmp_path / "fit.yaml").write_text(json.dumps(config))
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--config", "fit.yaml"]) == 0
+    report = json.loads((tmp_path / "run/report.json").read_text())["texts"]
+    scores = report["students"]["student"]
+    (path,) = (tmp_path / "run/generations").glob("*.jsonl")
+    assert path.stem == f"val-{report['updates']:08}"
+    rows, known = lines(path), lines(tmp_path / "labels.validation.jsonl")
+    for language in ("xx", "yy"):
+        own = [row for row in rows if row["language"] == language]
+        texts = [row["students"]["student"]["text"] for row in own]
+        by_prompt = {line["prompt"].strip(): line for line in known}
+        for metric, column in (("chrf", "reference"), ("chrf_to_teacher", "teacher")):
+            wanted = [by_prompt[row["prompt"]][column].strip() for row in own]
+            expected = CHRF().corpus_score(texts, [wanted]).score
+            assert scores[f"{language}/{metric}"] == pytest.approx(expected)
+    assert scores["chrf"] == pytest.approx((scores["xx/chrf"] + scores["yy/chrf"]) / 2)
+    assert scores["chrf"] != scores["chrf_to_teacher"]
+    content = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    again = GenerationMetrics()
+    again.load_state_dict(content["callbacks"][again.state_key])
+    assert again.texts == report
