@@ -191,6 +191,7 @@ class ExportStudent(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from there; the best counts only if the metric is still the same."""
         self._report = state_dict["report"]
+        self._scores, self._measured_at = _measured(self._report)  # for cards without another one
         if state_dict["untrained"] is not None:
             self._untrained = dict.fromkeys(state_dict["untrained"])
         if (state_dict["monitor"], state_dict["mode"]) == (self.monitor, self.mode):
@@ -207,22 +208,34 @@ def training_of(checkpoint: Mapping[str, Any], name: str) -> Training:
         name: of the student.
     """
     state = checkpoint.get("callbacks", {}).get(ExportStudent.__qualname__, {})
-    latest = state.get("report", {}).get("last", {})
-    languages = latest.get("students", {}).get(name, {}).get("languages", {})
+    report = state.get("report", {})
+    latest, (measured, measured_at) = report.get("last", {}), _measured(report)
     prefix = f"students.{name}."
     return Training(
         updates=checkpoint["global_step"],
-        languages=list(languages),
-        scores={
-            language: _scores(values) for language, values in languages.items() if "rows" in values
-        },
-        measured_at=latest.get("updates"),
+        languages=list(latest.get("students", {}).get(name, {}).get("languages", {})),
+        scores=measured.get(name, {}),
+        measured_at=measured_at,
         untrained=[
             parameter.removeprefix(prefix)
             for parameter in state.get("untrained") or ()
             if parameter.startswith(prefix)
         ],
     )
+
+
+def _measured(report: Mapping[str, Any]) -> tuple[dict[str, dict[str, Scores]], int | None]:
+    """Scores of the last validation by student and language, and the updates before it."""
+    last = report.get("last", {})
+    scores = {
+        name: {
+            language: _scores(values)
+            for language, values in own["languages"].items()
+            if "rows" in values  # others have been measured by numbers of the method's own
+        }
+        for name, own in last.get("students", {}).items()
+    }
+    return scores, last.get("updates")
 
 
 def _scores(values: Mapping[str, Any]) -> Scores:

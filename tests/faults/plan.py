@@ -113,7 +113,8 @@ def _around_validations() -> Iterator[Fault]:
         yield Killed("micro-batch", micro_batch)
         yield Signalled(signal.SIGTERM, TRAINING, micro_batch)
     yield Killed("before rename of a folder", 0)
-    yield Killed("after checkpoint", 4)  # of update 9, which becomes the best
     for batch in (14, 9, 6, 1):  # four a validation
         yield Killed("validation batch", batch)
         yield Signalled(signal.SIGTERM, VALIDATION, batch)
+    yield Killed("after checkpoint", 5)  # of update 12, after the last validation
+    yield Killed("after checkpoint", 4)  # of update 9, which becomes the best

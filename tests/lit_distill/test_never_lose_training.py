@@ -371,6 +371,8 @@ def test_a_run_that_was_killed_while_it_ended_ends(runs: Callable[..., Run]) -> 
     assert not (run.folder / "student-last").exists()
     run.resume()
     assert (run.folder / "student-last" / "model.safetensors").exists()
+    card = (run.folder / "student-last" / "README.md").read_text()
+    assert "Held-out text after 12 updates" in card
 
 
 SMALL = {"hidden_size": 8, "num_attention_heads": 2, "max_position_embeddings": 16}

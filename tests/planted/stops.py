@@ -5,6 +5,7 @@ from __future__ import annotations
 from planted.mutant import Mutant
 
 NEVER_LOSE = "tests/lit_distill/test_never_lose_training.py"
+FAULTS = "tests/faults/test_faults.py -k DistiLLM"
 
 STOPS = (
     Mutant(
@@ -19,6 +20,13 @@ STOPS = (
         "callbacks/due_validation.py",
         '            call._call_callback_hooks(trainer, "on_train_end")\n',
         "",
+        f"{NEVER_LOSE} -k while_it_ended",
+    ),
+    Mutant(
+        "the card of a student that a resume writes without a validation has no scores",
+        "callbacks/export_student.py",
+        "        self._scores, self._measured_at = _measured(self._report)",
+        "        _measured(self._report)",
         f"{NEVER_LOSE} -k while_it_ended",
     ),
     Mutant(
@@ -51,3 +59,28 @@ STOPS = (
     ),
 )
 """What a stop may lose."""
+
+SEEN_BY_FAULTS = (
+    Mutant(
+        "a resumed run takes the first student that it measures for the best",
+        "callbacks/export_student.py",
+        "            self.best = best if isinstance(best, dict) else alone\n",
+        "            pass\n",
+        FAULTS,
+    ),
+    Mutant(
+        "a checkpoint does not say that a validation was due",
+        "callbacks/run_checkpoint.py",
+        '"validation_due": self._due}',
+        '"validation_due": False}',
+        FAULTS,
+    ),
+    Mutant(
+        "TensorBoard's scalars before a save are lost with the process",
+        "callbacks/run_checkpoint.py",
+        "        flush(trainer)\n",
+        "",
+        FAULTS,
+    ),
+)
+"""What only a comparison of students, of a method that depends on validations, of scalars sees."""
