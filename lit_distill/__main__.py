@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from lit_distill import host_memory, own_packages
+from lit_distill import cli_options, host_memory, own_packages
 from lit_distill.errors import UserError
 
 # Read when torch is imported. Threads that spin while they wait slow a shared machine down: small
@@ -72,7 +72,10 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _run(command: str, args: list[str]) -> None:
-    if command in TRAINING:
+    if command in (*TRAINING, CACHE) and cli_options.wants_brief(args):
+        more = cli_options.OF_CACHE if command == CACHE else {}
+        print(cli_options.brief(command, COMMANDS[command], more))
+    elif command in TRAINING:
         from lit_distill import cli
 
         cli.run(command, args)

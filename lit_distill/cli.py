@@ -12,7 +12,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -24,7 +24,7 @@ import data_modules  # noqa: F401 (for its class names)
 import lit_distill.methods  # noqa: F401 (for its class names)
 from callbacks.atomic_files import replacing
 from lit_distill.cli_callables import check_callables
-from lit_distill.cli_callbacks import EXPORT, complete
+from lit_distill.cli_callbacks import complete
 from lit_distill.cli_checkpoints import (
     check_unused,
     checkpoint_for,
@@ -34,7 +34,10 @@ from lit_distill.cli_checkpoints import (
 from lit_distill.cli_configs import replacing_options
 from lit_distill.cli_ending import ending
 from lit_distill.cli_errors import OneLineErrors
-from lit_distill.cli_modules import OPTION, permit
+from lit_distill.cli_help import looked_up
+from lit_distill.cli_modules import permit
+from lit_distill.cli_options import HELP_ALL, OPTION, OWN
+from lit_distill.cli_order import files_first
 from lit_distill.cli_settings import choose, foreign_origins, origin, spread
 from lit_distill.cli_trainer import check_batches, check_trainer, make_trainer
 from lit_distill.data_contract import PAGE, check_lightning
@@ -134,11 +137,24 @@ class DistillCLI(LightningCLI):
     Args:
         command: a method of the Trainer: fit, validate or test.
         args: what follows it on the command line.
+
+    Attributes:
+        sections: the classes whose options stand under top-level keys.
     """
+
+    sections: ClassVar[dict[str, type]] = {
+        "model": Distillation,
+        "data": LightningDataModule,
+        "trainer": Trainer,
+    }
 
     def __init__(self, command: str, args: Sequence[str]) -> None:
         self.command = command
-        args = replacing_options(permit(args))
+        args = files_first(permit(args))
+        if (text := looked_up(args, self.sections)) is not None:
+            print(text)
+            raise SystemExit
+        args = replacing_options(args)
         super().__init__(
             Distillation,
             LightningDataModule,
@@ -156,41 +172,10 @@ class DistillCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The options of ours, beside `model`, `data` and `trainer`."""
-        parser.add_argument(
-            "--tokenizer",
-            type=str | None,
-            help="Name or folder of the one tokenizer; by default the student's if it is a "
-            "PretrainedStudent, else the teacher's.",
-        )
-        parser.add_argument(
-            "--run_dir",
-            type=str | None,
-            help="Folder of all that the run writes, `{run_dir}` in a config; by default "
-            "runs/<name of the config that names method and data>, or runs/<method>-<data>.",
-        )
-        parser.add_argument(
-            "--ckpt_path",
-            type=str | None,
-            help="Checkpoint to go on from: a file, or `last`, `best` or another name in the run's "
-            "checkpoints. validate and test take the best by default; `start` measures what is "
-            "not yet trained. The configuration is not taken from it; differences are reported.",
-        )
-        parser.add_argument(
-            f"--{EXPORT}",
-            type=bool,
-            default=True,
-            help="Whether a fit writes its students as Hugging Face folders; checkpoints are "
-            "switched off by --trainer.enable_checkpointing false.",
-        )
-        parser.add_argument(
-            OPTION,
-            metavar="NAME",
-            help="A module of yours whose classes the configuration may name; it is imported. Give "
-            "it once for each. Files cannot permit any.",
-        )
-        parser.add_argument(
-            "--print_config", action="store_true", help="Print the merged configuration and exit."
-        )
+        for name, option in OWN.items():
+            kind: dict[str, Any] = {} if "action" in option else {"type": str | None}
+            parser.add_argument(name, **{**kind, **option})
+        parser.add_argument(HELP_ALL, action="help", help="Show every option and exit.")
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """The parser; it brings `--config` along."""

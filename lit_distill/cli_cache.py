@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -27,6 +28,8 @@ def run(args: Sequence[str]) -> None:
 
 class CacheCLI(DistillCLI):
     """Takes teacher, text, masks and device from the configuration of a training run."""
+
+    sections: ClassVar[dict[str, type]] = {**DistillCLI.sections, "cache": CacheOptions}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The options of `fit`, and those of the cache."""

@@ -14,10 +14,9 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 from callbacks import AtomicCheckpointIO, ExportStudent, PerLanguage, RngState, RunCheckpoint
 from lit_distill.cli_checkpoints import MEASURING
+from lit_distill.cli_options import EXPORT
 from lit_distill.cli_types import imported
 
-EXPORT = "export_student"
-"""The option that switches the export off."""
 SHIPPED = (
     "PerLanguage",
     "TeacherAgreement",

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from jsonargparse import Namespace
 
 from lit_distill.cli_configs import Config, ConfigFile
+from lit_distill.cli_order import late_class
 from lit_distill.cli_types import (
     classes_in,
     imported,
@@ -162,6 +163,8 @@ class OneLineErrors(InnerValues):
         return ""
 
     def _unknown_option(self, leaf: Complaint, name: Sequence[str]) -> str:
+        if leaf.owners and imported(leaf.owners[-1]) in self.sections.values():
+            return _classless(self.where((*leaf.keys, *name)), leaf.keys[0], [])
         if leaf.owners:
             keys, known = (*leaf.keys, name[0]), options_of(imported(leaf.owners[-1]))
             owner = leaf.owners[-1].rpartition(".")[2]
@@ -205,10 +208,14 @@ class OneLineErrors(InnerValues):
         known = sorted({child.__name__ for root in roots for child in subclasses_of(root)})
         wanted = " or ".join(root.__name__ for root in roots) or "class"
         where = self.where(leaf.keys, name or found)
+        if imported(name) in self.sections.values():
+            return _classless(where, leaf.keys[0], known)
         if name:
             path = "; write its full path, as in package.module.Class."
             return f"{where}{name!r} is no {wanted}{_hint(name, known) if roots else path}"
         if known:
+            if late := late_class(leaf.keys[0], self.args or (), [c.path for c in self.configs]):
+                return f"{where}its class is named by {late}, which comes later: give that before."
             return (
                 f"{where}expected a {wanted}, given by class_path and init_args{_hint('', known)}"
             )
@@ -273,6 +280,10 @@ def _typed(args: Sequence[str]) -> Iterator[tuple[str, str]]:
             parts = [part for part in name.rstrip("+").split(".") if part != "init_args"]
             path = parts[:-1] if parts[-1] == "class_path" else parts
             yield ".".join(path), value if equals else following
+
+
+def _classless(where: str, section: str, known: Sequence[str]) -> str:
+    return f"{where}no class is named for {section}: give --{section} CLASS{_hint('', known)}"
 
 
 def _hint(wrong: str, known: Sequence[str]) -> str:

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 from jsonargparse import set_parsing_settings
 
+from lit_distill.cli_options import OPTION
 from lit_distill.errors import UserError
 
-OPTION = "--allow-module"
 OURS = ("lit_distill", "data_modules", "callbacks")
 TRUSTED = (*OURS, "lightning", "torch", "transformers")
 """Modules that need no permission."""

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from lit_distill import cli_modules
-from lit_distill.cli_modules import OPTION
+from lit_distill.cli_options import OPTION
 from lit_distill.errors import UserError
 from lit_distill.tools.recipe import Recipe, Stage, read_recipe
 

@@ -74,13 +74,18 @@ def test_a_logger_of_another_kind_keeps_no_name_or_version(
     Path("csv.yaml").write_text(
         "trainer: {logger: {class_path: CSVLogger, init_args: {save_dir: b}}}\n"
     )
+    Path("board.yaml").write_text(
+        "trainer: {logger: {class_path: TensorBoardLogger,"
+        " init_args: {save_dir: a, version: tensorboard}}}\n"
+    )
+    typed = ["--trainer.logger=TensorBoardLogger", "--trainer.logger.save_dir=a"]
     for options in (
-        ["--trainer.logger=CSVLogger", "--trainer.logger.save_dir=b"],
-        ["-c", "csv.yaml"],
+        [*typed, "--trainer.logger.version=tensorboard", "--trainer.logger=CSVLogger"],
+        ["-c", "board.yaml", "--trainer.logger=CSVLogger"],
+        ["-c", "board.yaml", "-c", "csv.yaml"],
     ):
-        one = ["--trainer.logger=TensorBoardLogger", "--trainer.logger.save_dir=a",
-               "--trainer.logger.version=tensorboard"]  # fmt: skip
-        logger = shown(capsys, *one, *options)["trainer"]["logger"]
+        named = [] if "csv.yaml" in options else ["--trainer.logger.save_dir=b"]
+        logger = shown(capsys, *options, *named)["trainer"]["logger"]
         assert logger["class_path"].endswith("CSVLogger")
         assert logger["init_args"]["version"] is None
 
