@@ -1,20 +1,16 @@
-"""Parse errors in one line: where, what was found, and what was probably meant.
-
-jsonargparse reports a bad value as a tree of everything that it tried. The deepest branch says what
-is wrong; above it stand the keys that lead there and the classes whose options they are.
-"""
+"""Parse errors in one line: where, what was found, and what was probably meant."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from jsonargparse import Namespace
 
+from lit_distill.cli_complaints import Complaint, complaints, expected_types
 from lit_distill.cli_configs import Config, ConfigFile
 from lit_distill.cli_order import late_class
 from lit_distill.cli_types import (
@@ -28,14 +24,7 @@ from lit_distill.cli_types import (
 from lit_distill.cli_values import InnerValues
 from lit_distill.errors import UserError
 
-_KEY = re.compile(r'Parser key "([^"]+)":\s*')
-_CLASS = re.compile(r"Problem with given class_path '([^']+)':")
 _VALUE = re.compile(r"(?:Got|Given) value: (.*)")
-_TYPE = re.compile(r"Expected an? (?:<class '([\w.]+)'>|typing\.(.+?))(?:\. Got value.*)?$")
-_SCAFFOLD = re.compile(
-    r"Does not validate|Subtypes:|Errors:|Given value|Subclass types expect|a (class|dict)\b|"
-    r"Expected a path but|Unable to load config"
-)
 _GROUP = re.compile(r"(?:Group|Subcommand) '([^']+)' does not accept option '([^']+)'")
 _UNKNOWN = re.compile(r"Option '([^']+)' is not accepted|unrecognized arguments: --([^\s=]+)")
 _STRAY = re.compile(r"unrecognized arguments: (.*)")
@@ -46,44 +35,6 @@ _NO_CLASS = re.compile(
     r"Expected a dot import path string: (\S+)|Import path (\S+) does not correspond|"
     r"but (\S+) is abstract|(No module named|module '\S+' has no attribute)|(Not a valid subclass)"
 )
-
-
-@dataclass(frozen=True)
-class Complaint:
-    """One leaf of an error message.
-
-    Attributes:
-        keys: the path, without `init_args`.
-        owners: import paths of the classes on the way; the last key is an option of the last one.
-        text: what is said of it.
-    """
-
-    keys: tuple[str, ...]
-    owners: tuple[str, ...]
-    text: str
-
-
-def complaints(message: str) -> list[Complaint]:
-    """The leaves of a message of jsonargparse, in its order."""
-    stack: list[tuple[int, str, str]] = []  # indentation, key, class
-    found = []
-    for line in filter(str.strip, message.splitlines()):
-        text = line.lstrip(" ").removeprefix("- ").lstrip(" ")
-        indent = len(line) - len(text)
-        while stack and stack[-1][0] >= indent:
-            stack.pop()
-        for key in _KEY.findall(text):
-            stack.extend((indent, part, "") for part in key.split("."))
-        text = text[text.rfind('":') + 2 :].strip() if _KEY.search(text) else text
-        if owner := _CLASS.match(text):
-            stack.append((indent, "", owner[1]))
-        elif text and not _SCAFFOLD.match(text):
-            # `Type Callable[...] expects a callable class: reason. Got value: Namespace(class_path`
-            used = re.search(r"Got value: Namespace\(class_path='([^']+)'", text)
-            owners = [owner for _, _, owner in stack if owner] + ([used[1]] if used else [])
-            keys = tuple(key for _, key, _ in stack if key)
-            found.append(Complaint(keys, tuple(owners), text.rpartition("callable class: ")[2]))
-    return found
 
 
 class OneLineErrors(InnerValues):
@@ -122,7 +73,7 @@ class OneLineErrors(InnerValues):
         for leaf in leaves:
             if text := self._usage(leaf):
                 return text
-        types = [name for leaf in leaves for name in _expected(leaf.text)]
+        types = [name for leaf in leaves for name in expected_types(leaf.text)]
         plain = set(types) - {"null", "list", "dict"}  # what a class cannot be mistaken for
         if plain and not found.startswith(("{", "[{", "Namespace")):
             return self._wrong_type(leaves[0], types, found)
@@ -134,7 +85,9 @@ class OneLineErrors(InnerValues):
             return self._no_class(leaf, name, found)
         if set(types) - {"null"}:
             return self._wrong_type(leaves[0], types, found)
-        text = " ".join(dict.fromkeys(leaf.text for leaf in leaves if not _expected(leaf.text)))
+        text = " ".join(
+            dict.fromkeys(leaf.text for leaf in leaves if not expected_types(leaf.text))
+        )
         return self.where(leaves[0].keys, found) + re.sub(r"Namespace\(.*", "", text or message)
 
     def _denied(self, leaf: Complaint, path: str) -> str:
@@ -292,15 +245,3 @@ def _hint(wrong: str, known: Sequence[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; there is {', '.join(known)}." if 0 < len(known) <= 20 else "."
-
-
-def _expected(text: str) -> list[str]:
-    """The types in `Expected a ...` as they are written in a config; none if it says otherwise."""
-    match = _TYPE.match(text)
-    if match is None:
-        return []
-    if match[1]:
-        return [{"NoneType": "null"}.get(match[1], match[1].rpartition(".")[2])]
-    if match[2].startswith("Literal["):
-        return [value.strip("'") for value in match[2][8:-1].split(", ")]
-    return [match[2]]

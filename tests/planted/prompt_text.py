@@ -69,8 +69,8 @@ PROMPT_TEXT = (
     Mutant(
         "markers in parallel texts are control tokens",
         "data_modules/pairing.py",
-        "engine(tokenizer) for view",
-        "tokenizer.backend_tokenizer for view",
+        "engine(view.tokenizer) for name",
+        "view.tokenizer.backend_tokenizer for name",
         "tests/data_modules/test_parallel.py -k markers",
     ),
 )
