@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import yaml
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from torch.distributed.tensor import DTensor
 
 import lit_distill.losses
@@ -73,7 +73,7 @@ def build(
     name: str, folder: Path, execution: Execution | None = None, **starts: Any
 ) -> Distillation:
     """The method of one shipped config on a tiny teacher, with plain SGD of rate 1."""
-    torch.manual_seed(0)  # as the command line does: of what a method draws for itself
+    seed_everything(0, verbose=False)  # as the command line does, also on ranks that start later
     node = NODES[name]
     module, _, class_name = f"lit_distill.methods.{node['class_path']}".rpartition(".")
     if "." in node["class_path"]:

@@ -78,11 +78,21 @@ class Scribe:
         return self.data.collator()
 
     def write_down(self, batch: Batch) -> Arrays:
-        """The arrays of a batch, its texts one after the other."""
+        """The arrays of a batch, its texts one after the other.
+
+        Raises:
+            UserError: the teacher says NaN or infinities.
+        """
         rows = batch["tokens"] if self.provenance["positions"] == "tokens" else batch["rows"]
         states = self.hidden(batch, rows)
         tiles = [self._likeliest(tile) for tile in torch.split(states, ROWS_PER_TILE)]
         ids, log_p, mass = (torch.cat(parts).cpu().numpy() for parts in zip(*tiles, strict=True))
+        if np.isnan(log_p).any():
+            raise UserError(
+                f"What the teacher says about {int(np.isnan(log_p).any(-1).sum())} of the "
+                f"{len(rows)} positions of a batch is NaN or infinite: load it in float32 or "
+                "bfloat16 (model.teacher.dtype), or take another teacher."
+            )
         count, width = batch["input_ids"].shape
         lengths = batch["attention_mask"].sum(1).tolist()
         texts = zip(batch["input_ids"].numpy(), lengths, strict=True)

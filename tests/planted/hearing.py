@@ -104,4 +104,11 @@ HEARING = (
         "            pass\n",
         f"{BROKEN} -k both_ranks",
     ),
+    Mutant(
+        "NaN of a teacher is written down",
+        "lit_distill/tools/cache_shards.py",
+        "        if np.isnan(log_p).any():\n",
+        "        if False:\n",
+        "tests/lit_distill/tools/test_cache_teacher.py -k no_numbers",
+    ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +100,19 @@ def test_it_holds_what_the_live_teacher_says(
             ((share, read),) = taught.states(rows)
             assert share == 1
             torch.testing.assert_close(read, states, rtol=1e-3, atol=1e-3)
+
+
+def test_a_teacher_that_says_no_numbers_is_not_written_down(
+    corpus: MultilingualCorpus, tiny_bert: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_bert, tmp_path / "teacher")
+    model = Teacher(str(folder)).build().model
+    table = model.get_parameter("bert.embeddings.position_embeddings.weight")
+    table.data[8] = torch.tensor([2e38, -2e38] * 8)  # whose variance is infinite
+    model.save_pretrained(folder)
+    with pytest.raises(UserError, match=r"about \d+ of the \d+ positions of a batch is NaN"):
+        cache_teacher(str(tmp_path / "cache"), Teacher(str(folder)), corpus, SMALL)
+    assert not list((tmp_path / "cache").glob("shard-*"))
 
 
 def test_masks_differ_between_drawings_and_come_again(corpus: MultilingualCorpus) -> None:
