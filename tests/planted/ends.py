@@ -82,11 +82,18 @@ ENDS = (
         f"{RUN_TEST} -k is_gone",
     ),
     Mutant(
-        "limit_train_batches 0 trains nothing and ends well",
+        "max_steps 0 trains nothing and ends well",
         "lit_distill/cli_trainer.py",
-        'Option("limit_train_batches", _part(none=False)',
-        'Option("limit_train_batches", _part(none=True)',
-        f"{TRAINER_TEST} -k limit_train",
+        "(value == -1 or 1 <= value <= _MOST)",
+        "(value == -1 or 0 <= value <= _MOST)",
+        f"{TRAINER_TEST} -k max_steps",
+    ),
+    Mutant(
+        "an epoch ends inside an update, whose loss is divided by what never came",
+        "lit_distill/cli_trainer.py",
+        "    if batches == 0 or batches % accumulate:\n",
+        "    if batches == 0:\n",
+        f"{TRAINER_TEST} -k inside_an_update",
     ),
     Mutant(
         "validate measures no batch and ends well",
