@@ -68,7 +68,9 @@ def word_piece(lines: list[str]) -> Any:
 def corpus_of(folder: Path, tokenizer: Any, language: str, objective: MaskedTokens) -> Any:
     tokenizer.save_pretrained(folder / "tokenizer")
     lines = texts_of(language) if language in WORDS else sentences(language, 60)
-    (folder / f"{language}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    place = folder / f"{language}.txt"
+    if not place.exists():  # the same file has the same cache
+        place.write_text("\n".join(lines) + "\n", encoding="utf-8")
     corpus = MultilingualCorpus(
         [Source(files="{language}.txt")],
         data_dir=str(folder),

@@ -10,15 +10,16 @@ import pytest
 import torch
 from batches import collate, samples
 from command_line import merged, refused
-from shipped_methods import METHODS, WRITING, build
+from shipped_methods import METHODS, WRITING, build, quiet_trainer
 
-from data_modules import MaskedTokens, NextToken, Noised, Plain
+from data_modules import MaskedTokens, MultilingualCorpus, NextToken, Noised, Plain, Source
 from data_modules.objectives import Objective, objective_for
 from data_modules.prompt_collation import Responses
 from lit_distill.__main__ import main
 from lit_distill.batch import as_written
 from lit_distill.errors import UserError
 from lit_distill.methods import MaskedLM, MiniLMv2
+from lit_distill.models import Teacher
 
 TEXTS: tuple[Objective, ...] = (MaskedTokens(), NextToken(), Plain(), Noised())
 EITHER = {"MaskedTokens", "NextToken", "Responses"}
@@ -144,3 +145,20 @@ def test_hidden_tokens_can_be_shown() -> None:
     assert shown["input_ids"].flatten()[same].equal(batch["input_ids"].flatten()[same])
     batch["counts"]["masked"] = 0
     assert as_written(batch) is batch
+
+
+def test_the_trainer_alone_decides_too(tiny_bert: Path, text_folder: Path, tmp_path: Path) -> None:
+    """Without the command line: what is trained by a method is what it reads."""
+    module = MiniLMv2(teacher=Teacher(str(tiny_bert)), relation_heads=4)
+    data = MultilingualCorpus(
+        [Source(files="{language}.txt")],
+        data_dir=str(text_folder),
+        cache_dir=str(tmp_path / "cache"),
+        tokenizer=str(tiny_bert),
+        max_length=16,
+        batch_tokens=128,
+        updates_per_epoch=2,
+        validation_windows=3,
+    )
+    quiet_trainer(precision="32-true", default_root_dir=tmp_path).fit(module, datamodule=data)
+    assert data.objective == Plain()
