@@ -142,8 +142,8 @@ def _foreign(folder: Path, kind: str) -> list[str]:
 def _written(folder: Path, kind: str) -> set[str]:
     try:
         found = json.loads((folder / MARK).read_text("utf-8"))
-        return {MARK, *map(str, found["written"])} if found["kind"] == kind else set()
-    except (OSError, ValueError, KeyError, TypeError):
+        return {MARK, *map(str, found["written"])} if found.get("kind", STUDENT) == kind else set()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return _of_the_first_release(folder) if kind == STUDENT else set()
 
 

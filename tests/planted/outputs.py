@@ -81,7 +81,7 @@ OUTPUTS = (
     Mutant(
         "one command replaces what another wrote",
         "callbacks/output_folders.py",
-        'if found["kind"] == kind else set()',
+        'if found.get("kind", STUDENT) == kind else set()',
         "",
         f"{OUTPUTS_TEST} -k other_commands",
     ),

@@ -164,6 +164,11 @@ def test_students_of_the_first_release_can_be_replaced(checkpoint: Path, tmp_pat
     assert main(command) == 0
     (place / MARK).unlink()
     assert main(command) == 0
+    found = json.loads((place / MARK).read_text())
+    (place / MARK).write_text(json.dumps({"written": found["written"]}))  # of earlier commits
+    assert main(command) == 0
+    (place / MARK).write_text("[]")
+    assert main(command) == 2
     (place / MARK).unlink()
     (place / "README.md").write_text("My model")
     assert main(command) == 2
