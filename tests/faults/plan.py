@@ -99,7 +99,7 @@ def _planned(draw: random.Random) -> Iterator[Injection]:
     for fault in (
         Signalled(signal.SIGTERM, TRAINING, 2, draw.randrange(2)),
         Signalled(signal.SIGTERM, TRAINING, 11, draw.randrange(2)),
-        Signalled(signal.SIGTERM, VALIDATION, 6, draw.randrange(2)),
+        Signalled(signal.SIGTERM, VALIDATION, 4, draw.randrange(2)),
         Killed("micro-batch", 5, draw.randrange(2)),
         Killed("validation batch", 7, draw.randrange(2)),
         Killed("validation batch", 0, draw.randrange(2)),
@@ -116,5 +116,6 @@ def _around_validations() -> Iterator[Fault]:
     for batch in (14, 9, 6, 1):  # four a validation
         yield Killed("validation batch", batch)
         yield Signalled(signal.SIGTERM, VALIDATION, batch)
+    yield Killed("after checkpoint", 3)  # of update 9, before its validation
     yield Killed("after checkpoint", 5)  # of update 12, after the last validation
     yield Killed("after checkpoint", 4)  # of update 9, which becomes the best

@@ -66,7 +66,9 @@ def heading() -> list[str]:
         "",
         f"Written by `make faults` ({versions}, {platform.system()}, CPU).",
         "",
-        "Each row is a run of 12 updates that is harmed once (`tests/faults/plan.py` draws where) "
+        "The first table is of runs of 12 updates that are stopped ten times and resumed each time "
+        "(`tests/faults/chains.py` draws where). "
+        "In the second each row is a run that is harmed once (`tests/faults/plan.py` draws where) "
         "and then resumed by the command it printed (a single killed process prints none: by "
         "`--ckpt_path last`, or from the start if nothing was saved). *Kept* is the newest whole "
         "checkpoint after the fault, in updates, of the updates in the last save that was finished "

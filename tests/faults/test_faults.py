@@ -17,7 +17,11 @@ EVERYDAY = everyday(INJECTIONS)
 @pytest.mark.parametrize(
     "injection",
     [
-        pytest.param(one, marks=[] if one in EVERYDAY else pytest.mark.faults, id=str(one))
+        pytest.param(
+            one,
+            marks=[] if one in EVERYDAY else pytest.mark.faults,
+            id=str(one).replace(" ", "_"),  # so that `-k` can name one
+        )
         for one in INJECTIONS
     ],
 )

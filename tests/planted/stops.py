@@ -5,7 +5,7 @@ from __future__ import annotations
 from planted.mutant import Mutant
 
 NEVER_LOSE = "tests/lit_distill/test_never_lose_training.py"
-FAULTS = "tests/faults/test_faults.py -k DistiLLM"
+FAULTS = "tests/faults/test_faults.py"
 
 STOPS = (
     Mutant(
@@ -66,21 +66,14 @@ SEEN_BY_FAULTS = (
         "callbacks/export_student.py",
         "            self.best = best if isinstance(best, dict) else alone\n",
         "            pass\n",
-        FAULTS,
+        f"{FAULTS} -k after_checkpoint_4",
     ),
     Mutant(
         "a checkpoint does not say that a validation was due",
         "callbacks/run_checkpoint.py",
         '"validation_due": self._due}',
         '"validation_due": False}',
-        FAULTS,
-    ),
-    Mutant(
-        "TensorBoard's scalars before a save are lost with the process",
-        "callbacks/run_checkpoint.py",
-        "        flush(trainer)\n",
-        "",
-        FAULTS,
+        f"{FAULTS} -k validation_batch_1",
     ),
 )
-"""What only a comparison of students, of a method that depends on validations, of scalars sees."""
+"""What only comparisons of students, and of a method that depends on validations, see."""
