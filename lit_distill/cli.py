@@ -16,12 +16,14 @@ from typing import Any, ClassVar, cast
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import DeviceStatsMonitor, LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import data_modules  # noqa: F401 (for its class names)
 import lit_distill.methods  # noqa: F401 (for its class names)
 from callbacks.atomic_files import replacing
+from callbacks.hyperparameters import log_hyperparameters
 from lit_distill.cli_callables import check_callables
 from lit_distill.cli_checkpoints import (
     find_checkpoint,
@@ -43,6 +45,8 @@ from lit_distill.updates import check_optimizer
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 """A disk that is full, limited, locked or broken."""
+LOGGING = (LearningRateMonitor, DeviceStatsMonitor)
+"""Callbacks that refuse to run without a logger."""
 LOST_RANK = re.compile(r"Connection (reset|closed) by peer|remote process exit")
 """What gloo and NCCL say when another rank is gone."""
 
@@ -116,8 +120,10 @@ class SaveConfig(SaveConfigCallback):
     ) -> None:
         """Writes at the first batch, before the first checkpoint."""
         if trainer.is_global_zero and not self.already_saved:
+            module = cast(Distillation, pl_module)
             with replacing(Path(trainer.default_root_dir) / "config.yaml") as beside:
-                beside.write_text(cast(Distillation, pl_module).config_text, "utf-8")
+                beside.write_text(module.config_text, "utf-8")
+            log_hyperparameters(trainer, module.config_text, list(module.students))
         self.already_saved = True
 
 
@@ -208,6 +214,15 @@ class DistillCLI(LightningCLI):
             if not isinstance(cause, ValueError | OSError | MisconfigurationException):
                 raise
             raise UserError(str(cause)) from error
+
+    def instantiate_trainer(self, **options: Any) -> Trainer:
+        """Builds the Trainer; without a logger, nothing that only writes to one is there."""
+        config = self.config_init["trainer"]
+        if config["logger"] is False and isinstance(config["callbacks"], list):
+            config["callbacks"] = [
+                one for one in config["callbacks"] if not isinstance(one, LOGGING)
+            ]
+        return super().instantiate_trainer(**options)
 
     def run(self) -> None:
         """Runs the command."""
