@@ -18,6 +18,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import DeviceStatsMonitor, LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import data_modules  # noqa: F401 (for its class names)
@@ -211,7 +212,10 @@ class DistillCLI(LightningCLI):
             cause: BaseException = error  # jsonargparse wraps what constructors raise
             while cause.__cause__ is not None and not isinstance(cause, UserError):
                 cause = cause.__cause__
-            if not isinstance(cause, ValueError | OSError | MisconfigurationException):
+            # an import: of a logger whose package is not installed
+            if not isinstance(
+                cause, ValueError | OSError | ImportError | MisconfigurationException
+            ):
                 raise
             raise UserError(str(cause)) from error
 
@@ -219,9 +223,9 @@ class DistillCLI(LightningCLI):
         """Builds the Trainer; without a logger, nothing that only writes to one is there."""
         config = self.config_init["trainer"]
         if config["logger"] is False and isinstance(config["callbacks"], list):
-            config["callbacks"] = [
-                one for one in config["callbacks"] if not isinstance(one, LOGGING)
-            ]
+            for one in [one for one in config["callbacks"] if isinstance(one, LOGGING)]:
+                config["callbacks"].remove(one)
+                rank_zero_info(f"There is no logger: {type(one).__name__} is left out.")
         return super().instantiate_trainer(**options)
 
     def run(self) -> None:

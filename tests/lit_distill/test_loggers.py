@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import yaml
+from command_line import refused
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lit_distill.__main__ import main
@@ -26,13 +28,21 @@ def watched(folder: Path) -> list[str]:
     return ["-c", "exp.yaml"]
 
 
-def test_no_logger_at_all(watched: list[str]) -> None:
+def test_no_logger_at_all(watched: list[str], caplog: pytest.LogCaptureFixture) -> None:
     """`LearningRateMonitor` alone would refuse to run."""
     none = "--trainer.logger=false"
     assert main(["fit", *watched, none]) == 0
+    assert "There is no logger: LearningRateMonitor is left out." in caplog.messages
     for command in ("validate", "test"):
         assert main([command, *watched, none, "--ckpt_path=last"]) == 0
     assert "LearningRateMonitor" in Path("runs/exp/config.yaml").read_text()  # as it was given
+
+
+@pytest.mark.skipif(find_spec("wandb") is not None, reason="is about its absence")
+def test_a_logger_that_is_not_installed_is_one_line(
+    watched: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "Requirement 'wandb" in refused(capsys, "fit", *watched, "--trainer.logger=WandbLogger")
 
 
 def test_a_table_of_numbers_with_files_beside_it(watched: list[str]) -> None:
