@@ -14,8 +14,8 @@ class TeacherAgreement(ScoreReport):
 
     Table: share of selected rows on which both put the same token first, KL in nats per row at
     temperature 1, the teacher's own loss.
-    Scalars: `val/agreement` and `val/kl` (means over languages), `val/<language>/agreement` and
-    `val/<language>/kl`.
+    Scalars: `val/agreement`, `val/kl` and `val/teacher_loss` (means over languages), and each of
+    them of every language, as `val/<language>/agreement`.
     Figures: agreement and KL of each language.
 
     Without a teacher nothing is shown.
@@ -27,7 +27,7 @@ class TeacherAgreement(ScoreReport):
     columns = (
         Column("agreement", lambda score: score.agreement, "agreement", log_mean=True),
         Column("KL", lambda score: score.kl, "kl", log_mean=True),
-        Column("teacher loss", lambda score: score.teacher_loss),
+        Column("teacher loss", lambda score: score.teacher_loss, "teacher_loss", log_mean=True),
     )
 
     def figures(self, student: str, scores: dict[str, Scores], step: int) -> dict[str, Figure]:

@@ -11,13 +11,13 @@ from typing import Annotated, cast
 import torch
 from annotated_types import Interval
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from callbacks.boards import boards
 from callbacks.figures import BEFORE, NOW, PALETTE
 from lit_distill.batch import Batch, row_languages
 from lit_distill.errors import UserError
@@ -93,14 +93,10 @@ class CodeMixing(Callback):
     on_test_epoch_end = on_validation_epoch_end
 
     def _draw(self, trainer: Trainer, prefix: str, at: Grouped, by: Grouped) -> None:
-        for board in trainer.loggers:
-            if isinstance(board, TensorBoardLogger):
-                step = trainer.global_step
-                for name, figure in (
-                    ("switch_points", switch_figure(at)),
-                    ("mixing_levels", level_figure(by, self.edges)),
-                ):
-                    board.experiment.add_figure(f"{prefix}/{name}", figure, step)
+        for board in boards(trainer):
+            board.figure(f"{prefix}/switch_points", switch_figure(at), trainer.global_step)
+            levels = level_figure(by, self.edges)
+            board.figure(f"{prefix}/mixing_levels", levels, trainer.global_step)
 
 
 def _places(batch: Batch) -> Tensor:

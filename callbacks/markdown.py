@@ -1,4 +1,4 @@
-"""Text for TensorBoard's panels: Markdown tables of whatever text there is."""
+"""Markdown on one line: what text needs so that nothing in it is read as markup."""
 
 from __future__ import annotations
 
@@ -6,15 +6,7 @@ import html
 import re
 from collections.abc import Iterable
 
-from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
-
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|~])")
-
-
-def boards(trainer: Trainer) -> list[TensorBoardLogger]:
-    """The loggers that show text and figures."""
-    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
 def table_row(cells: Iterable[str]) -> str:

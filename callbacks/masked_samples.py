@@ -1,4 +1,4 @@
-"""Masked texts and what the models put into their gaps, to read in TensorBoard."""
+"""Masked texts and what the models put into their gaps, to read beside the curves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from callbacks.markdown import boards, escaped, table_row
+from callbacks.boards import boards
+from callbacks.markdown import escaped
 from lit_distill.batch import Batch
 from lit_distill.knobs import Count, check_knobs
 from lit_distill.measurement import Measured
@@ -35,9 +36,9 @@ class Sample:
 
 
 class MaskedSamples(Callback):
-    """Writes one masked text per language to TensorBoard, with the models' guesses.
+    """Writes one masked text per language to every logger that shows tables, with models' guesses.
 
-    The text panel `val/samples` has a row per text: its beginning with the hidden tokens in bold,
+    The table `val/samples` has a row per text: its beginning with the hidden tokens in bold,
     then each model's most probable token for every gap in order, in bold where it is the hidden
     one. Validation masks never change, so rows can be compared over training. Corpora that mask
     nothing write nothing.
@@ -90,10 +91,11 @@ class MaskedSamples(Callback):
             for name, model in models.items():
                 guesses[name] = _guesses(cast(LanguageModel, model), batch, self._samples)
         if trainer.is_global_zero:
-            text = _table(module.tokenizer, self._samples, guesses, self.tokens)
+            heading = ["language", "text", *guesses]
+            rows = _rows(module.tokenizer, self._samples, guesses, self.tokens)
             stage = "test" if trainer.testing else "val"
             for board in boards(trainer):
-                board.experiment.add_text(f"{stage}/samples", text, trainer.global_step)
+                board.table(f"{stage}/samples", heading, rows, trainer.global_step)
 
     on_test_epoch_start = on_validation_epoch_start
     on_test_batch_end = on_validation_batch_end
@@ -130,15 +132,14 @@ def _guesses(model: LanguageModel, batch: Batch, samples: Sequence[Sample]) -> l
     return [{place: next(best) for place in sample.targets} for sample in samples]
 
 
-def _table(
+def _rows(
     tokenizer: Any,
     samples: Sequence[Sample],
     guesses: dict[str, list[dict[int, int]]],
     tokens: int,
-) -> str:
-    """Markdown, a row per sample."""
-    heading = ["language", "text", *guesses]
-    lines = [table_row(heading), table_row("---" for _ in heading)]
+) -> list[list[str]]:
+    """Cells in Markdown, a row per sample."""
+    rows = []
     for number, sample in enumerate(samples):
         shown = [place for place in sorted(sample.targets) if place < tokens]
         cells = [escaped(sample.language), _text(tokenizer, sample, tokens)]
@@ -147,8 +148,8 @@ def _table(
             right = [guess[number][place] == sample.targets[place] for place in shown]
             marked = [f"**{w}**" if r else w for w, r in zip(words, right, strict=True)]
             cells.append(" · ".join(marked))
-        lines.append(table_row(cells))
-    return "\n".join(lines)
+        rows.append(cells)
+    return rows
 
 
 def _text(tokenizer: Any, sample: Sample, tokens: int) -> str:

@@ -17,7 +17,8 @@ class PerLanguage(ScoreReport):
     """Loss, perplexity and accuracy by language, after each validation and test.
 
     Table: loss in nats per selected row, perplexity, share of rows that were predicted right.
-    Scalars: `val/<language>/loss` and `val/<language>/perplexity`.
+    Scalars: `val/<language>/loss`, `val/<language>/perplexity` and `val/<language>/accuracy`;
+    `val/accuracy` is the mean over languages, as `val/loss` is.
     Figures: the loss of each language now and the time before; its way over training.
 
     Args:
@@ -27,7 +28,7 @@ class PerLanguage(ScoreReport):
     columns = (
         Column("loss", lambda score: score.loss, "loss"),
         Column("perplexity", lambda score: score.perplexity, "perplexity"),
-        Column("accuracy", lambda score: score.accuracy),
+        Column("accuracy", lambda score: score.accuracy, "accuracy", log_mean=True),
     )
 
     def __init__(self, rows: Count = 40) -> None:

@@ -1,4 +1,4 @@
-"""Prompts and what the models write behind them, to read in TensorBoard."""
+"""Prompts and what the models write behind them, to read beside the curves."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from lightning.pytorch import Trainer
 
+from callbacks.boards import boards
 from callbacks.continuations import GREEDY, Continued, GenerationReport, Written
-from callbacks.markdown import boards, escaped, table_row
+from callbacks.markdown import escaped
 from lit_distill.knobs import Count, Seed, check_knobs
 from lit_distill.measurement import Measured
 from lit_distill.models import Sampling
@@ -19,8 +20,9 @@ CUT = " …"
 class SampleText(GenerationReport):
     """Writes prompts with the wanted response and those of students and teachers, per language.
 
-    The text panel `val/continuations/<language>` has a row per prompt. Prompts never change, so
-    rows can be compared over training. An ellipsis stands behind what did not end by itself.
+    The table `val/continuations/<language>` has a row per prompt, in every logger that shows
+    tables. Prompts never change, so rows can be compared over training. An ellipsis stands behind
+    what did not end by itself.
 
     Args:
         texts: rows of each language.
@@ -51,14 +53,14 @@ class SampleText(GenerationReport):
         """See `GenerationReport.report`."""
         for language in dict.fromkeys(one.language for one in continued):
             own = [one for one in continued if one.language == language][: self.texts]
-            text = table(own, self.characters)
+            heading, rows = table(own, self.characters)
             for board in boards(trainer) if trainer.is_global_zero else []:
                 name = f"{stage}/continuations/{language}"
-                board.experiment.add_text(name, text, trainer.global_step)
+                board.table(name, heading, rows, trainer.global_step)
 
 
-def table(rows: Sequence[Continued], characters: int) -> str:
-    """Markdown, a row per prompt.
+def table(rows: Sequence[Continued], characters: int) -> tuple[list[str], list[list[str]]]:
+    """The heading and a row per prompt, of cells in Markdown.
 
     Args:
         rows: of one language; at least one.
@@ -75,8 +77,7 @@ def table(rows: Sequence[Continued], characters: int) -> str:
         return [shown(one.text, one.ended) for one in written.values()]
 
     heading = ["prompt", "wanted", *rows[0].students, *rows[0].teachers]
-    lines = [table_row(heading), table_row("---" for _ in heading)]
-    for row in rows:
-        cells = [shown(row.prompt), shown(row.reference), *said(row.students), *said(row.teachers)]
-        lines.append(table_row(cells))
-    return "\n".join(lines)
+    return heading, [
+        [shown(row.prompt), shown(row.reference), *said(row.students), *said(row.teachers)]
+        for row in rows
+    ]

@@ -1,4 +1,4 @@
-"""What reports of a validation share: one table, scalars by language, figures in TensorBoard."""
+"""What reports of a validation share: one table, scalars by language, figures."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import ClassVar, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from callbacks.boards import boards
 from lit_distill.knobs import Count, check_knobs
 from lit_distill.measurement import Measured, Scores, mean_over_languages
 
@@ -40,8 +40,8 @@ class Column:
 class ScoreReport(Callback):
     """Publishes columns of `module.measurements` after each validation and test; runs no model.
 
-    Scalars go to all loggers, figures to TensorBoard. Where there are several reports, the first
-    one in `trainer.callbacks` prints one table with the columns of all of them.
+    Scalars go to all loggers, figures to those that show some. Where there are several reports, the
+    first one in `trainer.callbacks` prints one table with the columns of all of them.
 
     Args:
         rows: the longest table that is printed; of more languages, those with the highest loss.
@@ -100,12 +100,11 @@ class ScoreReport(Callback):
             module.print(table(title, scores, columns, self.rows))
 
     def _draw(self, trainer: Trainer, student: str, scores: dict[str, Scores], prefix: str) -> None:
-        boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        if boards:
+        if shown := boards(trainer):
             step = trainer.global_step
             for name, figure in self.figures(student, scores, step).items():
-                for board in boards:
-                    board.experiment.add_figure(f"{prefix}/{name}", figure, step)
+                for board in shown:
+                    board.figure(f"{prefix}/{name}", figure, step)
 
 
 def average(scores: Mapping[str, Scores]) -> Scores:

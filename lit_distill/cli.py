@@ -16,13 +16,15 @@ from typing import Any, ClassVar, cast
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import DeviceStatsMonitor, LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from lightning_utilities.core.rank_zero import rank_zero_info
 
 import data_modules  # noqa: F401 (for its class names)
 import lit_distill.methods  # noqa: F401 (for its class names)
 from callbacks.atomic_files import replacing
+from callbacks.hyperparameters import log_hyperparameters
 from lit_distill.cli_callables import check_callables
 from lit_distill.cli_callbacks import complete
 from lit_distill.cli_checkpoints import (
@@ -49,6 +51,8 @@ from lit_distill.updates import check_optimizer
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 """A disk that is full, limited, locked or broken."""
+LOGGING = (LearningRateMonitor, DeviceStatsMonitor)
+"""Callbacks that refuse to run without a logger."""
 LOST_RANK = re.compile(r"Connection (reset|closed) by peer|remote process exit")
 """What gloo and NCCL say when another rank is gone."""
 
@@ -126,8 +130,10 @@ class SaveConfig(SaveConfigCallback):
     ) -> None:
         """Writes at the first batch, before the first checkpoint."""
         if trainer.is_global_zero and not self.already_saved:
+            module = cast(Distillation, pl_module)
             with replacing(Path(trainer.default_root_dir) / "config.yaml") as beside:
-                beside.write_text(origin() + cast(Distillation, pl_module).config_text, "utf-8")
+                beside.write_text(origin() + module.config_text, "utf-8")
+            log_hyperparameters(trainer, module.config_text, list(module.students))
         self.already_saved = True
 
 
@@ -225,9 +231,21 @@ class DistillCLI(LightningCLI):
             cause: BaseException = error  # jsonargparse wraps what constructors raise
             while cause.__cause__ is not None and not isinstance(cause, UserError):
                 cause = cause.__cause__
-            if not isinstance(cause, ValueError | OSError | MisconfigurationException):
+            # an import: of a logger whose package is not installed
+            if not isinstance(
+                cause, ValueError | OSError | ImportError | MisconfigurationException
+            ):
                 raise
             raise UserError(str(cause)) from error
+
+    def instantiate_trainer(self, **options: Any) -> Trainer:
+        """Builds the Trainer; without a logger, nothing that only writes to one is there."""
+        config = self.config_init["trainer"]
+        if config["logger"] is False and isinstance(config["callbacks"], list):
+            for one in [one for one in config["callbacks"] if isinstance(one, LOGGING)]:
+                config["callbacks"].remove(one)
+                rank_zero_info(f"There is no logger: {type(one).__name__} is left out.")
+        return super().instantiate_trainer(**options)
 
     def run(self) -> None:
         """Runs the command."""

@@ -19,7 +19,7 @@ from lit_distill.tools.recipe import read_recipe
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
 PARTS = {part: sorted((CONFIGS / part).glob("*.yaml")) for part in (
-    "trainer", "methods", "models", "optimizers", "data", "experiments")}  # fmt: skip
+    "trainer", "loggers", "methods", "models", "optimizers", "data", "experiments")}  # fmt: skip
 OWN_MODELS = {"mini_mbert_teacher": ["student"], "mini_mbert_triple_loss": ["teacher"],
               "mini_mbert_control": ["teacher"], "mini_mbert_minilm": ["teacher"],
               "mini_mbert_minilm_v2": ["teacher"], "mini_mbert_head_fit": ["student"],

@@ -19,6 +19,7 @@ from sacrebleu.metrics.chrf import CHRF
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from callbacks import GenerationMetrics, SampleText, continuations
+from callbacks.boards import markdown
 from callbacks.generation_metrics import shown
 from callbacks.sample_text import table
 from callbacks.teacher_answers import means, nearness
@@ -205,12 +206,15 @@ def test_the_panel_of_texts(run: Run, tmp_path: Path) -> None:
     assert lines[0] == "| prompt | wanted | student | teacher |"
     assert len(lines) == 2 + 2
     assert all("plus" in line for line in lines[2:])
+    texts = tmp_path / "csv/texts/val/continuations"
+    assert sorted(path.name for path in texts.iterdir()) == ["xx", "yy"]
+    assert (texts / "xx/00000004.md").read_text("utf-8").splitlines() == lines
 
 
 def test_texts_that_were_cut_or_are_markup() -> None:
     written = continuations.Written("<b> a|b", [1, 2], ended=False)
     row = continuations.Continued("xx", 3, "p" * 9, None, {"student": written}, {})
-    assert table([row], 5).splitlines()[2] == r"| ppppp … | (nothing) | &lt;b&gt; a … |"
+    assert markdown(*table([row], 5)).splitlines()[2] == r"| ppppp … | (nothing) | &lt;b&gt; a … |"
 
 
 def test_both_numbers_are_shown_and_named() -> None:

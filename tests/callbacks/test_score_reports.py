@@ -46,8 +46,10 @@ def test_scalars_and_figures_arrive(fit: Fit, tmp_path: Path) -> None:
             f"val/{language}/perplexity": scores[language].perplexity,
             f"val/{language}/agreement": scores[language].agreement,
             f"val/{language}/kl": scores[language].kl,
+            f"val/{language}/accuracy": scores[language].accuracy,
+            f"val/{language}/teacher_loss": scores[language].teacher_loss,
         }
-    for key in ("agreement", "kl"):
+    for key in ("agreement", "kl", "accuracy", "teacher_loss"):
         expected[f"val/{key}"] = sum(getattr(s, key) for s in scores.values()) / 2
     with (tmp_path / "csv" / "metrics.csv").open() as file:
         last = {k: float(v) for row in csv.DictReader(file) for k, v in row.items() if v}
