@@ -19,8 +19,8 @@ from lit_distill.models import (
     LanguageModel,
     TeacherCache,
     Teaching,
+    gives_non_finite,
     load_tokenizer,
-    says_no_numbers,
     tokenizer_fingerprint,
 )
 
@@ -130,7 +130,7 @@ class Learner(Measured):
             read = [batch for batch in batches if f"{self._view}input_ids" in batch]
             with self.trainer.precision_plugin.forward_context():
                 found = {
-                    name: [says_no_numbers(cast(LanguageModel, m), b, self._view) for b in read]
+                    name: [gives_non_finite(cast(LanguageModel, m), b, self._view) for b in read]
                     for name, m in self.teachers.items()
                 }
         flags = torch.tensor([float(sum(map(float, own)) > 0) for own in found.values()])

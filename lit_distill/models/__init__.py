@@ -16,7 +16,7 @@ from lit_distill.models.ensemble import Ensemble as Ensemble
 from lit_distill.models.ensemble import Taught as Taught
 from lit_distill.models.ensemble import teach as teach
 from lit_distill.models.execution import Execution as Execution
-from lit_distill.models.finite import says_no_numbers as says_no_numbers
+from lit_distill.models.finite import gives_non_finite as gives_non_finite
 from lit_distill.models.freezing import freeze_body as freeze_body
 from lit_distill.models.freezing import freeze_unreached as freeze_unreached
 from lit_distill.models.freezing import take_over as take_over

@@ -1,4 +1,4 @@
-"""Numbers that are none: in weights as they are loaded, and in what a model says.
+"""Checks for NaN and infinity: in weights as they are loaded, and in what a model gives.
 
 Shapes: B sequences, T padded length, N rows, V vocabulary.
 """
@@ -36,16 +36,16 @@ def check_finite(model: PreTrainedModel, anatomy: Anatomy, name: str, folder: Pa
         UserError: naming the first such tensor and the file that holds it.
     """
     biases = (anatomy.decoder(model).bias, anatomy.logit_bias(model))
-    switches = {id(bias) for bias in biases if bias is not None}
+    switches = {bias.data_ptr() for bias in biases if bias is not None}
     saved = model.state_dict().keys()  # other buffers are computed: masks may hold -inf
     for tensor_name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if tensor_name not in saved or not tensor.is_floating_point() or tensor.is_meta:
             continue
         values = tensor.detach()
-        if values.sum().isfinite():  # of a number that is none, no sum is one
+        if values.sum().isfinite():  # with NaN or infinity in it, no sum is
             continue
         bad = values.isfinite().logical_not_()
-        if id(tensor) in switches:
+        if tensor.data_ptr() in switches:
             bad &= values != -torch.inf
         if bad.any():
             raise UserError(_found(values, bad, tensor_name, name, folder))
@@ -79,8 +79,8 @@ def _file_of(folder: Path, tensor: str) -> str:
 
 
 @torch.no_grad()
-def says_no_numbers(model: LanguageModel, batch: Batch, view: str = "") -> Tensor:
-    """Whether a forward gives states or logits that are no numbers: 0-d, 1 or 0, as float.
+def gives_non_finite(model: LanguageModel, batch: Batch, view: str = "") -> Tensor:
+    """Whether a forward gives NaN or infinite states or logits: 0-d, 1 or 0, as float.
 
     Every rank must call it with weights in pieces. Logits of -inf are forbidden tokens.
 

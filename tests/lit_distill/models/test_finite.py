@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from transformers import BertForMaskedLM
+from transformers import BertForMaskedLM, PreTrainedModel
 
 from lit_distill.__main__ import main
 from lit_distill.errors import UserError
@@ -70,6 +70,15 @@ def test_tokens_may_be_switched_off(broken: Broken) -> None:
     for wrong in (INFINITY, NAN):
         with pytest.raises(UserError, match=rf"1 of the \d+ numbers of {BIAS}"):
             Teacher(broken({BIAS: [-INFINITY, wrong]})).build()
+
+
+def test_the_constant_of_an_encoder_decoder_may_switch_tokens_off(
+    make_model: Callable[..., PreTrainedModel], tmp_path: Path
+) -> None:
+    model = make_model("bart")
+    model.get_buffer("final_logits_bias")[0, -2:] = -INFINITY
+    model.save_pretrained(tmp_path)
+    assert Teacher(str(tmp_path)).build().model.get_buffer("final_logits_bias").isinf().sum() == 2
 
 
 def test_what_float16_cannot_hold_is_said(broken: Broken) -> None:
