@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_modules.token_store import TokenStore
+from data_modules.token_tags import LANGUAGE
 from lit_distill.errors import UserError
 
 SHOWN_FILES = 20
@@ -131,7 +132,7 @@ def check_splits(stores: Mapping[Any, TokenStore], holdout: int) -> None:
         holdout: one of how many texts is for validation.
 
     Raises:
-        UserError: a language has no training or no validation text.
+        UserError: a language has no training or no validation text; words have too many tags.
     """
     remedies = {
         "train": "Its sources have no usable text, or all of it is in its other splits.",
@@ -139,6 +140,11 @@ def check_splits(stores: Mapping[Any, TokenStore], holdout: int) -> None:
         "out: give its source `validation` files or a `validation_split`, or lower "
         "data.init_args.holdout.",
     }
+    if len(stores["train"].tag_names) > LANGUAGE:  # of an earlier release, with other bits
+        raise UserError(
+            f"The tokenised corpus has more than {LANGUAGE} language tags of words: delete "
+            f"{stores['train'].folder.parent}, and map some of them to one."
+        )
     for split, remedy in remedies.items():
         counts = zip(stores[split].languages, stores[split].windows_per_language(), strict=True)
         empty = [language for language, windows in counts if windows == 0]
