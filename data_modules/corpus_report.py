@@ -16,6 +16,7 @@ from rich.table import Table
 from data_modules.json_rows import keys_of
 from data_modules.store_files import reading, require
 from data_modules.token_store import TokenStore
+from data_modules.token_tags import LANGUAGE
 from lit_distill.errors import UserError
 
 SHOWN_FILES = 20
@@ -196,7 +197,7 @@ def check_splits(
         holdout: one of how many texts is for validation.
 
     Raises:
-        UserError: a language has no training or no validation text.
+        UserError: a language has no training or no validation text; words have too many tags.
     """
     remedies = {
         "train": "Its sources have no usable text, or all of it is in its other splits.",
@@ -204,6 +205,11 @@ def check_splits(
         "out: give its source `validation` files or a `validation_split`, or lower "
         "data.init_args.holdout.",
     }
+    if len(stores["train"].tag_names) > LANGUAGE:  # of an earlier release, with other bits
+        raise UserError(
+            f"The tokenised corpus has more than {LANGUAGE} language tags of words: delete "
+            f"{stores['train'].folder.parent}, and map some of them to one."
+        )
     for split, remedy in remedies.items():
         counts = zip(stores[split].languages, stores[split].windows_per_language(), strict=True)
         empty = [language for language, windows in counts if windows == 0]

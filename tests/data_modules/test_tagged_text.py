@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from data_modules.corpus_report import check_splits
 from data_modules.phrasebook import PhrasebookReader
 from data_modules.readers import Broken
 from data_modules.sources import Source, resolve
 from data_modules.tagged_text import TaggedReader, TaggedText, located
+from data_modules.token_tags import LANGUAGE, TagNumbers
 from lit_distill.errors import UserError
 
 
@@ -72,3 +74,16 @@ def test_the_phrasebook_knows_the_languages_of_its_mixes() -> None:
     tags = {tag for text in texts if isinstance(text, TaggedText) for tag in text.tags}
     assert tags == {"hi-Latn", "en", None}
     assert not any(isinstance(t, TaggedText) for t in PhrasebookReader("hi", "train", 9, 0).rows())
+
+
+def test_more_languages_than_a_byte_has_room_for() -> None:
+    numbers = TagNumbers()
+    assert [numbers._number(f"x{i}") for i in range(LANGUAGE)] == list(range(1, 64))
+    with pytest.raises(UserError, match="More than 63 different language tags of words"):
+        numbers._number("one more")
+
+    class Store:  # as an earlier release wrote it
+        tag_names, folder = ["x"] * 64, Path("cache/train")
+
+    with pytest.raises(UserError, match="more than 63 language tags of words: delete cache"):
+        check_splits({"train": Store(), "validation": Store()}, 50)
