@@ -1,12 +1,16 @@
-"""SIGTERM and SIGINT as a wish that is granted at the next good moment."""
+"""SIGTERM and SIGINT as a wish that is granted at the next good moment, and how to go on after."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import threading
+from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from lightning.pytorch import Trainer
 
 
 class Interruption:
@@ -47,3 +51,14 @@ class Interruption:
             name = signal.Signals(number).name
             # `print` may not be called again while it is running; `write` may
             os.write(2, f"\n{name}: will stop after this update (again: at once)\n".encode())
+
+
+def say(line: str, trainer: Trainer) -> None:
+    """Prints a line and the command that goes on, not logged: no log level may hide it."""
+    print(line, f"  {_resume_command(trainer.default_root_dir)}", sep="\n", flush=True)
+
+
+def _resume_command(run_folder: str) -> str:
+    """The command that continues the run of a folder."""
+    config = shlex.quote(str(Path(run_folder) / "config.yaml"))
+    return f"python -m lit_distill fit --config {config} --ckpt_path last"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import tempfile
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ from lightning_utilities.core.rank_zero import rank_zero_warn
 
 from callbacks.atomic_files import keep_as
 from callbacks.due_validation import end_without_training, validate_now, validation_is_due
-from callbacks.interruption import Interruption
+from callbacks.interruption import Interruption, say
 from lit_distill.errors import UserError
 from lit_distill.knobs import CountOrNone, NotNegative, check_knobs
 from lit_distill.measurement import Measured, metric_of
@@ -39,7 +38,7 @@ class RunCheckpoint(ModelCheckpoint):
     resumed run does, also where no update is left.
 
     A periodic save that fails (disk full) is reported and tried again at the next; training goes on
-    and the older files stay.
+    and the older files stay, so that what was best in it and is written nowhere is forgotten.
 
     Args:
         every_n_updates: save after every n-th update; 0: not by count.
@@ -62,6 +61,7 @@ class RunCheckpoint(ModelCheckpoint):
         self.best: dict[str, float] = {}
         self._better: list[str] = []
         self._named: list[str] = []  # what a save is called beside `last`
+        self._written_best: dict[str, float] = {}
         self._interruption = Interruption()
         self._written = time.monotonic()
         self._in_window = self._started = False
@@ -162,7 +162,7 @@ class RunCheckpoint(ModelCheckpoint):
         self._interruption.release()
         if self._started and not isinstance(exception, SystemExit) and self._path("last").exists():
             stopped = f"Stopped after {trainer.global_step} updates."
-            _say(f"{stopped} To go on from the last save:", trainer)
+            say(f"{stopped} To go on from the last save:", trainer)
 
     def _pay(self, trainer: Trainer) -> None:
         """Names the best and runs the validation, where the resumed run did not come to it."""
@@ -230,10 +230,12 @@ class RunCheckpoint(ModelCheckpoint):
             if final:
                 raise
             rank_zero_warn(f"{error} Training goes on; the next save tries again.")
+            self.best = dict(self._written_best)
             trainer.strategy.barrier()  # where the others wait
             return
         finally:
             self._written, self._named = time.monotonic(), []
+        self._written_best = dict(self.best)
         for name in better:
             if last.is_dir():  # of a sharded strategy
                 self._save_checkpoint(trainer, str(self._path(name)))
@@ -252,7 +254,7 @@ class RunCheckpoint(ModelCheckpoint):
         if self._last_global_step_saved != trainer.global_step:
             self._save(trainer, final=True)
         if trainer.is_global_zero:
-            _say(
+            say(
                 f"Saved after {trainer.global_step} updates in {self._path('last')}. To go on:",
                 trainer,
             )
@@ -276,7 +278,7 @@ class RunCheckpoint(ModelCheckpoint):
         if (state_dict["monitor"], state_dict["mode"]) == (self.monitor, self.mode):
             best = state_dict["best"]  # a number, or None, before there were several students
             self.best = best if isinstance(best, dict) else {} if best is None else {"best": best}
-            self._named = state_dict.get("named", [])
+            self._written_best, self._named = dict(self.best), state_dict.get("named", [])
             paths = [self._path(name) for name in self.best]
             self.best_model_path = next((str(path) for path in paths if path.exists()), "")
 
@@ -287,14 +289,3 @@ def flush(trainer: Trainer) -> None:
         logger.save()
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.flush()
-
-
-def _say(line: str, trainer: Trainer) -> None:
-    """Printed, not logged: no log level may hide it."""
-    print(line, f"  {resume_command(trainer.default_root_dir)}", sep="\n", flush=True)
-
-
-def resume_command(run_folder: str) -> str:
-    """The command that continues the run of a folder."""
-    config = shlex.quote(str(Path(run_folder) / "config.yaml"))
-    return f"python -m lit_distill fit --config {config} --ckpt_path last"

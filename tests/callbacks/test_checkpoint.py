@@ -238,6 +238,20 @@ def test_a_full_disk_does_not_end_training(
     assert at == {1: 1, 2: 2, 3: 3, 4: 3, 5: 3, 6: 6, 7: 7}
 
 
+def test_a_best_that_could_not_be_written_does_not_stand_above_later_ones(
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_disk(monkeypatch, {8})
+    with pytest.warns(UserWarning, match=r"No space left on device.*next save tries again"):
+        fit(
+            RunCheckpoint(monitor="val/scripted"),
+            Scripted([3.0, 1.0, 2.0, 2.5]),
+            val_check_interval=4,
+            max_epochs=2,
+        )
+    assert (updates(tmp_path, "best"), updates(tmp_path, "last")) == (12, 16)
+
+
 def test_an_end_that_cannot_be_saved_is_an_error(
     fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,13 @@ STOPS = (
         "            self._written = time.monotonic()\n",
         "tests/callbacks/test_checkpoint.py -k others_save",
     ),
+    Mutant(
+        "a best that was never written keeps out later ones",
+        "callbacks/run_checkpoint.py",
+        "            self.best = dict(self._written_best)\n",
+        "",
+        "tests/callbacks/test_checkpoint.py -k later_ones",
+    ),
 )
 """What a stop may lose."""
 
