@@ -50,7 +50,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     command, *rest = list(sys.argv[1:] if args is None else args) or ["--help"]
     if command in ("-h", "--help", "help"):
-        print(_help())
+        cli_options.show(_help())
         return 0
     if command == "--version":
         from lit_distill import __version__
@@ -74,7 +74,7 @@ def main(args: Sequence[str] | None = None) -> int:
 def _run(command: str, args: list[str]) -> None:
     if command in (*TRAINING, CACHE) and cli_options.wants_brief(args):
         more = cli_options.OF_CACHE if command == CACHE else {}
-        print(cli_options.brief(command, COMMANDS[command], more))
+        cli_options.show(cli_options.brief(command, COMMANDS[command], more))
     elif command in TRAINING:
         from lit_distill import cli
 

@@ -38,7 +38,7 @@ from lit_distill.cli_ending import ending
 from lit_distill.cli_errors import OneLineErrors
 from lit_distill.cli_help import looked_up
 from lit_distill.cli_modules import permit
-from lit_distill.cli_options import HELP_ALL, OPTION, OWN
+from lit_distill.cli_options import HELP_ALL, OPTION, OWN, show
 from lit_distill.cli_order import files_first
 from lit_distill.cli_settings import choose, foreign_origins, origin, spread
 from lit_distill.cli_trainer import check_batches, check_trainer, make_trainer
@@ -158,7 +158,7 @@ class DistillCLI(LightningCLI):
         self.command = command
         args = files_first(permit(args))
         if (text := looked_up(args, self.sections)) is not None:
-            print(text)
+            show(text)
             raise SystemExit
         args = replacing_options(args)
         super().__init__(

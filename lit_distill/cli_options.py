@@ -6,6 +6,8 @@ Nothing heavy is imported, so that `--help` answers at once; what has to look at
 
 from __future__ import annotations
 
+import os
+import sys
 import textwrap
 from collections.abc import Mapping
 from typing import Any
@@ -108,6 +110,14 @@ def brief(command: str, purpose: str, more: Mapping[str, str]) -> str:
     for title, entries in blocks.items():
         lines += [f"{title}:", *(_entry(name, text) for name, text in entries.items()), ""]
     return "\n".join(lines).rstrip()
+
+
+def show(text: str) -> None:
+    """Prints help; a reader that has seen enough, as `head`, ends it without an error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
 
 
 def wants_brief(args: list[str]) -> bool:
