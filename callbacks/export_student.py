@@ -57,12 +57,12 @@ class ExportStudent(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Puts back what an earlier run was killed while replacing; refuses foreign folders."""
         if stage == "fit" and trainer.is_global_zero:
-            names = list(cast(Distillation, pl_module).student_specs)
+            names = cast(Distillation, pl_module).student_names
             for kind in ("student", "student-last"):
                 for name in names:
                     path = _folder(Path(trainer.default_root_dir) / kind, name, names)
                     recover(path)
-                    check_output(path, "The run's")
+                    check_output(path, "--run_dir")
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer

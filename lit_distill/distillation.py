@@ -109,6 +109,11 @@ class Distillation(Updated, ABC):
         """Changes the micro-batches of one accumulation window before its first (sampling)."""
         return window
 
+    @property
+    def student_names(self) -> list[str]:
+        """Names of all `students`, before they are built; of a method that adds some, these too."""
+        return list(self.student_specs)
+
     def on_models_built(self) -> None:
         """Called with whole models, before anything wraps or shards them: to refuse or freeze."""
 

@@ -23,6 +23,8 @@ CONFIGS = {
     for path in sorted((ROOT / folder).glob("*.yaml"))
 }
 """Of every method: those that are shipped, and one of `own_methods`."""
+METHODS = [name for name, path in CONFIGS.items() if "methods" in path.parts]
+"""Names of the shipped ones."""
 NODES = {name: yaml.safe_load(path.read_text())["model"] for name, path in CONFIGS.items()}
 WRITING = {name for name, node in NODES.items() if "sampling" in node.get("init_args", {})}
 """Methods that let a model write, after prompts of the data."""
@@ -38,7 +40,7 @@ TINY = {
     "gkd": {"student_share": 1.0, "sampling": {"max_new_tokens": 6}},
     "distillm": {"threshold": 1.0, "sampling": {"max_new_tokens": 6}},
     "sequence_kd": {
-        "keep": {"ended": False},
+        "keep": {"ended": False, "max_repetition": 1.0},
         "sampling": {"max_new_tokens": 6, "temperature": 1.0},
     },
 }

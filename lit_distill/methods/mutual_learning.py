@@ -65,6 +65,11 @@ class MutualLearning(Cohort):
         lesson = Lesson(ForwardKL(temperature), alpha, to_mean)
         self._lessons = dict.fromkeys(self.student_specs, lesson)
 
+    @property
+    def student_names(self) -> list[str]:
+        """Those that are given, and the average."""
+        return [*self.student_specs, *([] if self.decay is None else [AVERAGE])]
+
     def lessons(self) -> dict[str, Lesson]:
         """See `Cohort`."""
         return self._lessons

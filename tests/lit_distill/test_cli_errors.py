@@ -143,10 +143,7 @@ ON_THE_COMMAND_LINE = {
     ("--model.temperature",): "--model.temperature: expected one argument, found nothing.",
     ("--trainer.max_step", "3"): "--trainer.max_step: trainer has no option 'max_step'; did you",
     ("--trainer.callbacks+=Nope",): "--trainer.callbacks: 'Nope' is no Callback.",
-    (
-        "--model",
-        "Nope",
-    ): "--model: 'Nope' is no Distillation; there is CausalLM, ",
+    ("--model", "Nope"): "--model: 'Nope' is no Distillation; there is ",
     ("--seed_everything", "x"): "--seed_everything: expected bool or int, found 'x'.",
     ("stray",): "'stray' is not understood: options are written --name value.",
     ("--config", "no.yaml"): "--config: there is no file no.yaml; did you mean exp.yaml?",

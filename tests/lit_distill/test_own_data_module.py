@@ -64,8 +64,8 @@ def test_the_example_of_the_page_runs(text_folder: Path) -> None:
     checked = ["--trainer.num_sanity_val_steps=1", "--trainer.val_check_interval=2"]
     command = ["fit", "-c", "exp.yaml", "--allow-module=my_data", *options, *watch, *checked]
     assert main(command) == 0
-    assert Path("runs/exp/student/model.safetensors").exists()
-    assert Path("runs/exp/student/tokenizer.json").exists()
+    assert Path("runs/triple_loss-MyData/student/model.safetensors").exists()
+    assert Path("runs/triple_loss-MyData/student/tokenizer.json").exists()
 
 
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step`")

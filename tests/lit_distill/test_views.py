@@ -27,7 +27,7 @@ def two_views() -> Batch:
     found: dict[str, Any] = {
         f"{view}{key}": value for view, batch in views.items() for key, value in batch.items()
     }
-    return Batch(**{**found, "counts": views["src_"]["counts"]})  # type: ignore[typeddict-item]
+    return Batch(**{**found, **views["tgt_"]})  # type: ignore[typeddict-item]
 
 
 class Across(Distillation):

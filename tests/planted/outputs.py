@@ -39,7 +39,7 @@ OUTPUTS = (
     Mutant(
         "a run replaces a folder called student",
         "callbacks/export_student.py",
-        """                check_output(path, "The run's")\n""",
+        """                check_output(path, "--run_dir")\n""",
         "",
         f"{OUTPUTS_TEST} -k does_not_begin",
     ),
