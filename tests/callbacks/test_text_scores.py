@@ -84,7 +84,7 @@ TEN = {
 
 @pytest.mark.parametrize("language", TEN)
 def test_rouge_counts_characters_where_there_are_no_spaces(language: str) -> None:
-    """Issue 14, A 14: it was 0 for zh, ja, th and km where 9 of 10 characters agree."""
+    """It was 0 for zh, ja, th and km where 9 of 10 characters agree."""
     found = rouge_of(*TEN[language])
     assert found["rouge1"] == pytest.approx(0.9)
     assert found["rougeL"] == pytest.approx(0.9)

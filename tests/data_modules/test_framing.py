@@ -79,7 +79,7 @@ def corpus_of(folder: Path, tokenizer: Any, objective: Objective, length: int = 
 def test_every_document_ends_once(
     documents: Path, objective: Objective, template: str | None, length: int
 ) -> None:
-    """Issue 14, A 8: of 194 documents of GPT-2's tokenizer 0 ended, and with others each window."""
+    """Of 194 documents of GPT-2's tokenizer 0 ended, and with others each window."""
     tokenizer = gpt2(template)
     corpus = corpus_of(documents, tokenizer, objective, length)
     store, eos = corpus.train, tokenizer.eos_token_id

@@ -101,7 +101,7 @@ CASES += [(word_piece, name) for name in ("th", "lo", "km", "my")]
 def test_whole_words_are_masked_and_not_whole_sentences(
     build: Any, language: str, tmp_path: Path
 ) -> None:
-    """Issue 14, A 9: the masked share was 1.00 for zh, ja and th; right is 0.15."""
+    """The masked share was 1.00 for zh, ja and th; right is 0.15."""
     tokenizer = build(texts_of(language))
     corpus = corpus_of(tmp_path, tokenizer, language, MaskedTokens(whole_word=True))
     wanted = np.ceil(0.15 * corpus.train.lengths - 1e-9).sum() / corpus.train.lengths.sum()

@@ -78,7 +78,7 @@ def test_what_a_method_reads_is_the_objective_where_none_is_given(
 def test_a_method_swapped_by_config_is_trained_on_what_it_reads(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Issue 14, E 29: MiniLMv2 read 167 of 1,020 ids as masks; its report had no numbers."""
+    """MiniLMv2 read 167 of 1,020 ids as masks; its report had no numbers."""
     config = merged(capsys, *MINILM)
     assert config["data"]["init_args"]["objective"] == {
         "class_path": "data_modules.Plain",
