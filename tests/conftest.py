@@ -12,7 +12,9 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads would not survive 
 import json
 import random
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 import torch
@@ -27,6 +29,17 @@ EQUALITIES = pytest.StashKey[Equalities]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--equalities", help="Write the table of equal gradients to this file.")
+    parser.addoption("--every-day", action="store_true", help="Run what other days would run, too.")
+
+
+@pytest.hookimpl(tryfirst=True)  # before `slow` is left out
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves what is `rotated` to its day; its name decides which, so that none is left to none."""
+    today = date.today().toordinal()
+    for item in () if config.getoption("--every-day") else items:
+        for mark in item.iter_markers("rotated"):
+            if (crc32(item.nodeid.encode()) - today) % mark.args[0]:
+                item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

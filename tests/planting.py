@@ -57,7 +57,7 @@ def _run(folder: Path, tests: str) -> int:
     with open(folder / "output.txt", "w") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
-    options = ["-x", "-q", "-p", "no:cacheprovider", f"--rootdir={folder}"]
+    options = ["-x", "-q", "--every-day", "-p", "no:cacheprovider", f"--rootdir={folder}"]
     code = int(pytest.main([*options, *tests.split()]))
     files = [str(sys.modules[name].__file__) for name in OURS if name in sys.modules]
     return code if all(file.startswith(f"{folder}/") for file in files) else 71

@@ -254,7 +254,8 @@ def test_extreme_logits_are_finite(
     assert change.isfinite().all()  # what is off stays off
 
 
-@pytest.mark.parametrize("precision", ["64-true"], indirect=True)  # compiling takes seconds
+@pytest.mark.rotated(3)  # compiling takes seconds
+@pytest.mark.parametrize("precision", ["64-true"], indirect=True)
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 def test_gradient_depends_on_no_way_of_running(
     agrees: Agrees, step: Step, parts: list[Batch]

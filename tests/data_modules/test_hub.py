@@ -12,6 +12,8 @@ import pytest
 from hub_client import TIMEOUT, HubClient
 from hub_server import Fault, HubServer
 
+pytestmark = pytest.mark.rotated(3)  # they wait
+
 SECRET = "hf_OfNobodysConcern"
 IN_SECONDS = TIMEOUT + 10
 

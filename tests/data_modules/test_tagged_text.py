@@ -86,4 +86,4 @@ def test_more_languages_than_a_byte_has_room_for() -> None:
         tag_names, folder = ["x"] * 64, Path("cache/train")
 
     with pytest.raises(UserError, match="more than 63 language tags of words: delete cache"):
-        check_splits({"train": Store(), "validation": Store()}, 50)
+        check_splits({"train": Store(), "validation": Store()}, [], 50)

@@ -29,9 +29,8 @@ NEEDED: dict[str, Any] = {  # what classes cannot do without, by the name of the
     "weights": {"en": 1.0},
 }
 CLASSES = [o for o in CONFIGURABLE if isinstance(o, type) and not inspect.isabstract(o)]
-THIRDS = [  # of the values; all of them take half a minute
-    pytest.param(place, marks=[pytest.mark.slow] if place else []) for place in range(3)
-]
+THIRDS = range(3)
+"""Of the values; all of them take half a minute."""
 
 
 def given_for(owner: type) -> dict[str, str]:
@@ -49,6 +48,7 @@ def given_for(owner: type) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in needed.items()}
 
 
+@pytest.mark.rotated(3)
 @pytest.mark.parametrize("third", THIRDS)
 @pytest.mark.parametrize("owner", CLASSES, ids=lambda owner: owner.__name__)
 def test_values_are_taken_or_refused_in_one_line(

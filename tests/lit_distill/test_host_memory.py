@@ -32,6 +32,7 @@ def printed(way: str, **environment: str) -> list[str]:
     return finished.stdout.split()
 
 
+@pytest.mark.rotated(3)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
 def test_freed_blocks_are_taken_again_without_new_pages() -> None:
     """320 MB, which are 78,125 pages, or 152 huge ones, in blocks as large as activations."""

@@ -17,6 +17,8 @@ from safetensors.torch import load_file, save
 from lit_distill.checkpoints import KEY
 from lit_distill.models import Teacher, fingerprint, load_tokenizer
 
+pytestmark = pytest.mark.rotated(3)  # they wait
+
 SECRET = "hf_OfNobodysConcern"
 
 

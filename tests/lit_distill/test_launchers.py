@@ -77,6 +77,7 @@ def by_slurm(arguments: Sequence[str], folder: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The `srun` command is available")
+@pytest.mark.rotated(2)
 @pytest.mark.parametrize("launch", [by_torchrun, by_slurm])
 def test_two_nodes_learn_what_one_process_learns(
     launch: Callable[[Sequence[str], Path], None],

@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save
 
 from lit_distill.models import Teacher, fingerprint
 
+pytestmark = pytest.mark.rotated(3)  # they wait
+
 Publish = Callable[..., str]
 SECRET = "hf_OfNobodysConcern"
 IN_SECONDS = TIMEOUT + 10
