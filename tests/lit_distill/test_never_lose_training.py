@@ -363,9 +363,16 @@ def test_the_only_validation_of_a_short_run_is_made_up_for(
     assert "The best student, val/loss" in run.output
 
 
-def test_a_run_that_was_killed_while_it_ended_ends(runs: Callable[..., Run]) -> None:
+@pytest.mark.parametrize("length", ["epochs", "updates"])
+def test_a_run_that_was_killed_while_it_ended_ends(runs: Callable[..., Run], length: str) -> None:
     """After the last save, before the last student: no update and no validation is left."""
-    run = runs(validated)
+
+    def change(config: dict[str, Any]) -> None:
+        validated(config)
+        if length == "updates":  # Lightning's loop does not run then
+            config["trainer"] |= {"max_epochs": -1, "max_steps": 12}
+
+    run = runs(change)
     trap = sabotage(ExportStudent, "on_train_end", 0, kill)
     assert run.work(run.fit(), trap) == -signal.SIGKILL
     assert not (run.folder / "student-last").exists()

@@ -51,13 +51,6 @@ MODELS = (
         "tests/lit_distill/models/test_hub.py -k pinned",
     ),
     Mutant(
-        "a tokenizer is opened without the files that the hub did not give",
-        "lit_distill/models/hub.py",
-        "raise HubGivesNothing(why)\n",
-        "raise httpx2.ConnectError(why)\n",
-        "tests/lit_distill/models/test_hub.py -k keeps",
-    ),
-    Mutant(
         "an ensemble is the mean of logits whatever was asked for",
         "lit_distill/models/ensemble.py",
         '"probabilities": MeanOfProbabilities,',
