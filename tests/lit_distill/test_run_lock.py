@@ -29,8 +29,8 @@ def another_process(folder: Path, worker: bool = False) -> Iterator[int]:
                 os._exit(0)
             time.sleep(60)
         os._exit(0)
-    deadline = time.monotonic() + 20
-    while not (folder / HOLDER).exists() and time.monotonic() < deadline:
+    deadline, holder = time.monotonic() + 20, folder / HOLDER
+    while not (holder.exists() and holder.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.01)
     try:
         yield child
