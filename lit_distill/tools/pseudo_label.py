@@ -237,7 +237,7 @@ def _answer(
         if not label.answer.strip():
             label.dropped = "empty"
         elif not kept[place]:
-            label.dropped = "keep" if ended else "not ended"
+            label.dropped = "not ended" if keep.ended and not ended else "keep"
 
 
 def _text(data: PromptCorpus, prompt: list[int], tokens: list[int]) -> str:

@@ -72,4 +72,11 @@ ANSWERS = (
         'key.removeprefix(f"{prefix}/"): value for key, value in logged(table, prefix).items()',
         f"{LABELLED} -k both_numbers",
     ),
+    Mutant(
+        "a text that may be cut off is counted as dropped for it",
+        LABELS,
+        '"not ended" if keep.ended and not ended else "keep"',
+        '"keep" if ended else "not ended"',
+        f"{LABELLED} -k cut_off",
+    ),
 )

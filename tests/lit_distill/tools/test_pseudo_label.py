@@ -214,6 +214,15 @@ def test_filters_drop_what_they_say(options: list[str], tmp_path: Path) -> None:
         assert len(kept) == -(-len(own) // 4)
 
 
+def test_a_text_that_may_be_cut_off_is_not_dropped_for_it(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*options, "--keep.ended=false", "--keep.max_ratio=1.0"]) == 0
+    said = capsys.readouterr().out
+    assert ", keep " in said
+    assert "not ended" not in said
+
+
 def test_how_sure_the_teacher_was_is_the_mean_over_its_tokens(
     options: list[str], tmp_path: Path
 ) -> None:
