@@ -26,7 +26,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import data_modules as data_modules
 from data_modules import Corpus
-from lit_distill.cli_errors import OneLineErrors
+from lit_distill.cli.errors import OneLineErrors
 from lit_distill.models import Teacher
 
 SEEDS = (1, 2)

@@ -25,7 +25,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import data_modules as data_modules
 from data_modules import Corpus
 from lit_distill.batch import Batch
-from lit_distill.cli_errors import OneLineErrors
+from lit_distill.cli.errors import OneLineErrors
 from lit_distill.models import LanguageModel, Teacher
 
 ARMS = {"made": "made code-mixed", "real": "real code-mixed", "mono": "more monolingual"}

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from data_modules.collation import Collator
-from data_modules.loader import WindowLoader
-from data_modules.objectives import MaskedTokens, NextToken, Objective, Plain
-from data_modules.plan import POOL_SIZE, Plan
+from data_modules.feeding.collation import Collator
+from data_modules.feeding.loader import WindowLoader
+from data_modules.feeding.plan import POOL_SIZE, Plan
+from data_modules.objectives.objectives import MaskedTokens, NextToken, Objective, Plain
 
 TEXTS, MEAN, SIGMA, LONGEST, BUDGET, VOCABULARY = 20_000, 40, 0.8, 512, 4096, 30_522
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -28,7 +28,7 @@ from lit_distill.batch import Batch
 from lit_distill.losses import JensenShannon
 from lit_distill.methods import GKD
 from lit_distill.models import LanguageModel, Sampling, Teacher
-from lit_distill.window import Window
+from lit_distill.training.accumulation import Window
 
 VOCABULARY, NEW, PROMPTS, LENGTHS = 64, 16, 4, (4, 16, 64, 256)
 CHAT = "{% for m in messages %}{{ m.content }} {% endfor %}"

@@ -33,11 +33,11 @@ from callbacks import (
     RunProgress,
     TeacherAgreement,
     Throughput,
-    run_progress,
 )
+from callbacks.watching import run_progress
 from lit_distill.batch import Batch
-from lit_distill.distillation import Distillation
 from lit_distill.models import LanguageModel
+from lit_distill.training.distillation import Distillation
 
 
 def in_memory(

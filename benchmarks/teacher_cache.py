@@ -44,7 +44,7 @@ from data_modules import MultilingualCorpus, Source
 from lit_distill.batch import Batch
 from lit_distill.methods import TripleLoss
 from lit_distill.models import Teacher, TeacherCache
-from lit_distill.tools.cache_teacher import CacheOptions, cache_teacher
+from lit_distill.tools.caching.cache_teacher import CacheOptions, cache_teacher
 
 VOCABULARY, LENGTH, TEMPERATURE = 30_522, 64, 2.0
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

@@ -41,10 +41,10 @@ from transformers import BertConfig, BertForMaskedLM
 
 from callbacks import NonFiniteLoss
 from lit_distill.batch import Batch, row_targets
-from lit_distill.distillation import Distillation
 from lit_distill.losses import CrossEntropy, ForwardKL, Head, cosine, linear_losses
 from lit_distill.methods import TripleLoss
 from lit_distill.models import Teacher
+from lit_distill.training.distillation import Distillation
 
 LENGTH, SHARE_MASKED = 64, 0.15
 SEQUENCES = {30_522: 8, 119_547: 4}

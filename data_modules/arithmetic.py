@@ -10,11 +10,11 @@ from zlib import crc32
 
 from annotated_types import Interval
 
-from data_modules.phrasebook_sentences import Split
-from data_modules.prompt_sources import PromptText
+from data_modules.phrasebook_text.sentences import Split
+from data_modules.prompting.sources import PromptText
 from data_modules.prompts import PromptCorpus
-from data_modules.readers import Broken, Reader
-from data_modules.sources import LanguageTexts
+from data_modules.reading.readers import Broken, Reader
+from data_modules.reading.sources import LanguageTexts
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, Seed, check_knobs
 

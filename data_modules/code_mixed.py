@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from data_modules.code_mixing.curriculum import Curriculum
+from data_modules.code_mixing.mix_request import Mix
+from data_modules.code_mixing.mixer import Mixer
 from data_modules.corpus import Corpus
-from data_modules.curriculum import Curriculum
-from data_modules.mix import Mix
-from data_modules.mixing import Mixer
-from data_modules.plan import Plan
-from data_modules.readers import Broken, Reader
-from data_modules.sources import LanguageTexts, Source, resolve
+from data_modules.feeding.plan import Plan
+from data_modules.reading.readers import Broken, Reader
+from data_modules.reading.sources import LanguageTexts, Source, resolve
 from lit_distill.errors import UserError
 from lit_distill.knobs import Seed, check_knobs
 

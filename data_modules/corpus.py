@@ -12,19 +12,19 @@ from annotated_types import Interval
 from lightning.pytorch import LightningDataModule
 from transformers import PreTrainedTokenizerFast
 
-from data_modules.collation import Collate, Collator
-from data_modules.corpus_cache import made_once
-from data_modules.corpus_report import FileReport, check_broken, check_splits, read_reports, show
-from data_modules.framing import Frame
-from data_modules.loader import EvaluationLoader, WindowLoader
-from data_modules.objectives import VALIDATION_SEED, Objective, objective_for
-from data_modules.plan import POOL_SIZE, EvaluationPlan, Plan
-from data_modules.provenance import provenance_of
-from data_modules.sampling import Proportional, Sampler, mixture_counts
-from data_modules.sources import LanguageTexts
-from data_modules.token_store import TokenStore
-from data_modules.tokenising import SPLITS, Settings, Split, fingerprint, tokenise
-from data_modules.word_breaks import warn_of
+from data_modules.feeding.collation import Collate, Collator
+from data_modules.feeding.loader import EvaluationLoader, WindowLoader
+from data_modules.feeding.plan import POOL_SIZE, EvaluationPlan, Plan
+from data_modules.feeding.provenance import provenance_of
+from data_modules.feeding.sampling import Proportional, Sampler, mixture_counts
+from data_modules.objectives.objectives import VALIDATION_SEED, Objective, objective_for
+from data_modules.reading.sources import LanguageTexts
+from data_modules.storing import corpus_report
+from data_modules.storing.corpus_cache import made_once
+from data_modules.storing.token_store import TokenStore
+from data_modules.storing.tokenising import SPLITS, Settings, Split, fingerprint, tokenise
+from data_modules.storing.word_breaks import warn_of
+from data_modules.text.framing import Frame
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, CountOrNone, Seed, Share, check_knobs
 from lit_distill.models import load_tokenizer
@@ -96,7 +96,7 @@ class Corpus(LightningDataModule, ABC):
         self.max_broken, self.mask_variants = max_broken, mask_variants
         self.pool_size, self.seed, self.num_workers = pool_size, seed, num_workers
         self.cache_dir = Path(cache_dir).expanduser()
-        self.report: list[FileReport] = []
+        self.report: list[corpus_report.FileReport] = []
         self._resumed: dict[str, Any] | None = None
         self._loader: WindowLoader | None = None
         self._stores: dict[Split, TokenStore] = {}
@@ -167,7 +167,7 @@ class Corpus(LightningDataModule, ABC):
     def _tokenise(self, texts: list[LanguageTexts], folder: Path) -> None:
         given = self.frame, self.objective.breaks(), self.max_broken, folder
         reports = tokenise(texts, self.tokenizer, self.settings, *given)
-        show(reports, {split: TokenStore(folder / split) for split in SPLITS})
+        corpus_report.show(reports, {split: TokenStore(folder / split) for split in SPLITS})
 
     def setup(self, stage: str) -> None:
         """Maps the stores and checks that every language can be trained and measured.
@@ -183,11 +183,11 @@ class Corpus(LightningDataModule, ABC):
         if not folder.is_dir():
             self.prepare_data()
         stores = {split: TokenStore(folder / split) for split in SPLITS}
-        self.report = read_reports(folder)
-        check_broken(self.report, self.max_broken)
+        self.report = corpus_report.read_reports(folder)
+        corpus_report.check_broken(self.report, self.max_broken)
         if self.objective.breaks() is not None:
             warn_of(self.report)
-        check_splits(stores, self.report, self.settings.holdout)
+        corpus_report.check_splits(stores, self.report, self.settings.holdout)
         self._weights = {language.language: language.weight for language in texts}
         self._stores = stores
 

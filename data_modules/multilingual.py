@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.corpus import Corpus
-from data_modules.sources import LanguageTexts, Source, resolve
+from data_modules.reading.sources import LanguageTexts, Source, resolve
 
 
 class MultilingualCorpus(Corpus):

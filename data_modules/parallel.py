@@ -13,18 +13,18 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
-from data_modules.collation import Collate, Collator
 from data_modules.corpus import Corpus
-from data_modules.corpus_cache import made_once
-from data_modules.corpus_report import check_broken, read_reports
-from data_modules.loader import EvaluationLoader
-from data_modules.objectives import VALIDATION_SEED, Objective, Plain
-from data_modules.pairing import PAIR_SPLITS, Pairing, PairStore, View, write_pairs
-from data_modules.parallel_sources import ParallelReader, ParallelSource, resolve_parallel
-from data_modules.plan import EvaluationPlan, Plan
-from data_modules.sources import LanguageTexts
-from data_modules.tokenising import FORMAT, Split
-from data_modules.word_breaks import warn_of
+from data_modules.feeding.collation import Collate, Collator
+from data_modules.feeding.loader import EvaluationLoader
+from data_modules.feeding.plan import EvaluationPlan, Plan
+from data_modules.objectives.objectives import VALIDATION_SEED, Objective, Plain
+from data_modules.pairing.sources import ParallelReader, ParallelSource, resolve_parallel
+from data_modules.pairing.store import PAIR_SPLITS, Pairing, PairStore, View, write_pairs
+from data_modules.reading.sources import LanguageTexts
+from data_modules.storing.corpus_cache import made_once
+from data_modules.storing.corpus_report import check_broken, read_reports
+from data_modules.storing.tokenising import FORMAT, Split
+from data_modules.storing.word_breaks import warn_of
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.models import load_tokenizer

@@ -9,12 +9,12 @@ from hashlib import blake2b
 from typing import Any
 
 from data_modules.corpus import Corpus
-from data_modules.phrasebook_grammar import MIXES
-from data_modules.phrasebook_sentences import SPOKEN, Phrasebook, Split, check_language
-from data_modules.phrasebook_sentences import Sentence as Sentence
-from data_modules.readers import Broken, Reader
-from data_modules.sources import LanguageTexts
-from data_modules.tagged_text import located
+from data_modules.phrasebook_text.grammar import MIXES
+from data_modules.phrasebook_text.sentences import SPOKEN, Phrasebook, Split, check_language
+from data_modules.phrasebook_text.sentences import Sentence as Sentence
+from data_modules.reading.readers import Broken, Reader
+from data_modules.reading.sources import LanguageTexts
+from data_modules.reading.tagged_text import located
 from lit_distill.knobs import Count, Seed, check_knobs
 
 GENERATOR = 1

@@ -8,12 +8,12 @@ from hashlib import blake2b
 from typing import Any, Literal
 
 from data_modules.phrasebook import GENERATOR, phrasebook
-from data_modules.phrasebook_sentences import Sentence, Split, check_language
-from data_modules.prompt_sources import PromptText
+from data_modules.phrasebook_text.sentences import Sentence, Split, check_language
+from data_modules.prompting.sources import PromptText
 from data_modules.prompts import PromptCorpus
-from data_modules.readers import Broken, Reader
-from data_modules.sources import LanguageTexts
-from data_modules.wording import Wording
+from data_modules.reading.readers import Broken, Reader
+from data_modules.reading.sources import LanguageTexts
+from data_modules.text.templates import Wording
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, Seed, check_knobs
 

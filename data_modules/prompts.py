@@ -11,23 +11,23 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 
-from data_modules.collation import Collate
 from data_modules.corpus import Corpus
-from data_modules.corpus_report import show
-from data_modules.plan import Plan
-from data_modules.prompt_collation import PromptCollator, Responses
-from data_modules.prompt_sources import PromptSource, resolve_prompts
-from data_modules.prompt_store import (
+from data_modules.feeding.collation import Collate
+from data_modules.feeding.plan import Plan
+from data_modules.prompting.collation import PromptCollator, Responses
+from data_modules.prompting.rendering import PlainText, Renderer, Rendering
+from data_modules.prompting.sources import PromptSource, resolve_prompts
+from data_modules.prompting.store import (
     Limits,
     Writing,
     prompt_lengths,
     teacher_answers,
     write_prompts,
 )
-from data_modules.rendering import PlainText, Renderer, Rendering
-from data_modules.sources import LanguageTexts
-from data_modules.token_store import TokenStore
-from data_modules.tokenising import SPLITS, Split
+from data_modules.reading.sources import LanguageTexts
+from data_modules.storing.corpus_report import show
+from data_modules.storing.token_store import TokenStore
+from data_modules.storing.tokenising import SPLITS, Split
 from lit_distill.batch import Batch
 from lit_distill.counter_random import Purpose, key, words
 from lit_distill.errors import UserError

@@ -12,7 +12,8 @@ import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from lit_distill import cli_options, host_memory, own_packages
+from lit_distill import host_memory, own_packages
+from lit_distill.cli.parsing import options
 from lit_distill.errors import UserError
 
 # Read when torch is imported. Threads that spin while they wait slow a shared machine down: small
@@ -50,7 +51,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     command, *rest = list(sys.argv[1:] if args is None else args) or ["--help"]
     if command in ("-h", "--help", "help"):
-        cli_options.show(_help())
+        options.show(_help())
         return 0
     if command == "--version":
         from lit_distill import __version__
@@ -72,17 +73,17 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _run(command: str, args: list[str]) -> None:
-    if command in (*TRAINING, CACHE) and cli_options.wants_brief(args):
-        more = cli_options.OF_CACHE if command == CACHE else {}
-        cli_options.show(cli_options.brief(command, COMMANDS[command], more))
+    if command in (*TRAINING, CACHE) and options.wants_brief(args):
+        more = options.OF_CACHE if command == CACHE else {}
+        options.show(options.brief(command, COMMANDS[command], more))
     elif command in TRAINING:
-        from lit_distill import cli
+        from lit_distill.cli import training
 
-        cli.run(command, args)
+        training.run(command, args)
     elif command == CACHE:
-        from lit_distill import cli_cache
+        from lit_distill.tools.caching import cache_cli
 
-        cli_cache.run(args)
+        cache_cli.run(args)
     elif command in TOOLS:
         from lit_distill.tools.invocation import invoke
 

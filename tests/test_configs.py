@@ -14,9 +14,9 @@ import yaml
 from safetensors.torch import load_file
 
 from lit_distill.__main__ import main
-from lit_distill.tools.recipe import read_recipe
+from lit_distill.tools.recipes.recipe import read_recipe
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 PARTS = {part: sorted((CONFIGS / part).glob("*.yaml")) for part in (
     "trainer", "loggers", "methods", "models", "optimizers", "data", "experiments")}  # fmt: skip

@@ -37,9 +37,9 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from lit_distill.__main__ import main
 from lit_distill.batch import Batch
-from lit_distill.distillation import Distillation
-from lit_distill.losses import mutual, relations, tiles
-from lit_distill.losses.tiles import buffers
+from lit_distill.losses import relations
+from lit_distill.losses.fused import mutual, tiles
+from lit_distill.losses.fused.tiles import buffers
 from lit_distill.models import (
     CarvedStudent,
     Execution,
@@ -48,6 +48,7 @@ from lit_distill.models import (
     shard,
     shard_auxiliary,
 )
+from lit_distill.training.distillation import Distillation
 
 EVERY_CASE = pytest.mark.parametrize(("name", "family"), CASES, ids=[f"{n}-{f}" for n, f in CASES])
 VOCABULARY = 100
@@ -289,10 +290,10 @@ def test_gradient_is_the_same_with_weights_in_pieces(
         precision == "64-true"
     ):  # which Lightning does not offer: models are widened before the split
         monkeypatch.setattr(
-            "lit_distill.assembly.shard", lambda model, mesh: shard(model.double(), mesh)
+            "lit_distill.training.building.shard", lambda model, mesh: shard(model.double(), mesh)
         )
         monkeypatch.setattr(
-            "lit_distill.assembly.shard_auxiliary",
+            "lit_distill.training.building.shard_auxiliary",
             lambda parts, mesh: shard_auxiliary({k: v.double() for k, v in parts.items()}, mesh),
         )
 

@@ -6,15 +6,20 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 import yaml
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 PACKAGES = ("lit_distill", "data_modules", "callbacks")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-METHODS = sorted(p for p in (ROOT / "lit_distill/methods").glob("*.py") if p.stem != "__init__")
+METHODS = sorted(
+    p for p in (ROOT / "lit_distill/methods").glob("*/*.py") if not p.stem.startswith("_")
+)
+ROOMS = {".".join(path.parent.relative_to(ROOT).parts) for path in SOURCES}
 FORBIDDEN_NAMES = {"base", "utils", "util", "common", "helpers", "helper", "misc", "tools"}
 
 
@@ -58,7 +63,9 @@ def test_a_method_is_one_class_with_one_name_everywhere(path: Path) -> None:
     ):
         assert (ROOT / place).is_file(), f"{place} is missing"
     assert f"docs/methods/{path.stem}.md" in (ROOT / "README.md").read_text("utf-8")
-    assert name in (ROOT / "lit_distill/methods/__init__.py").read_text("utf-8")
+    assert f"import {name} as {name}" in (ROOT / "lit_distill/methods/__init__.py").read_text(
+        "utf-8"
+    )
 
 
 @pytest.mark.parametrize("path", METHODS, ids=ids)
@@ -88,6 +95,34 @@ def test_nothing_is_unpickled_but_by_a_table_of_names() -> None:
 
 def test_tests_mirror_the_packages_without_init_files() -> None:
     assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+def test_a_folder_of_machinery_stays_small() -> None:
+    """Catalogues are free: there `ls` shows what a user can choose."""
+    folders = {path.parent for path in SOURCES} - {ROOT / "data_modules"}
+    sizes = {folder.relative_to(ROOT): len(list(folder.glob("*.py"))) for folder in folders}
+    assert not {str(folder): size for folder, size in sizes.items() if size > 12}
+
+
+def test_the_data_modules_that_one_sees_are_those_that_one_can_choose() -> None:
+    for path in (ROOT / "data_modules").glob("*.py"):
+        if path.stem != "__init__":
+            assert any("Corpus" in name or "Phrasebook" in name for name in public_classes(path))
+
+
+def test_rooms_form_no_circle() -> None:
+    """Rooms are folders; the root of `lit_distill` holds its lowest modules and its highest."""
+    graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True)
+    arrows: dict[str, set[str]] = {}
+    for module in graph.modules - {"lit_distill.__main__"}:
+        if module in ROOMS:  # an `__init__` names what lies in its rooms
+            continue
+        own = module.rpartition(".")[0]
+        for other in graph.find_modules_directly_imported_by(module):
+            room = other if other in ROOMS else other.rpartition(".")[0]
+            if room != own:
+                arrows.setdefault(own, set()).add(room)
+    TopologicalSorter(arrows).prepare()  # raises CycleError, with the circle
 
 
 def test_import_floors() -> None:

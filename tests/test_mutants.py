@@ -10,7 +10,7 @@ import pytest
 from mutants import MUTANTS, Mutant
 from planting import OURS, Planter, planter
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 COPIED = (*OURS, "configs", "tests", "pyproject.toml")
 
 

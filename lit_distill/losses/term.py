@@ -9,7 +9,7 @@ from typing import Annotated
 from annotated_types import Interval
 from torch import Tensor
 
-from lit_distill.losses.row_loss import RowLoss
+from lit_distill.losses.rows.row_loss import RowLoss
 
 Weight = Annotated[float | Callable[[float], float], Interval(ge=0, le=1e9)]
 """A factor, or a function of training progress in [0, 1] that returns one."""

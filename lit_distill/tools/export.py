@@ -10,10 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from callbacks import newest_readable_checkpoint, read_index, training_of, write_student
-from callbacks.output_folders import check_output
-from callbacks.student_folder import Precision
-from lit_distill.checkpoint_description import description_of
+from callbacks.saving.student_folder import Precision
 from lit_distill.errors import UserError
+from lit_distill.files.checkpoint_description import description_of
+from lit_distill.files.output_folders import check_output
 
 
 def export(
@@ -108,7 +108,7 @@ def _read(path: Path) -> dict[str, Any]:
         content = read_index(path)
         if isinstance(content, dict) and (path / ".metadata").exists():
             # torch's checkpoint folders take a second to import
-            from lit_distill.sharded_checkpoint import sharded_weights
+            from lit_distill.files.sharded_checkpoint import sharded_weights
 
             content["state_dict"] = sharded_weights(path, "state_dict.")
     except UserError:

@@ -7,24 +7,36 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-from lit_distill.cli_configs import replacing_options
-from lit_distill.cli_errors import OneLineErrors
-from lit_distill.cli_modules import permit
+from lit_distill.cli.errors import OneLineErrors
+from lit_distill.cli.parsing.configs import replacing_options
+from lit_distill.cli.parsing.modules import permit
+
+PLACES = {
+    "export": "export",
+    "train-tokenizer": "corpora.train_tokenizer",
+    "corpus-report": "corpora.corpus_report",
+    "pseudo-label": "labelling.pseudo_label",
+    "preview": "preview",
+    "compare": "comparing.compare",
+    "compare-texts": "comparing.compare_texts",
+    "run": "recipes.run",
+}
+"""Where the function of a command is, which has its name with underscores."""
 
 
 def invoke(command: str, args: Sequence[str]) -> None:
     """Runs one tool.
 
     Args:
-        command: `train-tokenizer` is `train_tokenizer` in the module of that name.
+        command: one of `PLACES`.
         args: its options, named as the function's arguments; the first may come without its name.
 
     Raises:
         UserError: something the user gave cannot work.
     """
     args = replacing_options(permit(args))
-    name = command.replace("-", "_")
-    function: Callable[..., Any] = getattr(import_module(f"lit_distill.tools.{name}"), name)
+    module = import_module(f"lit_distill.tools.{PLACES[command]}")
+    function: Callable[..., Any] = vars(module)[command.replace("-", "_")]
     first = next(iter(inspect.signature(function).parameters))
     if args and not args[0].startswith("-"):
         args = [f"--{first}", *args]

@@ -10,11 +10,11 @@ from typing import Any
 
 import data_modules as data_modules  # makes bare class names of data modules resolve
 from data_modules import Corpus, PromptCorpus
-from data_modules.corpus_report import FileReport, missing_column
-from data_modules.prompt_sources import PromptText
-from data_modules.readers import Broken
-from data_modules.rendering import Rendered, Renderer, first_difference
-from data_modules.sources import LanguageTexts
+from data_modules.prompting.rendering import Rendered, Renderer, first_difference
+from data_modules.prompting.sources import PromptText
+from data_modules.reading.readers import Broken
+from data_modules.reading.sources import LanguageTexts
+from data_modules.storing.corpus_report import FileReport, missing_column
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, check_knobs
 from lit_distill.models import load_tokenizer

@@ -3,7 +3,7 @@
 import pytest
 from torchvision_names import complete_torchvision
 
-from callbacks import run_progress
+from callbacks.watching import run_progress
 
 # Where the extra `bench` is installed beside a CPU build of PyTorch, torchvision needs help.
 complete_torchvision()

@@ -12,9 +12,9 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from callbacks import AtomicCheckpointIO
-from lit_distill.distillation import Distillation
 from lit_distill.methods import MaskedLM, MutualLearning, TripleLoss
 from lit_distill.models import FreshStudent, Teacher, load_tokenizer
+from lit_distill.training.distillation import Distillation
 
 BATCHES = [collate(samples(4, 100, seed=seed)) for seed in range(8)]
 

@@ -13,11 +13,11 @@ import torch
 from lightning.pytorch import Trainer
 
 from data_modules import CodeMixedCorpus, Curriculum, Mix, ParallelSource, Plain, Source
-from data_modules.code_mixing_statistics import MixingStatistics
-from data_modules.mixing import Mixer
-from data_modules.phrasebook_sentences import Phrasebook
-from data_modules.switching import Frame, Unit, mixed_frame, split_words, units_of
-from data_modules.tagged_text import TaggedText
+from data_modules.code_mixing.mixer import Mixer
+from data_modules.code_mixing.switch_points import Frame, Unit, mixed_frame, split_words, units_of
+from data_modules.phrasebook_text.sentences import Phrasebook
+from data_modules.reading.tagged_text import TaggedText
+from data_modules.text.code_mixing_statistics import MixingStatistics
 from lit_distill.errors import UserError
 
 SENTENCES = 300

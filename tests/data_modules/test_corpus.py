@@ -18,9 +18,9 @@ from lightning.pytorch import Trainer
 from transformers import AutoTokenizer
 
 from data_modules import MaskedTokens, MultilingualCorpus, Plain, Source, Temperature
-from data_modules.corpus_report import FileReport
-from data_modules.token_store import TokenStore
-from data_modules.tokenising import held_out, tokenise
+from data_modules.storing.corpus_report import FileReport
+from data_modules.storing.token_store import TokenStore
+from data_modules.storing.tokenising import held_out, tokenise
 from lit_distill.errors import UserError
 
 Make = Callable[..., MultilingualCorpus]

@@ -18,11 +18,11 @@ import pytest
 from conftest import sentences
 
 from data_modules import MultilingualCorpus, Source
-from data_modules.corpus_cache import damage_of, made_once
-from data_modules.corpus_report import FileReport, check_broken, left_out, read_reports
-from data_modules.pairing import PairStore
-from data_modules.prompt_store import prompt_lengths, teacher_answers
-from data_modules.token_store import SCHEMA, StoreWriter, TokenStore
+from data_modules.pairing.store import PairStore
+from data_modules.prompting.store import prompt_lengths, teacher_answers
+from data_modules.storing.corpus_cache import damage_of, made_once
+from data_modules.storing.corpus_report import FileReport, check_broken, left_out, read_reports
+from data_modules.storing.token_store import SCHEMA, StoreWriter, TokenStore
 from lit_distill.errors import UserError
 
 DEEP = "[" * 100_000

@@ -14,8 +14,8 @@ from conftest import sentences
 from lightning.pytorch import Trainer
 
 from data_modules import MaskedTokens, Noised, ParallelCorpus, ParallelSource, Plain
-from data_modules.parallel_sources import ParallelReader, resolve_parallel
-from data_modules.readers import Broken
+from data_modules.pairing.sources import ParallelReader, resolve_parallel
+from data_modules.reading.readers import Broken
 from lit_distill.errors import UserError
 from lit_distill.models import load_tokenizer
 
@@ -122,7 +122,7 @@ def test_views_differ_in_objective(make: Make) -> None:
 
 
 def test_views_differ_in_tokenizer(make: Make, tmp_path: Path, tiny_bert: Path) -> None:
-    from lit_distill.tools.train_tokenizer import train_tokenizer
+    from lit_distill.tools.corpora.train_tokenizer import train_tokenizer
 
     own = tmp_path / "own"
     train_tokenizer(str(own), make(), vocab_size=60)

@@ -11,7 +11,7 @@ import pytest
 from data_modules import PhrasebookCorpus, Plain
 from data_modules import phrasebook as module
 from data_modules.phrasebook import PhrasebookReader, phrasebook_texts, preview
-from data_modules.phrasebook_sentences import SPOKEN
+from data_modules.phrasebook_text.sentences import SPOKEN
 from lit_distill.errors import UserError
 
 

@@ -15,7 +15,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 from data_modules import PromptCorpus, PromptSource
-from data_modules.loader import WindowLoader
+from data_modules.feeding.loader import WindowLoader
 from lit_distill.errors import UserError
 
 Make = Callable[..., PromptCorpus]

@@ -13,10 +13,10 @@ from faults.configs import UPDATES, VALIDATED_EVERY
 from faults.runs import Run
 from faults.traps import write_half_and_die
 
-import callbacks.checkpoint_io
+import callbacks.saving.checkpoint_io
 from callbacks import AtomicCheckpointIO, ExportStudent
-from lit_distill.distillation import Distillation
-from lit_distill.headless import Headless
+from lit_distill.methods.hidden_states._hidden_state_method import Headless
+from lit_distill.training.distillation import Distillation
 
 VALIDATED = range(VALIDATED_EVERY, UPDATES + 1, VALIDATED_EVERY)
 Reached = Callable[..., int]
@@ -43,7 +43,7 @@ PLACES: dict[str, tuple[list[tuple[Any, str]], Reached, bool]] = {
         False,
     ),
     "half of checkpoint": (
-        [(callbacks.checkpoint_io.torch, "save")],
+        [(callbacks.saving.checkpoint_io.torch, "save")],
         lambda checkpoint, file: checkpoint["global_step"],
         False,
     ),

@@ -69,7 +69,7 @@ def settings(method: str, workers: int, ranks: int, places: Places) -> dict[str,
         "callbacks": [
             "RngState",
             "ExportStudent",
-            "callbacks.non_finite.NonFiniteLoss",
+            "callbacks.watching.non_finite.NonFiniteLoss",
             {"class_path": "RunCheckpoint", "init_args": checkpoint},
         ],
     }

@@ -63,7 +63,7 @@ def places(
 @pytest.fixture(scope="session")
 def configured(places: Places) -> Configure:
     """Makes a run of a method with so many workers and ranks whose folder will be in another."""
-    import lit_distill.cli  # noqa: F401 (once, not in every child)
+    import lit_distill.cli.training  # noqa: F401 (once, not in every child)
 
     count = iter(range(10**6))
 

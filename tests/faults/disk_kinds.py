@@ -13,7 +13,7 @@ from faults.kinds import REFUSED, TRAINING, Fault, said_how_to_go_on
 from faults.runs import Run
 from faults.traps import Meeting, sabotage
 
-import lit_distill.cli
+import lit_distill.cli.training
 
 FILE_BYTES = 1 << 15
 
@@ -122,7 +122,7 @@ class ReadOnly(Fault):
 
 def without_lock() -> None:
     """No file is open for writing then, which `mount` would mind and a failing disk does not."""
-    lit_distill.cli.locked = lambda run_dir: nullcontext()  # type: ignore[assignment]
+    lit_distill.cli.training.locked = lambda run_dir: nullcontext()  # type: ignore[assignment]
 
 
 def remount(disk: Path, mode: str) -> None:

@@ -23,9 +23,9 @@ from faults.traps import (
 )
 from safetensors import safe_open
 
-import callbacks.checkpoint_io
+import callbacks.saving.checkpoint_io
 from callbacks import AtomicCheckpointIO
-from lit_distill.distillation import Distillation
+from lit_distill.training.distillation import Distillation
 
 TRAINING = (Distillation, "training_step")
 VALIDATION = (Distillation, "validation_step")
@@ -87,7 +87,12 @@ class Killed(Fault):
     MOMENTS: ClassVar[dict[str, tuple[Any, str, Callable[..., None], bool]]] = {
         "micro-batch": (*TRAINING, kill, False),
         "validation batch": (*VALIDATION, kill, False),
-        "half of checkpoint": (callbacks.checkpoint_io.torch, "save", write_half_and_die, False),
+        "half of checkpoint": (
+            callbacks.saving.checkpoint_io.torch,
+            "save",
+            write_half_and_die,
+            False,
+        ),
         "after checkpoint": (AtomicCheckpointIO, "save_checkpoint", kill, True),
         "before rename": (os, "replace", kill, False),
         "after rename": (os, "replace", kill, True),

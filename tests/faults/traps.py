@@ -13,8 +13,8 @@ from typing import Any
 
 from faults.runs import PATIENCE, Trap
 
-from lit_distill.distillation import Distillation
 from lit_distill.models import Encoded, LanguageModel
+from lit_distill.training.distillation import Distillation
 
 Act = Callable[..., None]
 

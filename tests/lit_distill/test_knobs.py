@@ -17,8 +17,7 @@ from jsonargparse import ArgumentParser
 
 import callbacks
 import data_modules
-from lit_distill.cli_types import subclasses_of
-from lit_distill.distillation import Distillation
+from lit_distill.cli.parsing.types import subclasses_of
 from lit_distill.errors import UserError
 from lit_distill.knobs import (
     Count,
@@ -33,6 +32,8 @@ from lit_distill.losses import Weight
 from lit_distill.methods import DistiLLM, MaskedLM, MiniLM, TripleLoss
 from lit_distill.models import FreshStudent, Teacher
 from lit_distill.schedules import Ramp
+from lit_distill.tools.invocation import PLACES
+from lit_distill.training.distillation import Distillation
 
 NEEDED: dict[str, Any] = {  # what classes cannot do without, by the name of the argument
     "name": "mix",
@@ -186,7 +187,9 @@ def test_no_class_is_left_out(owner: Any) -> None:
     ],
 )
 def test_tools_refuse_before_they_read(tool: str, wrong: dict[str, Any]) -> None:
-    function = getattr(importlib.import_module(f"lit_distill.tools.{tool}"), tool)
+    function = vars(importlib.import_module(f"lit_distill.tools.{PLACES[tool.replace('_', '-')]}"))[
+        tool
+    ]
     name, value = list(wrong.items())[-1]
     with pytest.raises(UserError, match=rf"{tool}\.{name} is {value}: use a whole number"):
         function(**wrong)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from planted.mutant import Mutant
 
-LABELS = "lit_distill/tools/pseudo_label.py"
-LABELLED = "tests/lit_distill/tools/test_pseudo_label.py"
-WRITTEN = "tests/callbacks/test_continuations.py"
+LABELS = "lit_distill/tools/labelling/pseudo_label.py"
+LABELLED = "tests/lit_distill/tools/labelling/test_pseudo_label.py"
+WRITTEN = "tests/callbacks/written_text/test_continuations.py"
 
 ANSWERS = (
     Mutant(
@@ -25,7 +25,7 @@ ANSWERS = (
     ),
     Mutant(
         "a teacher's answers are held out to measure students",
-        "data_modules/prompt_sources.py",
+        "data_modules/prompting/sources.py",
         "return isinstance(next(mark, None), str)",
         "return False",
         f"{LABELLED} -k by_references",
@@ -39,35 +39,35 @@ ANSWERS = (
     ),
     Mutant(
         "a student is compared with references twice",
-        "callbacks/continuations.py",
+        "callbacks/written_text/continuations.py",
         '{} if self.answer is None else {"teacher": self.answer}',
         '{"teacher": self.reference or ""}',
         f"{WRITTEN} -k both_numbers",
     ),
     Mutant(
         "answers belong to other prompts",
-        "data_modules/prompt_store.py",
+        "data_modules/prompting/store.py",
         "self._answers += [row.teacher for row, _ in rows]",
         "self._answers += [row.teacher for row, _ in reversed(rows)]",
         f"{LABELLED} -k by_references",
     ),
     Mutant(
         "prompts without a reference count as wrong",
-        "lit_distill/tools/compare_texts.py",
+        "lit_distill/tools/comparing/compare_texts.py",
         "if all(name in one for name in METRICS)}",
         "for one in [{'exact_match': 0.0, 'chrf': 0.0, **one}]}",
-        "tests/lit_distill/tools/test_compare_texts.py -k without_a_reference",
+        "tests/lit_distill/tools/comparing/test_compare_texts.py -k without_a_reference",
     ),
     Mutant(
         "answers that are given as validation measure students",
-        "data_modules/prompt_sources.py",
+        "data_modules/prompting/sources.py",
         "return any(isinstance(known, str) and own != known for own, known in pairs)",
         "return False",
         f"{LABELLED} -k by_references",
     ),
     Mutant(
         "the report has one number only",
-        "callbacks/generation_metrics.py",
+        "callbacks/written_text/generation_metrics.py",
         'key.removeprefix(f"{prefix}/"): value for key, value in metrics.items()',
         'key.removeprefix(f"{prefix}/"): value for key, value in logged(table, prefix).items()',
         f"{LABELLED} -k both_numbers",

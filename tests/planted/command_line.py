@@ -7,17 +7,17 @@ from planted.mutant import Mutant
 ORDER = (
     Mutant(
         "a file read after an option takes its place",
-        "lit_distill/cli.py",
+        "lit_distill/cli/training.py",
         "files_first(permit(args))",
         "permit(args)",
-        "tests/lit_distill/test_cli_order.py -k typed",
+        "tests/lit_distill/cli/parsing/test_order.py -k typed",
     ),
     Mutant(
         "the page of a command hides an option of ours",
-        "lit_distill/cli_options.py",
+        "lit_distill/cli/parsing/options.py",
         "**more, **SECTIONS, **own}",
         "**more, **SECTIONS}",
-        "tests/lit_distill/test_cli_help.py -k page",
+        "tests/lit_distill/cli/test_help.py -k page",
     ),
 )
 """What is typed, and what is shown."""

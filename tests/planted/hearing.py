@@ -8,107 +8,107 @@ PIECES = (
     "tests/test_every_method.py::test_gradient_is_the_same_with_weights_in_pieces"
     "[projected_states-bert-32-true]"
 )
-BROKEN = "tests/callbacks/test_broken_teachers.py"
-FINITE = "tests/lit_distill/models/test_finite.py"
-AUXILIARY = "tests/lit_distill/test_auxiliary.py"
+BROKEN = "tests/callbacks/written_text/test_broken_teachers.py"
+FINITE = "tests/lit_distill/models/loading/test_finite.py"
+AUXILIARY = "tests/lit_distill/training/test_auxiliary.py"
 
 HEARING = (
     Mutant(
         "modules beside the students drift apart under FSDP2",
-        "lit_distill/assembly.py",
+        "lit_distill/training/building.py",
         "        shard_auxiliary(dict(module.auxiliary.items()), module.device_mesh)\n",
         "        pass\n",
         PIECES,
     ),
     Mutant(
         "modules in containers drift apart under FSDP2",
-        "lit_distill/models/sharding.py",
+        "lit_distill/models/body/sharding.py",
         "        _shard_parts(children, mesh)\n",
         "",
         PIECES,
     ),
     Mutant(
         "every rank keeps running means of its own",
-        "lit_distill/updates.py",
+        "lit_distill/training/updates.py",
         "            broadcast_buffers(self.auxiliary)\n",
         "            pass\n",
         f"{AUXILIARY} -k buffers",
     ),
     Mutant(
         "initial weights beside the students follow what was drawn before",
-        "lit_distill/assembly.py",
+        "lit_distill/training/building.py",
         "        with stream.drawn(torch.get_default_device()):\n",
         "        with nullcontext():\n",
         f"{AUXILIARY} -k initial",
     ),
     Mutant(
         "a validation without a teacher asks for what only training reads",
-        "lit_distill/checkpoints.py",
+        "lit_distill/training/checkpoints.py",
         '    _leave_out_auxiliary(module, checkpoint.get("state_dict", {}))\n',
         "",
         f"{AUXILIARY} -k needs_no_teacher",
     ),
     Mutant(
         "the teacher is asked about the student's positions in another view",
-        "lit_distill/models/teaching.py",
+        "lit_distill/models/teachers/outputs.py",
         "with_signal(fn, rows if teacher_rows is None else teacher_rows)",
         "with_signal(fn, rows)",
-        "tests/lit_distill/test_views.py",
+        "tests/lit_distill/training/test_views.py",
     ),
     Mutant(
         "positions of one view are taken for those of another",
-        "lit_distill/models/teaching.py",
+        "lit_distill/models/teachers/outputs.py",
         "if teacher_rows is None and teacher.view != student.view:",
         "if False:",
-        "tests/lit_distill/test_views.py",
+        "tests/lit_distill/training/test_views.py",
     ),
     Mutant(
         "teachers' heads are carried out of where they are whole",
-        "lit_distill/models/ensemble.py",
+        "lit_distill/models/teachers/ensemble.py",
         "with_heads(call, [(model, states) for model, (_, states) in pairs])",
         "call([model.with_head(lambda head: head, states) for model, (_, states) in pairs])",
-        "tests/lit_distill/models/test_sharding.py -k speak",
+        "tests/lit_distill/models/body/test_sharding.py -k speak",
     ),
     Mutant(
         "NaN in the teacher's weights is found after three updates",
-        "lit_distill/models/pretrained.py",
+        "lit_distill/models/loading/pretrained.py",
         "    check_finite(model, anatomy, name, Path(source.name))\n",
         "",
         FINITE,
     ),
     Mutant(
         "weights of large sums count as damaged",
-        "lit_distill/models/finite.py",
+        "lit_distill/models/loading/finite.py",
         "        if bad.any():\n",
         "        if True:\n",
         f"{FINITE} -k large_sums",
     ),
     Mutant(
         "a bias that switches tokens off counts as damaged",
-        "lit_distill/models/finite.py",
+        "lit_distill/models/loading/finite.py",
         "            bad &= values != -torch.inf\n",
         "            pass\n",
         f"{FINITE} -k switched_off",
     ),
     Mutant(
         "the learning rate is blamed for the teacher",
-        "callbacks/non_finite.py",
+        "callbacks/watching/non_finite.py",
         "    if not broken:\n",
         "    if True:\n",
         f"{BROKEN} -k named",
     ),
     Mutant(
         "only the rank that saw it blames the teacher",
-        "lit_distill/learner.py",
+        "lit_distill/training/teacher_source.py",
         "            torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)\n",
         "            pass\n",
         f"{BROKEN} -k both_ranks",
     ),
     Mutant(
         "NaN of a teacher is written down",
-        "lit_distill/tools/cache_shards.py",
+        "lit_distill/tools/caching/cache_shards.py",
         "        if np.isnan(log_p).any():\n",
         "        if False:\n",
-        "tests/lit_distill/tools/test_cache_teacher.py -k no_numbers",
+        "tests/lit_distill/tools/caching/test_cache_teacher.py -k no_numbers",
     ),
 )

@@ -38,17 +38,17 @@ KNOBS = (
     ),
     Mutant(
         "types of subclasses are not checked while a config is read",
-        "lit_distill/losses/divergences.py",
+        "lit_distill/losses/rows/divergences.py",
         "# Types are objects here",
         "from __future__ import annotations\n# Types are objects here",
         f"{TEST}::test_every_type_is_checked_while_a_config_is_read",
     ),
     Mutant(
         "a learning rate of 1e38 is tried",
-        "lit_distill/updates.py",
+        "lit_distill/training/updates.py",
         "not 0 <= rate <= HIGHEST_RATE",
         "not 0 <= rate",
-        "tests/lit_distill/test_updates.py::test_optimizers_that_cannot_work_are_refused",
+        "tests/lit_distill/training/test_updates.py::test_optimizers_that_cannot_work_are_refused",
     ),
 )
 """What a number of a config may be."""

@@ -10,28 +10,28 @@ CO_DISTILLATION = "tests/lit_distill/methods/test_co_distillation.py"
 METHODS = (
     Mutant(
         "cosine over the student and itself",
-        "lit_distill/methods/triple_loss.py",
+        "lit_distill/methods/logits/triple_loss.py",
         "share * cosine(states, its)",
         "share * cosine(states, states)",
         "tests/lit_distill/methods/test_triple_loss.py",
     ),
     Mutant(
         "shared keys belong to the wrong heads",
-        "lit_distill/methods/minilm.py",
+        "lit_distill/methods/hidden_states/minilm.py",
         "split.repeat_interleave(count // heads, -2)",
         "split.repeat(1, 1, count // heads, 1)",
         "tests/lit_distill/methods/test_minilm.py",
     ),
     Mutant(
         "soft targets at padding",
-        "lit_distill/methods/triple_loss.py",
+        "lit_distill/methods/logits/triple_loss.py",
         'rows, per = batch["tokens"], "tokens"',
         'rows, per = batch["tokens"].new_tensor(range(batch["input_ids"].numel())), "tokens"',
         EVERY_METHOD,
     ),
     Mutant(
         "cosines at padding",
-        "lit_distill/methods/triple_loss.py",
+        "lit_distill/methods/logits/triple_loss.py",
         "if self.alpha_cos != 0:\n            states",
         "if self.alpha_cos != 0:\n"
         '            whole = batch["tokens"].new_tensor(range(batch["input_ids"].numel()))\n'
@@ -41,14 +41,14 @@ METHODS = (
     ),
     Mutant(
         "lessons begin when one model is better than chance",
-        "lit_distill/methods/co_distillation.py",
+        "lit_distill/methods/peers/co_distillation.py",
         "self.waiting = not all(",
         "self.waiting = not any(",
         f"{CO_DISTILLATION} -k chance",
     ),
     Mutant(
         "the average runs away with the student",
-        "lit_distill/methods/mutual_learning.py",
+        "lit_distill/methods/peers/mutual_learning.py",
         "kept.lerp_(new, 1 - self.decay)",
         "kept.lerp_(new, self.decay)",
         "tests/lit_distill/methods/test_mutual_learning.py -k average",

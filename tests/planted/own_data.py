@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from planted.mutant import Mutant
 
-OWN_TEST = "tests/lit_distill/test_own_data_module.py"
+OWN_TEST = "tests/lit_distill/training/test_own_data_module.py"
 
 CONTRACT = (
     Mutant(
         "batches of foreign data modules are not looked at",
-        "lit_distill/learner.py",
+        "lit_distill/training/teacher_source.py",
         "            self._check(batch, dataloader_idx)\n",
         "",
         f"{OWN_TEST} -k loader",
     ),
     Mutant(
         "texts padded on the left are taken for texts",
-        "lit_distill/data_contract.py",
+        "lit_distill/training/data_contract.py",
         "(mask[:, 1:] > mask[:, :-1]).any()",
         "(mask[:, 1:] > 1).any()",
         f"{OWN_TEST} -k fit",
     ),
     Mutant(
         "losses are divided by counts that nobody counted",
-        "lit_distill/data_contract.py",
+        "lit_distill/training/data_contract.py",
         "counts[name] != found[name]",
         "counts[name] < 0",
         f"{OWN_TEST} -k fit",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from planted.mutant import Mutant
 
-MARKERS = "data_modules/markers.py"
-RENDERING = "data_modules/rendering.py"
-QUOTING = "tests/data_modules/test_markers.py"
-RENDERED = "tests/data_modules/test_rendering.py"
+MARKERS = "data_modules/text/markers.py"
+RENDERING = "data_modules/prompting/rendering.py"
+QUOTING = "tests/data_modules/text/test_markers.py"
+RENDERED = "tests/data_modules/prompting/test_rendering.py"
 
 PROMPT_TEXT = (
     Mutant(
         "markers in raw texts are control tokens",
-        "data_modules/tokenising.py",
+        "data_modules/storing/tokenising.py",
         "self._backend = engine(tokenizer)",
         "self._backend = plain_engine(tokenizer)",
         f"{QUOTING} -k quote_markers",
@@ -40,7 +40,7 @@ PROMPT_TEXT = (
     ),
     Mutant(
         "columns count as the template's own words",
-        "data_modules/wording.py",
+        "data_modules/text/templates.py",
         "return Filled(text, tuple(literals))",
         "return Filled(text, ((0, len(text)),))",
         f"{QUOTING} -k own_markers",
@@ -68,7 +68,7 @@ PROMPT_TEXT = (
     ),
     Mutant(
         "markers in parallel texts are control tokens",
-        "data_modules/pairing.py",
+        "data_modules/pairing/store.py",
         "engine(view.tokenizer) for name",
         "view.tokenizer.backend_tokenizer for name",
         "tests/data_modules/test_parallel.py -k markers",

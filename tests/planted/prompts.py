@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from planted.mutant import Mutant
 
-COLLATION = "data_modules/prompt_collation.py"
+COLLATION = "data_modules/prompting/collation.py"
 CORPUS = "tests/data_modules/test_prompts.py"
-WRITTEN = "tests/callbacks/test_continuations.py"
+WRITTEN = "tests/callbacks/written_text/test_continuations.py"
 
 PROMPTS = (
     Mutant(
@@ -25,17 +25,17 @@ PROMPTS = (
     ),
     Mutant(
         "no EOS behind a response",
-        "data_modules/rendering.py",
+        "data_modules/prompting/rendering.py",
         "else [*response, self.eos_ids[0]]",
         "else response",
         f"{CORPUS} -k rows_are_the_positions",
     ),
     Mutant(
         "what a template writes behind the ending token is trained",
-        "data_modules/rendering.py",
+        "data_modules/prompting/rendering.py",
         "response = response[: ends[0] + 1] if ends else",
         "response = response if ends else",
-        "tests/data_modules/test_rendering.py",
+        "tests/data_modules/prompting/test_rendering.py",
     ),
     Mutant(
         "prompts are padded on the right",
@@ -74,49 +74,49 @@ PROMPTS = (
     ),
     Mutant(
         "the beginning token comes twice with a chat template",
-        "data_modules/rendering.py",
+        "data_modules/prompting/rendering.py",
         "self._before = [] if rendering.chat else probe.ids[:first]",
         "self._before = probe.ids[:first]",
-        "tests/data_modules/test_rendering.py",
+        "tests/data_modules/prompting/test_rendering.py",
     ),
     Mutant(
         "prompt and response are tokenised as one text",
-        "data_modules/rendering.py",
+        "data_modules/prompting/rendering.py",
         "behind = _behind(whole, len(prompt), ids)",
         "behind = whole.ids[len(ids) :]",
-        "tests/data_modules/test_rendering.py -k same_ids",
+        "tests/data_modules/prompting/test_rendering.py -k same_ids",
     ),
     Mutant(
         "a template whose prompt is no beginning is accepted",
-        "data_modules/rendering.py",
+        "data_modules/prompting/rendering.py",
         "if not whole.startswith(head):",
         "if False:",
-        "tests/data_modules/test_rendering.py",
+        "tests/data_modules/prompting/test_rendering.py",
     ),
     Mutant(
         "an ending token inside of a response is trained through",
-        "data_modules/rendering.py",
+        "data_modules/prompting/rendering.py",
         "if any(token in self.eos_ids for token in content):",
         "if False:",
-        "tests/data_modules/test_rendering.py",
+        "tests/data_modules/prompting/test_rendering.py",
     ),
     Mutant(
         "rows that are too long are kept",
-        "data_modules/prompt_store.py",
+        "data_modules/prompting/store.py",
         "elif length > limits.whole:",
         "elif False:",
         f"{CORPUS} -k left_out_whole",
     ),
     Mutant(
         "prompts are held out by their language, not by their group",
-        "data_modules/prompt_store.py",
+        "data_modules/prompting/store.py",
         'held = held_out(row.group.encode("utf-8"), settings.holdout)',
         'held = held_out(row.prompt.encode("utf-8"), settings.holdout)',
         f"{CORPUS} -k group",
     ),
     Mutant(
         "given validation prompts are trained on",
-        "data_modules/prompt_store.py",
+        "data_modules/prompting/store.py",
         "    kept = ~known\n",
         "    kept = known | True\n",
         f"{CORPUS} -k given_validation",
@@ -133,34 +133,34 @@ PROMPTS = (
         "lit_distill/batch.py",
         'return batch["decoder_input_ids"] if "decoder_input_ids" in batch else batch["input_ids"]',
         'return batch["input_ids"]',
-        "tests/lit_distill/models/test_data_fit.py",
+        "tests/lit_distill/models/fitting/test_data_fit.py",
     ),
     Mutant(
         "the teacher writes at every validation",
-        "callbacks/continuations.py",
+        "callbacks/written_text/continuations.py",
         "if split not in self._teachers:",
         "if True:",
         f"{WRITTEN} -k share",
     ),
     Mutant(
         "the ending token counts as text",
-        "callbacks/generation_metrics.py",
+        "callbacks/written_text/generation_metrics.py",
         "written.tokens[: len(written.tokens) - written.ended]",
         "written.tokens[:]",
         f"{WRITTEN} -k by_hand",
     ),
     Mutant(
         "ROUGE with letters a to z only",
-        "callbacks/text_scores.py",
+        "callbacks/written_text/text_scores.py",
         "normalizer=_plain, tokenizer=words)",
         "normalizer=None, tokenizer=None)",
-        "tests/callbacks/test_text_scores.py",
+        "tests/callbacks/written_text/test_text_scores.py",
     ),
     Mutant(
         "mean of sentence BLEU-like scores: chrF is averaged over sentences",
-        "callbacks/text_scores.py",
+        "callbacks/written_text/text_scores.py",
         "chrf = CHRF().corpus_score(written, [wanted]).score",
         "chrf = fmean(CHRF().sentence_score(a, [b]).score for a, b in pairs)",
-        "tests/callbacks/test_text_scores.py",
+        "tests/callbacks/written_text/test_text_scores.py",
     ),
 )

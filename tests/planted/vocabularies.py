@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from planted.mutant import Mutant
 
-TRAINING = "lit_distill/tools/vocabularies.py"
-TRAINED = "tests/lit_distill/tools/test_vocabularies.py"
+TRAINING = "lit_distill/tools/corpora/vocabularies.py"
+TRAINED = "tests/lit_distill/tools/corpora/test_vocabularies.py"
 
 VOCABULARIES = (
     Mutant(
@@ -24,16 +24,16 @@ VOCABULARIES = (
     ),
     Mutant(
         "letters that the normaliser drops are not counted as lost",
-        "data_modules/lost_letters.py",
+        "data_modules/text/lost_letters.py",
         "kept = _letters(_normalised(text, normalizer))",
         "kept = _letters(text)",
-        "tests/lit_distill/tools/test_cutting_table.py -k lost",
+        "tests/lit_distill/tools/corpora/test_cutting_table.py -k lost",
     ),
     Mutant(
         "a decoder's prompts end",
-        "lit_distill/tools/train_tokenizer.py",
+        "lit_distill/tools/corpora/train_tokenizer.py",
         'ended = kind != "byte-bpe" if add_eos is None else add_eos',
         "ended = add_eos is not False",
-        "tests/lit_distill/tools/test_train_tokenizer.py -k goes_on",
+        "tests/lit_distill/tools/corpora/test_train_tokenizer.py -k goes_on",
     ),
 )

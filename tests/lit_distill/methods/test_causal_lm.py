@@ -12,7 +12,7 @@ from transformers import GPT2LMHeadModel
 
 from lit_distill.methods import CausalLM
 from lit_distill.models import PretrainedStudent
-from lit_distill.window import Window
+from lit_distill.training.accumulation import Window
 
 
 def test_it_equals_the_models_own_loss(tiny_gpt2: Path) -> None:

@@ -26,9 +26,8 @@ from cohorts import (
 )
 from oracles import mutual as oracle
 
-from lit_distill.assembly import build_models
 from lit_distill.errors import UserError
-from lit_distill.measurement import Scores
+from lit_distill.measures.language_model import Scores
 from lit_distill.methods import CausalLM, CoDistillation, MaskedLM
 from lit_distill.models import (
     FreshStudent,
@@ -38,6 +37,7 @@ from lit_distill.models import (
     load_tokenizer,
 )
 from lit_distill.schedules import Constant, Ramp
+from lit_distill.training.building import build_models
 
 ADAM: dict[str, Any] = {
     "optimizer": lambda groups: torch.optim.AdamW(groups, lr=1e-2),

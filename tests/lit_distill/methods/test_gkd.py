@@ -19,7 +19,7 @@ from lit_distill.errors import UserError
 from lit_distill.losses import Divergence, ForwardKL
 from lit_distill.methods import GKD, SupervisedKD
 from lit_distill.models import Sampling
-from lit_distill.models.token_draws import uniforms
+from lit_distill.models.generation.token_draws import uniforms
 
 SHORT = Sampling(6, temperature=2)
 Writers = Any  # of conftest.py

@@ -15,7 +15,7 @@ from oracles.on_policy import mean_along
 from lit_distill.errors import UserError
 from lit_distill.methods import GKD, SequenceKD, SupervisedKD
 from lit_distill.models import Generated, Sampling, TextFilter
-from lit_distill.models.text_filter import repetition
+from lit_distill.models.generation.text_filter import repetition
 
 ALL = TextFilter(ended=False, max_repetition=1.0)
 SHORT = Sampling(6, temperature=2)

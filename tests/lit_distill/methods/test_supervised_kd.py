@@ -11,11 +11,11 @@ from batches import collate, samples
 from loss_cases import CASES
 
 from lit_distill.batch import Batch
-from lit_distill.distillation import Distillation
 from lit_distill.losses import CrossEntropy, Divergence, ForwardKL
 from lit_distill.methods import MaskedLM, SupervisedKD, TripleLoss
 from lit_distill.models import CarvedStudent, Teacher
-from lit_distill.window import Window
+from lit_distill.training.accumulation import Window
+from lit_distill.training.distillation import Distillation
 
 BATCH = collate(samples(4, 100), extra=2)
 

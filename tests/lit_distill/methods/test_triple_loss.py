@@ -15,7 +15,7 @@ from lit_distill.batch import Batch, row_targets
 from lit_distill.methods import TripleLoss
 from lit_distill.models import CarvedStudent, LanguageModel, Teacher
 from lit_distill.schedules import Ramp
-from lit_distill.window import Window
+from lit_distill.training.accumulation import Window
 
 V = 11
 TEXTS = [

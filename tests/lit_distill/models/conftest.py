@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from lit_distill.batch import Batch
 from lit_distill.models import LanguageModel
-from lit_distill.models.architectures import anatomy_of_type
+from lit_distill.models.architectures.table import anatomy_of_type
 
 SHAPE = {
     "vocab_size": 40,

@@ -10,7 +10,6 @@ import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from lit_distill.__main__ import main
-from lit_distill.checkpoints import KEY
 from lit_distill.errors import UserError
 from lit_distill.models import (
     CarvedStudent,
@@ -21,6 +20,7 @@ from lit_distill.models import (
     tokenizer_files,
 )
 from lit_distill.tools.export import export
+from lit_distill.training.checkpoints import KEY
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from cohorts import fit, fresh
 from transformers import AutoTokenizer
 
 from callbacks import ExportStudent
-from callbacks.output_folders import MARK
 from lit_distill.__main__ import main
-from lit_distill.checkpoints import KEY
 from lit_distill.errors import UserError
+from lit_distill.files.output_folders import MARK
 from lit_distill.methods import CoDistillation, MaskedLM
+from lit_distill.training.checkpoints import KEY
 
 Content = dict[str, Any]
 
@@ -56,7 +56,7 @@ def commands(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, list[str]]:  # fmt: skip
     """Commands with a folder as output, but for that, by name."""
-    monkeypatch.setattr("lit_distill.tools.compare.TIMED_SECONDS", 0.0)
+    monkeypatch.setattr("lit_distill.tools.comparing.compare.TIMED_SECONDS", 0.0)
     generations = tmp_path_factory.mktemp("texts") / "generations"
     generations.mkdir()
     row = {"language": "en", "sample_id": 1,

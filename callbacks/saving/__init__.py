@@ -1,0 +1,1 @@
+"""What is kept of a run: checkpoints, exported students, the state of random numbers."""

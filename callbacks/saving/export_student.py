@@ -1,0 +1,275 @@
+"""Students as plain Hugging Face folders, during and after training."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from torch.optim import Optimizer
+
+from callbacks.reports.score_report import average
+from callbacks.saving.due_validation import validate_now
+from callbacks.saving.student_folder import Precision, Training, write_student
+from callbacks.written_text.generation_metrics import GenerationMetrics
+from lit_distill.files.atomic_files import recover, replacing
+from lit_distill.files.output_folders import check_output
+from lit_distill.measures.language_model import Scores, metric_of
+from lit_distill.models import whole_state
+from lit_distill.training import checkpoints
+from lit_distill.training.distillation import Distillation
+
+
+class ExportStudent(Callback):
+    """Keeps the best student in `student/`, writes the last to `student-last/`, and `report.json`.
+
+    Each is a folder that `from_pretrained` loads: weights, config, tokenizer, a model card with the
+    scores by language, and the `config.yaml` of the run; of several students, one folder each
+    inside, and each the best by its own metric: they need not be of one update. A folder is whole
+    or not there. A run that ends without any validation is validated then; where nothing can be
+    validated, both are the last one.
+
+    Args:
+        monitor: the metric that the best student is best in; of several, `val/loss` stands for
+            `val/<student>/loss`.
+        mode: "min" if less is better.
+        dtype: of the weights in the folders.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val/loss",
+        mode: Literal["min", "max"] = "min",
+        dtype: Precision = "float32",
+    ) -> None:
+        self.monitor, self.mode, self.dtype = monitor, mode, dtype
+        self.best: dict[str, float] = {}
+        self._report: dict[str, Any] = {}
+        self._scores: dict[str, dict[str, Scores]] = {}
+        self._measured_at: int | None = None
+        self._untrained: dict[str, None] | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Puts back what an earlier run was killed while replacing; refuses foreign folders."""
+        if stage == "fit" and trainer.is_global_zero:
+            names = cast(Distillation, pl_module).student_names
+            for kind in ("student", "student-last"):
+                for name in names:
+                    path = _folder(Path(trainer.default_root_dir) / kind, name, names)
+                    recover(path)
+                    check_output(path, "--run_dir")
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Strikes parameters off the list of those that never received a gradient."""
+        if self._untrained is None:
+            self._untrained = dict.fromkeys(
+                name for name, _ in pl_module.named_parameters() if name.startswith("students.")
+            )
+        if self._untrained:
+            for name in list(self._untrained):
+                if pl_module.get_parameter(name).grad is not None:
+                    del self._untrained[name]
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Exports the students if they are better than ever; writes the report."""
+        if not _exports(trainer):
+            return
+        module = cast(Distillation, pl_module)
+        self._scores, self._measured_at = module.measurements, trainer.global_step
+        self._report["last"] = self._entry(module, list(module.students))
+        if better := [name for name in module.students if self._is_best(trainer, module, name)]:
+            now = self._entry(module, better)
+            before = self._report.get("best", {"students": {}})["students"]
+            self._report["best"] = {**now, "students": {**before, **now["students"]}}
+            self._export(trainer, module, "student", better)
+        self._write_report(trainer, module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Exports the last students."""
+        if not _exports(trainer):
+            return
+        module = cast(Distillation, pl_module)
+        if "last" not in self._report:
+            validate_now(trainer)
+        self._export(trainer, module, "student-last", list(module.students))
+        if never := [name for name in module.students if name not in self.best]:
+            self._export(trainer, module, "student", never)
+        self._write_report(trainer, module)
+
+    def best_of(self, student: str) -> tuple[float, int] | None:
+        """The value of the metric of a student at its best, and the updates before; None: none."""
+        if student not in self.best:
+            return None
+        entry = self._report.get("best", {}).get("students", {}).get(student, {})
+        return self.best[student], int(entry.get("updates", 0))
+
+    def _is_best(self, trainer: Trainer, module: Distillation, student: str) -> bool:
+        """Whether a student's metric is better than ever before; decided by rank 0."""
+        key = metric_of(self.monitor, student, module.students)
+        value, best = float(trainer.callback_metrics.get(key, math.nan)), self.best.get(student)
+        sign = 1 if self.mode == "min" else -1
+        better = best is None or sign * value < sign * best
+        better = bool(trainer.strategy.broadcast(better and not math.isnan(value)))
+        if better:
+            self.best[student] = value
+        return better
+
+    def _export(
+        self, trainer: Trainer, module: Distillation, kind: str, students: Sequence[str]
+    ) -> None:
+        description = checkpoints.describe(module)
+        for name in students:
+            weights = whole_state(module.students[name])
+            prefix = f"students.{name}."
+            training = Training(
+                updates=trainer.global_step,
+                languages=list(module.data.languages) if module.data else [],
+                scores=self._scores.get(name),
+                measured_at=self._measured_at,
+                untrained=[
+                    parameter.removeprefix(prefix)
+                    for parameter in self._untrained or ()
+                    if parameter.startswith(prefix)
+                ],
+            )
+            if trainer.is_global_zero:
+                students = list(module.students)
+                folder = _folder(Path(trainer.default_root_dir) / kind, name, students)
+                write_student(folder, name, description, weights, training, self.dtype)
+
+    def _entry(self, module: Distillation, students: Sequence[str]) -> dict[str, Any]:
+        """Plain values of the latest measurement of some students."""
+        figures = {
+            name: {
+                "mean": _plain(average(scores)),
+                "languages": {language: _plain(score) for language, score in scores.items()},
+            }
+            for name, scores in self._scores.items()
+            if scores
+        }
+        for name, own in module.figures.items():
+            languages = {language: _finite(values) for language, values in own["languages"].items()}
+            figures[name] = {"mean": _finite(own["mean"]), "languages": languages}
+        return {
+            "updates": self._measured_at,
+            "students": {
+                name: {"updates": self._measured_at, **figures[name]}
+                for name in students
+                if name in figures
+            },
+        }
+
+    def _write_report(self, trainer: Trainer, module: Distillation) -> None:
+        if trainer.is_global_zero:
+            report = {
+                "method": type(module).__name__,
+                "updates": trainer.global_step,
+                "monitor": self.monitor,
+                **self._report,
+                **_texts(trainer),
+            }
+            with replacing(Path(trainer.default_root_dir) / "report.json") as beside:
+                beside.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", "utf-8")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the best and the last validation measured."""
+        return {
+            "monitor": self.monitor,
+            "mode": self.mode,
+            "best": self.best,
+            "report": self._report,
+            "untrained": None if self._untrained is None else list(self._untrained),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from there; the best counts only if the metric is still the same."""
+        self._report = state_dict["report"]
+        self._scores, self._measured_at = _measured(self._report)  # for cards without another one
+        if state_dict["untrained"] is not None:
+            self._untrained = dict.fromkeys(state_dict["untrained"])
+        if (state_dict["monitor"], state_dict["mode"]) == (self.monitor, self.mode):
+            best = state_dict["best"]  # a number, or None, before there were several students
+            alone = {} if best is None else {"student": best}
+            self.best = best if isinstance(best, dict) else alone
+
+
+def training_of(checkpoint: Mapping[str, Any], name: str) -> Training:
+    """What is known of a student's training from a checkpoint alone.
+
+    Args:
+        checkpoint: its content; scores are those that `ExportStudent` noted last, if it was there.
+        name: of the student.
+    """
+    state = checkpoint.get("callbacks", {}).get(ExportStudent.__qualname__, {})
+    report = state.get("report", {})
+    latest, (measured, measured_at) = report.get("last", {}), _measured(report)
+    prefix = f"students.{name}."
+    return Training(
+        updates=checkpoint["global_step"],
+        languages=list(latest.get("students", {}).get(name, {}).get("languages", {})),
+        scores=measured.get(name, {}),
+        measured_at=measured_at,
+        untrained=[
+            parameter.removeprefix(prefix)
+            for parameter in state.get("untrained") or ()
+            if parameter.startswith(prefix)
+        ],
+    )
+
+
+def _measured(report: Mapping[str, Any]) -> tuple[dict[str, dict[str, Scores]], int | None]:
+    """Scores of the last validation by student and language, and the updates before it."""
+    last = report.get("last", {})
+    scores = {
+        name: {
+            language: _scores(values)
+            for language, values in own["languages"].items()
+            if "rows" in values  # others have been measured by numbers of the method's own
+        }
+        for name, own in last.get("students", {}).items()
+    }
+    return scores, last.get("updates")
+
+
+def _scores(values: Mapping[str, Any]) -> Scores:
+    """The inverse of `_plain`."""
+    given: dict[str, Any] = {field.name: values[field.name] for field in dataclasses.fields(Scores)}
+    for name in ("loss", "accuracy"):
+        if given[name] is None:
+            given[name] = math.nan  # what was not finite was written as null
+    return Scores(**given)
+
+
+def _texts(trainer: Trainer) -> dict[str, Any]:
+    """Scores of what students wrote at the latest validation that looked at it; empty without."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    found = [one.texts for one in callbacks if isinstance(one, GenerationMetrics) and one.texts]
+    return {"texts": found[0]} if found else {}
+
+
+def _exports(trainer: Trainer) -> bool:
+    rehearsal = trainer.sanity_checking or trainer.fast_dev_run  # type: ignore[attr-defined]
+    return trainer.state.fn == TrainerFn.FITTING and not rehearsal
+
+
+def _folder(place: Path, name: str, students: Collection[str]) -> Path:
+    return place if len(students) == 1 else place / name
+
+
+def _plain(score: Scores) -> dict[str, float | None]:
+    return _finite({**dataclasses.asdict(score), "perplexity": score.perplexity})
+
+
+def _finite(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Numbers as JSON; those that JSON lacks become null."""
+    return {
+        name: value if value is not None and math.isfinite(value) else None
+        for name, value in values.items()
+    }

@@ -1,0 +1,157 @@
+"""A student as a plain Hugging Face folder, which loads without this project."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from transformers.utils import logging
+
+from callbacks.reports.score_report import average
+from lit_distill.files.atomic_files import replacing
+from lit_distill.files.output_folders import mark
+from lit_distill.measures.language_model import Scores
+from lit_distill.models import (
+    anatomy_of,
+    declare_separate,
+    restore_generation,
+    student_from_state,
+    whole_modules,
+    write_tokenizer_files,
+)
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a model card tells beside what a checkpoint knows.
+
+    Attributes:
+        updates: how many the weights have behind them.
+        languages: names of the languages and mixes of the data.
+        scores: by language, if measured.
+        measured_at: the number of updates before that measurement.
+        untrained: parameters that never received a gradient, or modules of nothing else.
+    """
+
+    updates: int
+    languages: Sequence[str] = ()
+    scores: Mapping[str, Scores] | None = None
+    measured_at: int | None = None
+    untrained: Sequence[str] = ()
+
+
+def write_student(
+    folder: Path,
+    name: str,
+    description: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    training: Training,
+    dtype: Precision = "float32",
+) -> None:
+    """Writes weights, config, tokenizer, model card and the run's config; all or nothing.
+
+    Needs no teacher, and draws no random numbers that a run would miss.
+
+    Args:
+        folder: replaced if it exists; `check_output` says whether that loses anything.
+        name: of the student, in `description`.
+        description: what a checkpoint holds under `lit_distill.training.checkpoints.KEY`.
+        weights: the state dict of the student's `LanguageModel`.
+        training: for the card.
+        dtype: of the written weights.
+    """
+    with torch.random.fork_rng(devices=[]):  # fresh weights are drawn, then overwritten
+        student = student_from_state(description["students"][name], weights)
+    student.load_state_dict(weights, strict=True)
+    generation = description["students"][name].get("generation")  # the first release noted none
+    restore_generation(
+        student, generation, description.get("endings", ()), description.get("padding")
+    )
+    declare_separate(student.model)
+    with replacing(folder) as beside:
+        shows_progress = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()
+        student.model.to(getattr(torch, dtype)).save_pretrained(beside)
+        if shows_progress:
+            logging.enable_progress_bar()
+        write_tokenizer_files(beside, description["tokenizer"])
+        untrained = whole_modules(training.untrained, student)
+        card = model_card(name, description, replace(training, untrained=untrained))
+        (beside / "README.md").write_text(card, encoding="utf-8")
+        if description["config"]:
+            (beside / "config.yaml").write_text(description["config"], encoding="utf-8")
+        mark(beside)
+
+
+def model_card(name: str, description: Mapping[str, Any], training: Training) -> str:
+    """The README of an exported student: where it comes from, how good it is, how to load it."""
+    teachers = [_teacher(teacher) for teacher in description["teachers"].values()]
+    config = description["students"][name]["config"]
+    anatomy = anatomy_of(config["architectures"][0])
+    loader = anatomy.auto_class
+    front = [
+        "---",
+        "library_name: transformers",
+        f"pipeline_tag: {anatomy.pipeline_tag}",
+        "tags: [lit_distill, knowledge-distillation]",
+        *_codes(training.languages),
+        "---",
+    ]
+    facts = [
+        f"- method: {description['method']}, {training.updates} updates",
+        f"- teacher: {', '.join(teachers) or 'none'}",
+        f"- architecture: {config['architectures'][0]}",
+        f"- languages and mixes: {', '.join(training.languages) or 'not recorded'}",
+    ]
+    if description["config"]:
+        facts.append("- configuration of the run: `config.yaml` in this folder")
+    facts += [f"- {note}" for note in description.get("notes", ())]  # older checkpoints have none
+    if training.untrained:
+        facts.append(f"- parameters that received no gradient: {', '.join(training.untrained)}")
+    load = [
+        "```python",
+        f"from transformers import {loader}, AutoTokenizer",
+        "",
+        'folder = "."  # where this file is',
+        f"model = {loader}.from_pretrained(folder)",
+        "tokenizer = AutoTokenizer.from_pretrained(folder)",
+        "```",
+    ]
+    title = "# Distilled language model" if teachers else "# Language model"
+    sections = [front, [title], facts, ["## Use"], load, *_scores(training)]
+    return "\n\n".join("\n".join(section) for section in sections) + "\n"
+
+
+def _teacher(teacher: Mapping[str, Any]) -> str:
+    revision = f" at {teacher['revision']}" if teacher["revision"] else ""
+    return f"{teacher['name']}{revision} (sha256 of its weights {teacher['fingerprint']})"
+
+
+def _codes(languages: Sequence[str]) -> list[str]:
+    """The line of the card's header that the hub searches by: plain language codes only."""
+    codes = [language for language in languages if re.fullmatch(r"[a-z]{2,3}", language)]
+    return [f"language: [{', '.join(repr(code) for code in codes)}]"] if codes else []
+
+
+def _scores(training: Training) -> list[list[str]]:
+    if not training.scores:
+        return []
+    rows = []
+    for language, score in {**training.scores, "mean": average(training.scores)}.items():
+        cells = [language, f"{score.loss:.4f}", f"{score.perplexity:.2f}", f"{score.accuracy:.4f}"]
+        cells += ["" if v is None else f"{v:.4f}" for v in (score.agreement, score.kl)]
+        rows.append(f"| {' | '.join(cells)} |")
+    explanation = (
+        f"Held-out text after {training.measured_at} updates: loss in nats and accuracy on the "
+        "selected tokens; share of them on which student and teacher put the same token first, "
+        "and KL(teacher || student) in nats."
+    )
+    head = "| language | loss | perplexity | accuracy | agreement | KL |"
+    return [["## Scores"], [explanation], [head, "|---|---|---|---|---|---|", *rows]]

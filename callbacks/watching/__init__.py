@@ -1,0 +1,1 @@
+"""What watches a run go: progress, throughput, numbers that are not finite."""

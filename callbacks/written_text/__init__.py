@@ -1,0 +1,1 @@
+"""What is shown of text that models write: samples, scores, comparisons."""

@@ -1,0 +1,1 @@
+"""How texts of one language become texts of two: words switched, scripts changed."""

@@ -1,0 +1,1 @@
+"""Pairs of texts: where they come from and how they are stored."""

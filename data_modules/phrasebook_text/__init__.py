@@ -1,0 +1,1 @@
+"""The phrasebook: a grammar of everyday sentences in three languages, and its words."""

@@ -1,0 +1,1 @@
+"""Prompts and responses: their sources, their templates, their stores and batches."""

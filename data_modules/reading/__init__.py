@@ -1,0 +1,1 @@
+"""Reading corpora: kinds of files, hub sets, rows, tags."""

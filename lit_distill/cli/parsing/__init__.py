@@ -1,0 +1,1 @@
+"""How configurations and options are read, and what is wrong with them."""

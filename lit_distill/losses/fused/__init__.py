@@ -1,0 +1,1 @@
+"""The fused engine: logits tile by tile, losses and gradients in one pass."""

@@ -1,0 +1,126 @@
+"""What methods share that train on text which a model writes while it trains."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from lit_distill.batch import Batch, Reading
+from lit_distill.counter_random import Purpose, key, uniform
+from lit_distill.knobs import Seed
+from lit_distill.models import (
+    Generated,
+    LanguageModel,
+    Sampling,
+    check_room,
+    completed,
+    continued,
+    ending_ids,
+    unanswered,
+    write,
+)
+from lit_distill.training.distillation import Distillation
+
+KEY = "on_policy"
+"""Where in a checkpoint lies, by method, what such a method remembers."""
+
+
+class OnPolicy(Distillation):
+    """A method whose `prepare` may replace responses of the data by text of student or teacher.
+
+    A written text is a function of the writer's weights, the seed, the update and the text's
+    `sample_id`: not of the number of ranks, of how a window is split, or of what was drawn before.
+    Rows and counts are then those of the written text, so that losses and their normalisation see
+    nothing of the response it replaces. Logs `train/eos_rate` (share of written texts that ended
+    before `max_new_tokens`) and `train/written_tokens` (mean length).
+
+    Args:
+        sampling: how text is drawn.
+        seed: of everything that is drawn.
+        base: see `Distillation`.
+
+    Attributes:
+        endings: ids that end a text: the data's, the tokenizer's, the student's, the teachers'.
+        partly_labelled: whether some prompts of the data have no response.
+    """
+
+    needs_teacher = True
+    reads = (Reading.RESPONSES,)
+
+    def __init__(self, sampling: Sampling, seed: Seed, **base: Any) -> None:
+        super().__init__(**base)
+        self.sampling, self.seed = sampling, seed
+        self.endings: tuple[int, ...] = ()
+        self.partly_labelled = False
+
+    def configure_model(self) -> None:
+        """Refuses models that cannot write, and prompts that leave no room for an answer."""
+        super().configure_model()
+        if not self.students or not self.trainer.training:
+            return
+        limits = getattr(self.data, "limits", None)  # only data modules of prompts have some
+        longest = 1 if limits is None else limits.prompt
+        known = set(getattr(self.data, "eos_ids", []))
+        for name, module in {"student": self.student, **self.teachers}.items():
+            model = cast(LanguageModel, module)
+            check_room(model, longest, self.sampling, name)
+            known.update(ending_ids(model, self.tokenizer))
+        self.endings = tuple(sorted(known))
+        self.partly_labelled = getattr(self.data, "partly_labelled", False)
+
+    def chance(self, number: int) -> float:
+        """In (0, 1), the same on all ranks: decides what window `number` is made of."""
+        return float(uniform(key(self.seed, Purpose.SOURCE, number))[0])
+
+    def write(self, window: list[Batch], author: LanguageModel) -> list[Generated]:
+        """Continues all prompts of a window at once."""
+        seed = int(key(self.seed, Purpose.SAMPLING, self.global_step)[0])
+        return write(author, window, self.sampling, seed, self.endings)
+
+    def continue_prompts(self, window: list[Batch], author: LanguageModel) -> list[Batch]:
+        """The window with the author's text in the place of all responses."""
+        written = self.write(window, author)
+        return [continued(*pair, self.student) for pair in zip(window, written, strict=True)]
+
+    def complete(self, window: list[Batch]) -> list[Batch]:
+        """The window with the data's responses, and the student's text where there are none.
+
+        The student's text has no targets: nobody learns hard targets from himself.
+        """
+        if not self.partly_labelled:  # the same on all ranks, which gather weights together
+            return window
+        written = self.write([unanswered(batch) for batch in window], self.student)
+        pairs = zip(window, written, strict=True)
+        return [completed(*pair, self.student, right=False) for pair in pairs]
+
+    def _log_means(self) -> None:
+        super()._log_means()
+        totals = self._window.totals
+        if float(totals.get("written", 0)) > 0:
+            shares = {"eos_rate": "ended", "written_tokens": "written_tokens"}
+            values = {
+                f"train/{name}": float(totals[count]) / float(totals["written"])
+                for name, count in shares.items()
+            }
+            for logger in self.loggers:
+                logger.log_metrics(values, self.global_step)
+
+    # -- what survives a resume -----------------------------------------------------------------
+
+    def remember(self) -> dict[str, Any]:
+        """Tensors and plain values that a resumed run needs; called on all ranks."""
+        return {}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Takes back what `remember` gave."""
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what the method remembers."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[KEY] = {type(self).__name__: self.remember()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes it back where training goes on."""
+        super().on_load_checkpoint(checkpoint)
+        memory = checkpoint.get(KEY, {}).get(type(self).__name__)
+        if self.trainer.training and memory is not None:
+            self.recall(memory)

@@ -1,0 +1,1 @@
+"""What lies inside a teacher: attention relations and hidden states."""

@@ -1,0 +1,1 @@
+"""A teacher's logits over text of the data."""

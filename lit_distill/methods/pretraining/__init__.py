@@ -1,0 +1,1 @@
+"""Training without a teacher: masked and causal language models."""

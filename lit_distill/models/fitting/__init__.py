@@ -1,0 +1,1 @@
+"""Whether models, tokenizers and data fit each other."""

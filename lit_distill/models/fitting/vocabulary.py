@@ -1,0 +1,215 @@
+"""Whether students, teachers, tokenizers and data fit each other, before the first step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, cast
+
+from transformers import PreTrainedTokenizerFast
+
+from lit_distill.errors import UserError
+from lit_distill.models.body.language_model import LanguageModel
+from lit_distill.models.fitting.data_fit import (
+    check_length,
+    check_objective,
+    check_start,
+    compare_templates,
+)
+from lit_distill.models.loading.tokenizers import load_tokenizer
+from lit_distill.models.teachers.teacher import Teacher
+
+
+def check_agreement(
+    student: PreTrainedTokenizerFast, teacher: PreTrainedTokenizerFast, names: str = ""
+) -> None:
+    """Checks that both turn every text into the same ids.
+
+    Args:
+        student: the tokenizer that the data is made with.
+        teacher: the one that the teacher was trained with.
+        names: who they are, for the message.
+
+    Raises:
+        UserError: they differ; the message shows where and what to do.
+    """
+    remedy = (
+        "Logits and positions would not mean the same. Use the teacher's tokenizer (--tokenizer), "
+        "or a teacher with the student's vocabulary (RetokenisedStudent and some MaskedLM or "
+        "CausalLM make one)."
+    )
+    ours, theirs = student.get_vocab(), teacher.get_vocab()
+    if ours != theirs:
+        shown = "; ".join(
+            f"{token!r} is {ours.get(token, 'absent')} / {theirs.get(token, 'absent')}"
+            for token in _differing(ours, theirs)[:3]
+        )
+        raise UserError(
+            f"The tokenizers of student and teacher{names} differ: {len(ours)} and {len(theirs)} "
+            f"tokens; {shown} (student / teacher). {remedy}"
+        )
+    roles = student.special_tokens_map
+    other = teacher.special_tokens_map
+    for role in sorted(roles.keys() | other.keys()):
+        if roles.get(role) != other.get(role):
+            raise UserError(
+                f"The tokenizers of student and teacher{names} differ in {role}: "
+                f"{roles.get(role)!r} and {other.get(role)!r}. {remedy}"
+            )
+    mine, yours = _pipeline(student), _pipeline(teacher)
+    for step in sorted(mine):
+        if mine[step] != yours[step]:
+            raise UserError(
+                f"The tokenizers of student and teacher{names} have the same vocabulary and "
+                f"another {step}: {_short(mine[step])} and {_short(yours[step])}. {remedy}"
+            )
+
+
+def _differing(ours: dict[str, int], theirs: dict[str, int]) -> list[str]:
+    """Tokens with different ids, lowest id first."""
+    tokens = {
+        token for token in ours.keys() | theirs.keys() if ours.get(token) != theirs.get(token)
+    }
+    return sorted(tokens, key=lambda t: (min(ours.get(t, 1 << 40), theirs.get(t, 1 << 40)), t))
+
+
+def _pipeline(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """The steps that decide how text is cut, as plain values."""
+    parts = json.loads(tokenizer.backend_tokenizer.to_str())
+    model = parts["model"]
+    if model["type"] != "Unigram":  # there the vocabulary also holds scores, which cut the text
+        del model["vocab"]
+    return {
+        "normaliser": parts["normalizer"],
+        "pre-tokeniser": parts["pre_tokenizer"],
+        "template of special tokens": parts["post_processor"],
+        "way of matching special tokens": parts["added_tokens"],
+        "splitting model": model,
+    }
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 160 else text[:157] + "..."
+
+
+def check_model_vocabulary(
+    model: LanguageModel, tokenizer: PreTrainedTokenizerFast, name: str
+) -> None:
+    """Checks that every id that text can have has a row; more rows (padding) are allowed.
+
+    So are special tokens beyond the last row: those of other media (Gemma 3's tokenizer has one for
+    images, and the models that read text alone have no row for it). No text becomes them.
+
+    Args:
+        model: student or teacher.
+        tokenizer: the run's tokenizer.
+        name: "student" or "teacher", for the message.
+
+    Raises:
+        UserError: the model has too few rows, or pads with another id.
+    """
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= model.vocab_size and not _only_media_beyond(tokenizer, model.vocab_size):
+        raise UserError(
+            f"The {name} has {model.vocab_size} vocabulary rows and the tokenizer's largest id is "
+            f"{largest}: use the tokenizer that the {name} was trained with (--tokenizer)."
+        )
+    if model.anatomy.causal:
+        return  # padding is on the right, where no real position looks: any id will do
+    pads = model.config.pad_token_id
+    if tokenizer.pad_token_id is None or pads != tokenizer.pad_token_id:
+        raise UserError(
+            f"The {name} pads with id {pads} and the tokenizer with {tokenizer.pad_token_id}: use "
+            f"the tokenizer that the {name} was trained with, or set pad_token_id in its config."
+        )
+
+
+def _only_media_beyond(tokenizer: PreTrainedTokenizerFast, rows: int) -> bool:
+    """Whether all tokens without a row are special ones to which no part of a text is assigned."""
+    used = set(tokenizer.special_tokens_map.values())
+    beyond = [token for token, number in tokenizer.get_vocab().items() if number >= rows]
+    added = tokenizer.added_tokens_decoder
+    numbers = tokenizer.get_vocab()
+    special = {str(token) for token in added.values() if token.special}
+    ends = tokenizer("", add_special_tokens=True)["input_ids"]
+    return all(
+        token in special and token not in used and numbers[token] not in ends for token in beyond
+    )
+
+
+def check_models(
+    student: LanguageModel,
+    teacher: LanguageModel | None,
+    teacher_spec: Teacher | None,
+    tokenizer: PreTrainedTokenizerFast | None,
+    data: Any = None,
+) -> None:
+    """All checks of a run, before any step.
+
+    Args:
+        student: the built student.
+        teacher: the built teacher, if any.
+        teacher_spec: where the teacher came from.
+        tokenizer: the run's tokenizer, if known.
+        data: the data module; its `max_length`, if it declares one, is checked.
+
+    Raises:
+        UserError: something does not fit.
+    """
+    models = {"student": student, "teacher": teacher}
+    max_length = getattr(data, "max_length", None)  # not every data module has a fixed length
+    for name, model in models.items():
+        if model is None:
+            continue
+        if tokenizer is not None:
+            check_model_vocabulary(model, tokenizer, name)
+        if max_length is not None:
+            check_length(cast(int, max_length), model, name)
+        check_objective(getattr(data, "objective", None), model, name)
+        check_start(getattr(data, "decoder_start_id", None), model, name)
+    if teacher is None:
+        return
+    if student.vocab_size != teacher.vocab_size and tokenizer is None:
+        raise UserError(
+            f"The student has {student.vocab_size} vocabulary rows and the teacher "
+            f"{teacher.vocab_size}, and no tokenizer says how many of them are tokens: give one "
+            "(--tokenizer), or carve the student from the teacher."
+        )
+    if tokenizer is not None and teacher_spec is not None:
+        where = teacher_spec.tokenizer or teacher_spec.name
+        revision = None if teacher_spec.tokenizer else teacher_spec.revision
+        theirs = _teacher_tokenizer(where, revision)
+        check_agreement(tokenizer, theirs)
+        compare_templates(data, tokenizer, theirs)
+
+
+def share_vocabulary(
+    models: Sequence[LanguageModel], tokenizer: PreTrainedTokenizerFast | None
+) -> None:
+    """Where tables were padded to different sizes, makes all models end at the last token.
+
+    Equal tables keep their padding in all losses, as they were trained; no model writes it.
+
+    Args:
+        models: that passed `check_models`.
+        tokenizer: the run's.
+    """
+    if tokenizer is None:
+        return
+    rows = {model.vocab_size for model in models}
+    tokens = min(max(tokenizer.get_vocab().values()) + 1, *rows)
+    for model in models:
+        model.tokens = tokens
+        if len(rows) > 1:
+            model.size = tokens
+
+
+def _teacher_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerFast:
+    try:
+        return load_tokenizer(name, revision)
+    except UserError as error:
+        raise UserError(
+            f"The teacher's tokenizer cannot be compared with the run's: {error} If it lies "
+            "elsewhere, set model.init_args.teacher.tokenizer."
+        ) from error

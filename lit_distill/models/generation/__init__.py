@@ -1,0 +1,1 @@
+"""Generation: text that a model writes, and its way into batches."""

@@ -1,0 +1,1 @@
+"""Loading: model folders, hub names, tokenizers."""

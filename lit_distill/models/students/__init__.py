@@ -1,0 +1,1 @@
+"""Students: how they start, and which of their weights train."""

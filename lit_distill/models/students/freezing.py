@@ -1,0 +1,136 @@
+"""Which of a student's parameters a method trains, and what the others hold.
+
+A parameter that a loss does not reach has to be frozen before any wrapper sees it: distributed
+training waits for its gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lit_distill.batch import Batch
+from lit_distill.errors import UserError
+from lit_distill.models.body.language_model import LanguageModel
+
+
+def freeze_unreached(model: LanguageModel, tensors: Iterable[Tensor]) -> list[str]:
+    """Freezes every parameter that no loss on these tensors can give a gradient.
+
+    Args:
+        model: whose parameters.
+        tensors: computed from them, with their graph.
+
+    Returns:
+        The names of the frozen ones (in `model.model`).
+    """
+    reached = _reached(tensors)
+    frozen = []
+    for name, parameter in model.model.named_parameters():
+        if parameter.requires_grad and parameter not in reached:
+            parameter.requires_grad_(False)
+            frozen.append(name)
+    return frozen
+
+
+def _reached(tensors: Iterable[Tensor]) -> set[nn.Parameter]:
+    """The leaves of the graph behind tensors."""
+    nodes: list[Any] = [tensor.grad_fn for tensor in tensors]
+    seen, leaves = set(nodes), set()
+    while nodes:
+        node = nodes.pop()
+        leaf = getattr(node, "variable", None)  # only nodes that accumulate into a leaf have it
+        if leaf is not None:
+            leaves.add(leaf)
+        for below, _ in getattr(node, "next_functions", ()):  # None above what needs no gradient
+            if below is not None and below not in seen:
+                seen.add(below)
+                nodes.append(below)
+    return leaves
+
+
+def freeze_body(model: LanguageModel, top_layers: int = 0) -> None:
+    """Leaves only the language-model head trainable, and the highest layers if asked to.
+
+    A decoder that is tied to the embeddings is body.
+
+    Args:
+        model: changed.
+        top_layers: how many of the highest layers stay trainable.
+
+    Raises:
+        UserError: there are not so many layers, or nothing is left.
+    """
+    count = len(model.layers)
+    if not 0 <= top_layers <= count:
+        raise UserError(
+            f"top_layers={top_layers}: {type(model.model).__name__} has {count} layers; train the "
+            f"highest 0 to {count}."
+        )
+    layers = (f"{model.anatomy.layers_path}.{n}." for n in range(count - top_layers, count))
+    kept = (*model.anatomy.head_prefixes, *layers)
+    for name, parameter in model.model.named_parameters(remove_duplicate=False):
+        if not name.startswith(kept):  # so a tied one is frozen by its embedding's name
+            parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in model.model.parameters()):
+        raise UserError(
+            f"The head of {type(model.model).__name__} is its embedding, which belongs to the "
+            "body: with freeze_body nothing is left to train. Train the whole model."
+        )
+    ids = torch.zeros(1, 1, dtype=torch.int64, device=next(model.parameters()).device)
+    hidden = model.encode(Batch(input_ids=ids, attention_mask=torch.ones_like(ids))).hidden
+    freeze_unreached(model, [model.project(hidden[0])])  # an untied BERT has a bias nobody reads
+
+
+def whole_modules(names: Iterable[str], module: nn.Module) -> list[str]:
+    """The fewest names that stand for exactly these parameters: of modules where all are meant.
+
+    Args:
+        names: of parameters.
+        module: where they have these names.
+    """
+    wanted, every = set(names), [name for name, _ in module.named_parameters()]
+    chosen: dict[str, None] = {}
+    for name in every:
+        if name in wanted:
+            parts = name.split(".")
+            paths = [".".join(parts[:end]) for end in range(1, len(parts))]
+            whole = (
+                path
+                for path in paths
+                if all(other in wanted for other in every if other.startswith(f"{path}."))
+            )
+            chosen[next(whole, name)] = None
+    return list(chosen)
+
+
+@torch.no_grad()
+def take_over(
+    student: LanguageModel, teacher: LanguageModel, names: Iterable[str], layers: dict[int, int]
+) -> list[str]:
+    """Copies the teacher's values into parameters of the same name and shape.
+
+    Args:
+        student: changed.
+        teacher: not changed.
+        names: of the student's parameters.
+        layers: numbers (from 0) of student layers whose counterparts have other numbers, and these.
+
+    Returns:
+        The names of those that were copied.
+    """
+    ours, theirs = dict(student.model.named_parameters()), teacher.model.state_dict()
+    copied = []
+    for name in names:
+        source = name
+        for one, other in layers.items():
+            prefix = f"{student.anatomy.layers_path}.{one}."
+            if name.startswith(prefix):
+                source = f"{teacher.anatomy.layers_path}.{other}.{name.removeprefix(prefix)}"
+        if source in theirs and theirs[source].shape == ours[name].shape:
+            ours[name].copy_(theirs[source])
+            copied.append(name)
+    return copied

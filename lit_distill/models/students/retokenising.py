@@ -1,0 +1,145 @@
+"""A model that goes on with another tokenizer: how a teacher of another vocabulary can take part.
+
+Shapes: V new entries of the vocabulary, W old ones, D hidden size.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from logging import getLogger
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+from lit_distill.models.architectures.anatomy import Anatomy
+from lit_distill.models.architectures.table import anatomy_of
+from lit_distill.models.body.language_model import LanguageModel
+from lit_distill.models.body.ties import keep_apart, separate_names
+from lit_distill.models.loading.pretrained import open_model
+from lit_distill.models.loading.tokenizers import load_tokenizer
+from lit_distill.models.students.student import Student
+
+_log = getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RetokenisedStudent(Student):
+    """A saved model with the vocabulary of another tokenizer.
+
+    Tokens that both have keep their embedding, special tokens by their role. Every other one gets
+    the mean of the embeddings of the pieces into which the old tokenizer cuts it; head weights and
+    biases alike. The body stays what it was, and has to get used to the new pieces: train it with
+    `MaskedLM` or `CausalLM` before it teaches.
+
+    Attributes:
+        name: local folder or hub name of the model, with its own tokenizer.
+        tokenizer: the other one: the run's.
+        revision: of the model on the hub.
+    """
+
+    name: str
+    tokenizer: str
+    revision: str | None = None
+
+    def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+        """See `Student.build`."""
+        del teacher, vocab_size
+        model = open_model(self.name, self.revision, torch.float32)
+        old, new = load_tokenizer(self.name, self.revision), load_tokenizer(self.tokenizer)
+        pieces = pieces_of(new, old, model.config.vocab_size)
+        _log.warning(
+            "%s goes on with the tokenizer %s: of %d entries %d are means of several old ones, %d "
+            "are unknown to the old tokenizer; the others are each an old one.",
+            *(self.name, self.tokenizer, len(pieces)),
+            sum(len(each) > 1 for each in pieces),
+            sum(each == [old.unk_token_id] for each in pieces),
+        )
+        _exchange(model, anatomy_of(type(model).__name__), means(pieces, model.config.vocab_size))
+        _rename_roles(model, old, new)
+        return LanguageModel(model)
+
+
+def _rename_roles(
+    model: PreTrainedModel, old: PreTrainedTokenizerFast, new: PreTrainedTokenizerFast
+) -> None:
+    """Gives special tokens their new ids, also where the model writes."""
+    roles = [f"{role}_token_id" for role in ("pad", "bos", "eos", "sep", "cls")]
+    start = getattr(model.config, "decoder_start_token_id", None)  # of encoder-decoders only
+    for role in roles:
+        if start is not None and start == getattr(old, role):
+            model.config.decoder_start_token_id = getattr(new, role)
+            start = None
+        setattr(model.config, role, getattr(new, role))
+    if model.can_generate():  # what it had names old ids
+        model.generation_config = GenerationConfig.from_model_config(model.config)
+
+
+def pieces_of(
+    new: PreTrainedTokenizerFast, old: PreTrainedTokenizerFast, rows: int = sys.maxsize
+) -> list[list[int]]:
+    """For every id of `new`, the ids of `old` that stand for it; never empty.
+
+    Args:
+        new: tokenizer of the student.
+        old: of the model.
+        rows: of the model, which may lack those of other media's tokens.
+    """
+    unknown = old.unk_token_id if old.unk_token_id is not None else 0
+    vocabulary = new.get_vocab()
+    pieces = [[unknown] for _ in range(max(vocabulary.values()) + 1)]
+    same_marks, theirs = _marks(new) == _marks(old), old.get_vocab()
+    prefix = _marks(new)[1]
+    for token, place in vocabulary.items():
+        if same_marks and token in theirs:
+            pieces[place] = [theirs[token]]
+            continue
+        text = token.removeprefix(prefix) if prefix else new.convert_tokens_to_string([token])
+        found = old.encode(text, add_special_tokens=False)
+        pieces[place] = [each for each in found if each != unknown] or [unknown]
+    for role, token in new.special_tokens_map.items():
+        if isinstance(token, str) and role in old.special_tokens_map:
+            same = old.convert_tokens_to_ids(old.special_tokens_map[role])
+            pieces[vocabulary[token]] = [same]
+    return [[each for each in found if each < rows] or [unknown] for found in pieces]
+
+
+def _marks(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str, str]:
+    """How a tokenizer marks where words begin or go on: equal strings then mean the same."""
+    parts = json.loads(tokenizer.backend_tokenizer.to_str())
+    prefix = parts["model"].get("continuing_subword_prefix") or ""
+    return parts["model"]["type"], prefix, json.dumps(parts["decoder"], sort_keys=True)
+
+
+def means(pieces: list[list[int]], entries: int) -> Tensor:
+    """A sparse matrix (V, W) that takes a table of old entries to one of new ones.
+
+    Args:
+        pieces: of every new entry.
+        entries: W.
+    """
+    rows = [row for row, each in enumerate(pieces) for _ in each]
+    columns = [column for each in pieces for column in each]
+    shares = [1 / len(each) for each in pieces for _ in each]
+    places, shape = torch.tensor([rows, columns]), (len(pieces), entries)
+    return torch.sparse_coo_tensor(places, torch.tensor(shares), shape, check_invariants=True)
+
+
+def _exchange(model: PreTrainedModel, anatomy: Anatomy, mix: Tensor) -> None:
+    """Replaces embeddings, decoder and biases; what is tied stays tied, and what is not, apart."""
+    old = (anatomy.decoder(model).bias, anatomy.logit_bias(model))
+    tables = [model.get_input_embeddings().weight, anatomy.decoder(model).weight]
+    embeddings, weight = (torch.sparse.mm(mix, table.detach()) for table in tables)
+    biases = [None if bias is None else torch.mv(mix, bias.detach()) for bias in old]
+    apart = separate_names(model)
+    model.resize_token_embeddings(len(mix), mean_resizing=False)  # ties as the config says
+    keep_apart(model, apart)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.copy_(embeddings)
+        decoder = anatomy.decoder(model)
+        decoder.weight.copy_(weight)
+        for place, bias in zip((decoder.bias, anatomy.logit_bias(model)), biases, strict=True):
+            if place is not None and bias is not None:
+                place.copy_(bias)

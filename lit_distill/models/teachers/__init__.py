@@ -1,0 +1,1 @@
+"""Teachers: live ones, several as one, and caches of what one said."""

@@ -1,0 +1,152 @@
+"""What one or several teachers say about a batch, as a method reads it.
+
+Shapes: B sequences, T positions, N rows, D a teacher's width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from lit_distill.batch import Batch
+from lit_distill.errors import UserError
+from lit_distill.knobs import Positive, check_knobs
+from lit_distill.losses import (
+    Head,
+    MeanOfLogits,
+    MeanOfProbabilities,
+    SumOfDivergences,
+    TeacherSignal,
+)
+from lit_distill.models.body.encoded import Encoded
+from lit_distill.models.body.heads import with_heads
+from lit_distill.models.body.language_model import LanguageModel
+from lit_distill.models.teachers.teacher import Teacher
+
+Result = TypeVar("Result")
+
+COMBINED: dict[str, Callable[[tuple[Head, ...], tuple[float, ...]], TeacherSignal]] = {
+    "probabilities": MeanOfProbabilities,
+    "logits": MeanOfLogits,
+    "divergences": SumOfDivergences,
+}
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """More teachers beside the first, and how all of them are heard as one.
+
+    Attributes:
+        others: by name; all read the same text with the same vocabulary, their widths may differ.
+        weights: of the first teacher and of the others, in order; None: equal ones. They are
+            divided by their sum.
+        combine: "probabilities": the student learns the mean of the teachers' distributions;
+            "logits": of their logits; "divergences": from each one, the losses are averaged.
+
+    Raises:
+        UserError: the weights do not fit.
+    """
+
+    others: dict[str, Teacher] = field(default_factory=dict)
+    weights: list[Positive] | None = None
+    combine: Literal["probabilities", "logits", "divergences"] = "probabilities"
+
+    def __post_init__(self) -> None:
+        check_knobs(Ensemble, vars(self))
+        if self.weights is not None and len(self.weights) != 1 + len(self.others):
+            raise UserError(
+                f"ensemble.weights is {self.weights}; give {1 + len(self.others)} positive "
+                "numbers: of the first teacher and of each other one."
+            )
+        if "teacher" in self.others:
+            raise UserError("ensemble.others: the name `teacher` is the first teacher's.")
+
+    def beside(self, first: Teacher | None) -> dict[str, Teacher]:
+        """All teachers by name, the first one first.
+
+        Raises:
+            UserError: there are others and no first one.
+        """
+        if first is None and self.others:
+            raise UserError(
+                f"ensemble.others names {', '.join(self.others)} and there is no first teacher: "
+                "set model.init_args.teacher.name."
+            )
+        return {} if first is None else {"teacher": first, **self.others}
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Weights that sum to 1."""
+        weights = self.weights or [1.0] * (1 + len(self.others))
+        return tuple(weight / sum(weights) for weight in weights)
+
+    def signal(self, heads: Sequence[Head]) -> TeacherSignal:
+        """What `linear_losses` reads."""
+        return heads[0] if len(heads) == 1 else COMBINED[self.combine](tuple(heads), self.shares)
+
+    def logits(self, each: Sequence[Tensor]) -> Tensor:
+        """One set of logits (N, V) out of one of each teacher: of the mean that is learnt from."""
+        if len(each) == 1:
+            return each[0]
+        if self.combine == "logits":
+            return torch.stack([w * z for w, z in zip(self.shares, each, strict=True)]).sum(0)
+        wide = torch.promote_types(each[0].dtype, torch.float32)
+        shares = torch.tensor(self.shares, dtype=wide, device=each[0].device).log()
+        log_p = torch.stack([torch.log_softmax(z, -1, dtype=wide) for z in each])
+        return (log_p + shares.view(-1, 1, 1)).logsumexp(0)
+
+
+@dataclass(frozen=True)
+class Taught:
+    """One batch as all teachers encoded it, outside of any graph.
+
+    Attributes:
+        models: the teachers.
+        encoded: what each made of the batch.
+        ensemble: how they are heard as one.
+    """
+
+    models: Sequence[LanguageModel]
+    encoded: Sequence[Encoded]
+    ensemble: Ensemble
+
+    def states(self, rows: Tensor) -> list[tuple[float, Tensor]]:
+        """Weight and last hidden states (N, D) of each teacher at flat `rows`."""
+        found = [encoded.rows(rows) for encoded in self.encoded]
+        return list(zip(self.ensemble.shares, found, strict=True))
+
+    @property
+    def view(self) -> str:
+        """See `Teaching`."""
+        return self.encoded[0].view
+
+    def with_signal(self, fn: Callable[[TeacherSignal], Result], rows: Tensor) -> Result:
+        """See `Teaching`; no logits are made yet."""
+        found, grad = list[Result](), torch.is_grad_enabled()
+
+        def call(heads: Sequence[Head]) -> None:
+            with torch.set_grad_enabled(grad):
+                # Returned through the heads, it would gather the teachers again for its gradient.
+                found.append(fn(self.ensemble.signal(heads)))
+
+        with torch.no_grad():
+            pairs = zip(self.models, self.states(rows), strict=True)
+            with_heads(call, [(model, states) for model, (_, states) in pairs])
+        return found[0]
+
+    def logits(self, rows: Tensor) -> Tensor:
+        """Logits (N, V) at flat `rows`."""
+        pairs = zip(self.models, self.states(rows), strict=True)
+        return self.ensemble.logits([model.project(states) for model, (_, states) in pairs])
+
+
+def teach(
+    models: Sequence[LanguageModel], ensemble: Ensemble, batch: Batch, view: str = ""
+) -> Taught:
+    """Runs every teacher over a batch, or over the view of it with this prefix."""
+    with torch.no_grad():
+        return Taught(models, [model.encode(batch, view) for model in models], ensemble)

@@ -1,0 +1,47 @@
+"""The frozen model that is learnt from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from lit_distill.models.body.language_model import LanguageModel
+from lit_distill.models.loading.pretrained import open_model
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Which teacher, and in which precision.
+
+    Attributes:
+        name: local folder or hub name.
+        revision: branch, tag or commit on the hub.
+        dtype: of its weights; bfloat16 halves its memory.
+        tokenizer: where its tokenizer is, if not beside its weights.
+    """
+
+    name: str
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    tokenizer: str | None = None
+
+    def build(self) -> LanguageModel:
+        """Opens it: no parameter requires a gradient, eval mode.
+
+        Raises:
+            UserError: it cannot be opened or is not supported.
+        """
+        model = open_model(self.name, self.revision, getattr(torch, self.dtype))
+        return LanguageModel(model).requires_grad_(False).eval()
+
+
+def fingerprint(model: LanguageModel) -> str:
+    """Sha256 over names, dtypes, shapes and values of all weights; the same after save and load."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""`cache-teacher`: what a teacher says about a corpus, written down."""

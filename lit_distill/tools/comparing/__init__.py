@@ -1,0 +1,1 @@
+"""`compare` and `compare-texts`: several models side by side."""

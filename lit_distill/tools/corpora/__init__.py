@@ -1,0 +1,1 @@
+"""`corpus-report` and `train-tokenizer`: what corpora hold."""

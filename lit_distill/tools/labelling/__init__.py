@@ -1,0 +1,1 @@
+"""`pseudo-label`: answers of a teacher as a file to train on."""

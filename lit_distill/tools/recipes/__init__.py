@@ -1,0 +1,1 @@
+"""`run`: stages of a recipe, one after the other."""

@@ -1,0 +1,149 @@
+"""From specifications to models that fit each other and the data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from lit_distill.errors import UserError
+from lit_distill.models import (
+    CarvedStudent,
+    LanguageModel,
+    PretrainedStudent,
+    RandomStream,
+    Student,
+    Teacher,
+    check_agreement,
+    check_models,
+    load_tokenizer,
+    shard,
+    shard_auxiliary,
+    share_vocabulary,
+)
+
+if TYPE_CHECKING:
+    from lit_distill.training.distillation import Distillation
+
+
+def named_students(
+    method: type[Distillation], student: Student | None, students: Mapping[str, Student] | None
+) -> dict[str, Student]:
+    """The students by name: the single one is called "student".
+
+    Raises:
+        UserError: both were given, a name is none, or there are more than the method trains.
+    """
+    if not students:
+        return {"student": student or CarvedStudent()}
+    if student is not None:
+        raise UserError("model.student is one and model.students several: give either.")
+    for name in students:
+        if not re.fullmatch(r"[A-Za-z][\w-]*", name) or name == "auxiliary":
+            raise UserError(f"model.students: {name!r} is no name: letters, digits, - and _.")
+    if len(students) > 1 and not method.takes_several:
+        raise UserError(
+            f"{method.__name__} trains one student, and model.students names "
+            f"{', '.join(students)}: CoDistillation and MutualLearning train several."
+        )
+    return dict(students)
+
+
+def build_models(
+    students: Mapping[str, Student],
+    teachers: Mapping[str, Teacher],
+    tokenizer: PreTrainedTokenizerBase | None,
+    data: Any,
+    streams: Mapping[str, RandomStream],
+) -> tuple[dict[str, LanguageModel], dict[str, LanguageModel]]:
+    """Opens the teachers, makes the students (carved ones of the first teacher), and checks them.
+
+    Args:
+        students: how each starts, by name.
+        teachers: by name, the first one first.
+        tokenizer: of the run, if known.
+        data: the data module, or None.
+        streams: random numbers of students that have their own, by name.
+
+    Returns:
+        Students and teachers by name.
+
+    Raises:
+        UserError: one cannot be opened, or they do not fit.
+    """
+    opened = {name: spec.build() for name, spec in teachers.items()}
+    first, made = next(iter(opened.values()), None), dict[str, LanguageModel]()
+    for name, start in students.items():
+        own = streams.get(name)
+        with own.drawn(torch.device("cpu")) if own else nullcontext():
+            made[name] = start.build(first, len(tokenizer or ()))
+        made[name].stream = own
+        for other, spec in teachers.items():
+            check_models(made[name], opened[other], spec, tokenizer, data)
+        if not teachers:
+            check_models(made[name], None, None, tokenizer, data)
+    if len(students) > 1:
+        _check_common_vocabulary(students, made, tokenizer)
+    share_vocabulary([*made.values(), *opened.values()], tokenizer)
+    return made, opened
+
+
+@contextmanager
+def auxiliary_draws() -> Iterator[None]:
+    """Random numbers, in float32, for the initial weights of auxiliary modules.
+
+    They are a function of the run's seed: not of what the models drew before, nor of the trainer's
+    precision, as students' weights.
+    """
+    before, stream = torch.get_default_dtype(), RandomStream(torch.initial_seed(), "auxiliary")
+    torch.set_default_dtype(torch.float32)
+    try:
+        with stream.drawn(torch.get_default_device()):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def place_models(module: Distillation) -> None:
+    """Splits students, teachers and auxiliary modules over the strategy's mesh, if there is one.
+
+    Raises:
+        UserError: the mesh or a module is none that can be split; see `shard`, `shard_auxiliary`.
+    """
+    if module.dropout is not None:
+        for student in module.students.values():
+            cast(LanguageModel, student).set_dropout(module.dropout)
+    for model in (*module.students.values(), *module.teachers.values()):
+        if module.device_mesh is not None:
+            shard(cast(LanguageModel, model), module.device_mesh)
+        module.execution.apply(cast(LanguageModel, model))
+    if module.device_mesh is not None:
+        shard_auxiliary(dict(module.auxiliary.items()), module.device_mesh)
+
+
+def _check_common_vocabulary(
+    students: Mapping[str, Student],
+    made: Mapping[str, LanguageModel],
+    tokenizer: PreTrainedTokenizerBase | None,
+) -> None:
+    """Raises UserError where logits of different students do not mean the same tokens."""
+    if tokenizer is None and len({model.vocab_size for model in made.values()}) > 1:
+        sizes = ", ".join(f"{name} {model.vocab_size}" for name, model in made.items())
+        raise UserError(
+            f"The students have vocabularies of different sizes ({sizes}) and no tokenizer says "
+            "how many rows are tokens: give one (--tokenizer)."
+        )
+    for name, start in students.items():
+        if tokenizer is not None and isinstance(start, PretrainedStudent):
+            own = load_tokenizer(start.name, start.revision)
+            check_agreement(tokenizer, own, f" (here: the run's, and that of {name})")
+    causal = {model.anatomy.causal for model in made.values()}
+    if len(causal) > 1:
+        raise UserError(
+            "Some students predict masked tokens and others the next one: they have no common "
+            "rows to compare. Choose architectures of one kind."
+        )
