@@ -28,7 +28,7 @@ from workers import Step
 from lit_distill.batch import Batch
 from lit_distill.losses import ForwardKL
 from lit_distill.methods import SupervisedKD
-from lit_distill.models import Teacher
+from lit_distill.models import TeacherSpec
 
 
 def llama(config: LlamaConfig, seed: int) -> LlamaForCausalLM:
@@ -145,7 +145,7 @@ def in_lightning(work: Workload) -> Step:
     """The method inside a Trainer, with the shipped optimizer, callbacks and logger."""
     method = SupervisedKD(
         divergence=ForwardKL(),
-        teacher=Teacher("in memory"),
+        teacher=TeacherSpec("in memory"),
         optimizer=shipped_optimizer("small_model"),
     )
     callbacks = [*shipped_callbacks(), unseen_bar()]

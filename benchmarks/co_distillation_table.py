@@ -27,7 +27,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import data_modules as data_modules
 from data_modules import Corpus
 from lit_distill.cli.errors import OneLineErrors
-from lit_distill.models import Teacher
+from lit_distill.models import TeacherSpec
 
 SEEDS = (1, 2)
 ARMS = {
@@ -66,7 +66,7 @@ def measure(data: Corpus, runs: str, output: str) -> None:
     with torch.no_grad():
         for arm, (run, student, _) in ARMS.items():
             for seed in SEEDS:
-                model = Teacher(str(_run(runs, run, seed) / "student-last" / student)).build()
+                model = TeacherSpec(str(_run(runs, run, seed) / "student-last" / student)).build()
                 losses = {name: per_text(model, own) for name, own in batches.items()}
                 found.setdefault(arm, []).append(losses)
     table = {

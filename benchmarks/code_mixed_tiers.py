@@ -26,7 +26,7 @@ import data_modules as data_modules
 from data_modules import Corpus
 from lit_distill.batch import Batch
 from lit_distill.cli.errors import OneLineErrors
-from lit_distill.models import LanguageModel, Teacher
+from lit_distill.models import LanguageModel, TeacherSpec
 
 ARMS = {"made": "made code-mixed", "real": "real code-mixed", "mono": "more monolingual"}
 COLOURS = {"made": "#d1495b", "real": "#2e8b57", "mono": "#1f5fa8"}
@@ -41,7 +41,7 @@ def per_text(model: LanguageModel, batches: list[Batch]) -> Sums:
     parts = []
     for batch in batches:
         text = batch["rows"] // batch["input_ids"].shape[1]
-        logits = model.project(model.encode(batch).rows(batch["rows"]))
+        logits = model.logits(model.encode(batch).rows(batch["rows"]))
         loss = torch.nn.functional.cross_entropy(logits, batch["targets"], reduction="none")
         zeros = torch.zeros(2, len(batch["language"]), dtype=torch.float64)
         columns = torch.stack([loss.double(), torch.ones_like(loss).double()])
@@ -62,7 +62,7 @@ def measure(data: Corpus, start: str, runs: str, output: str) -> None:
     with torch.no_grad():
         for arm, paths in folders.items():
             for path in paths:
-                model = Teacher(path).build()
+                model = TeacherSpec(path).build()
                 for mix in MIXES:
                     sums[mix].setdefault(arm, []).append(per_text(model, batches[mix]))
     table = {

@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 from data_modules.feeding.collation import Collator
 from data_modules.feeding.loader import WindowLoader
 from data_modules.feeding.plan import POOL_SIZE, Plan
-from data_modules.objectives.objectives import MaskedTokens, NextToken, Objective, Plain
+from data_modules.objectives.objectives import MaskedTokens, NextToken, NoTargets, Objective
 
 TEXTS, MEAN, SIGMA, LONGEST, BUDGET, VOCABULARY = 20_000, 40, 0.8, 512, 4096, 30_522
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -103,7 +103,7 @@ def main() -> None:
     print(f"padding {1 - real / padded:.2%} of the positions over {batches} batches")
     print(f"plan {seconds / real * 1e6:.4f} us per real token")
     for objective in (
-        Plain(),
+        NoTargets(),
         NextToken(),
         MaskedTokens(),
         MaskedTokens(smoothing=0.7),

@@ -27,8 +27,8 @@ from trl.experimental.gkd import GKDConfig, GKDTrainer
 from lit_distill.batch import Batch
 from lit_distill.losses import JensenShannon
 from lit_distill.methods import GKD
-from lit_distill.models import LanguageModel, Sampling, Teacher
-from lit_distill.training.accumulation import Window
+from lit_distill.models import LanguageModel, Sampling, TeacherSpec
+from lit_distill.training.accumulation import AccumulationWindow
 
 VOCABULARY, NEW, PROMPTS, LENGTHS = 64, 16, 4, (4, 16, 64, 256)
 CHAT = "{% for m in messages %}{{ m.content }} {% endfor %}"
@@ -85,7 +85,7 @@ def our_loss(length: int) -> float:
         JensenShannon(0.5, t_squared=False),
         student_share=1.0,
         sampling=Sampling(NEW),
-        teacher=Teacher("in memory"),
+        teacher=TeacherSpec("in memory"),
     )
     method.students["student"] = LanguageModel(llama(1))
     method.teachers["teacher"] = LanguageModel(llama(0)).eval()
@@ -105,7 +105,7 @@ def our_loss(length: int) -> float:
         sample_id=torch.arange(PROMPTS),
         counts={"tokens": ids.numel(), "sequences": PROMPTS, "rows": PROMPTS * length, "masked": 0},
     )
-    method._window = Window.of(method.prepare([batch]), 0.0, None, torch.device("cpu"))
+    method._window = AccumulationWindow.of(method.prepare([batch]), 0.0, None, torch.device("cpu"))
     (written,) = method._window.batches
     return method._window.total_loss(method.losses(written)).item()
 

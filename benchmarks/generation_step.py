@@ -42,7 +42,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from lit_distill.batch import Batch
 from lit_distill.losses import Divergence, ForwardKL, JensenShannon, ReverseKL
 from lit_distill.methods import GKD
-from lit_distill.models import Sampling, Teacher
+from lit_distill.models import Sampling, TeacherSpec
 
 SIZES = {32_000: (8, 64), 128_000: (4, 32)}
 """Prompts, and tokens of a prompt and of what is written after it, by vocabulary."""
@@ -164,7 +164,7 @@ def in_lightning(divergence: Divergence, work: Workload) -> Step:
         divergence,
         student_share=1.0,
         sampling=Sampling(work.tokens),
-        teacher=Teacher("in memory"),
+        teacher=TeacherSpec("in memory"),
         optimizer=shipped_optimizer("fine_tuning"),
     )
     in_memory(method, *work.models())  # type: ignore[arg-type]

@@ -30,7 +30,7 @@ from transformers import BertForMaskedLM
 from triple_loss_step import LOG_EVERY, SEQUENCES, Workload
 
 from lit_distill.batch import Batch
-from lit_distill.losses import CrossEntropy, ForwardKL, Head, Learning, mutual_losses
+from lit_distill.losses import CrossEntropy, ForwardKL, Head, PeerLosses, mutual_losses
 from lit_distill.methods import CoDistillation
 from lit_distill.models import FreshStudent, LanguageModel
 
@@ -79,7 +79,7 @@ def ours(work: Workload) -> Step:
     models, targets = pair(work), labels(work)
     parameters = [p for model in models.values() for p in model.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-6, fused=True)
-    learning = [Learning((CrossEntropy(), ForwardKL(TEMPERATURE)))] * 2
+    learning = [PeerLosses((CrossEntropy(), ForwardKL(TEMPERATURE)))] * 2
     shares = [1 / len(targets)] * 4
 
     def head(model: BertForMaskedLM) -> Head:

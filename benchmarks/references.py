@@ -17,7 +17,7 @@ from triple_loss_step import ALPHA_CE, ALPHA_COS, ALPHA_MLM, TEMPERATURE
 
 
 def triple_loss(work: triple_loss_step.Workload) -> float:
-    """alpha_ce T^2 KL + alpha_mlm CE + alpha_cos (1 - cos), means over what each counts."""
+    """alpha_kd T^2 KL + alpha_mlm CE + alpha_cos (1 - cos), means over what each counts."""
     teacher, student = _exact(work.models())
     theirs, mine = work.hidden(teacher), work.hidden(student)
     logits = student.cls(work.selected(mine))
@@ -28,7 +28,7 @@ def triple_loss(work: triple_loss_step.Workload) -> float:
 
 
 def teacher_entropy(work: triple_loss_step.Workload) -> float:
-    """alpha_ce T^2 H(p_T): what a soft cross-entropy has more than a KL."""
+    """alpha_kd T^2 H(p_T): what a soft cross-entropy has more than a KL."""
     teacher, _ = _exact(work.models())
     log_p = (teacher.cls(work.selected(work.hidden(teacher))) / TEMPERATURE).log_softmax(-1)
     entropy = -(log_p.exp() * log_p).sum(-1).mean()

@@ -43,7 +43,7 @@ from triple_loss_step import LOG_EVERY, bert, optimise
 from lit_distill.batch import Batch
 from lit_distill.losses import Relation, Visible, relation_kl
 from lit_distill.methods import MiniLMv2
-from lit_distill.models import LanguageModel, Projection, Teacher, projections
+from lit_distill.models import LanguageModel, Projection, TeacherSpec, projections
 
 KINDS: list[Projection] = ["query", "key", "value"]
 
@@ -183,7 +183,7 @@ def in_lightning(work: Workload, dtype: torch.dtype | None = None) -> Step:
     method = MiniLMv2(
         relation_heads=work.heads,
         teacher_layer=work.layer,
-        teacher=Teacher("in memory"),
+        teacher=TeacherSpec("in memory"),
         optimizer=shipped_optimizer("minilm"),
     )
     callbacks = [*shipped_callbacks(), unseen_bar()]

@@ -43,7 +43,7 @@ from triple_loss_step import bert
 from data_modules import MultilingualCorpus, Source
 from lit_distill.batch import Batch
 from lit_distill.methods import TripleLoss
-from lit_distill.models import Teacher, TeacherCache
+from lit_distill.models import TeacherCache, TeacherSpec
 from lit_distill.tools.caching.cache_teacher import CacheOptions, cache_teacher
 
 VOCABULARY, LENGTH, TEMPERATURE = 30_522, 64, 2.0
@@ -90,14 +90,14 @@ def steps(
 ) -> LightningSteps:
     """One of the two candidates."""
     method = TripleLoss(
-        teacher=Teacher(str(teacher)),
+        teacher=TeacherSpec(str(teacher)),
         temperature=TEMPERATURE,
         alpha_cos=0.0,
-        restrict_ce_to_mask=not all_rows,
+        restrict_kd_to_mask=not all_rows,
         optimizer=shipped_optimizer("distilbert"),
     )
     student = bert(VOCABULARY, 6, 256, seed=1).train()
-    module = in_memory(method, Teacher(str(teacher)).build().model, student)
+    module = in_memory(method, TeacherSpec(str(teacher)).build().model, student)
     module.cache = cache
     if cache is not None:
         del module.teachers["teacher"]
@@ -113,7 +113,7 @@ def measure(folder: Path, all_rows: bool, options: argparse.Namespace) -> None:
     positions = "tokens" if all_rows else "rows"
     chosen = CacheOptions(64, TEMPERATURE, positions=positions, measured_windows=8)
     start = time.process_time()
-    cache_teacher(str(folder / positions), Teacher(str(teacher)), data, chosen)
+    cache_teacher(str(folder / positions), TeacherSpec(str(teacher)), data, chosen)
     seconds, tokens = time.process_time() - start, int(data.train.lengths.sum())
     size = sum(path.stat().st_size for path in (folder / positions).glob("shard-*"))
     cache = TeacherCache(folder / positions)

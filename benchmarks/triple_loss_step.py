@@ -43,7 +43,7 @@ from callbacks import NonFiniteLoss
 from lit_distill.batch import Batch, row_targets
 from lit_distill.losses import CrossEntropy, ForwardKL, Head, cosine, linear_losses
 from lit_distill.methods import TripleLoss
-from lit_distill.models import Teacher
+from lit_distill.models import TeacherSpec
 from lit_distill.training.distillation import Distillation
 
 LENGTH, SHARE_MASKED = 64, 0.15
@@ -224,12 +224,12 @@ def in_lightning(work: Workload) -> Step:
 def method(work: Workload) -> Distillation:
     """The shipped method with the shipped optimizer."""
     made = TripleLoss(
-        teacher=Teacher("in memory"),
+        teacher=TeacherSpec("in memory"),
         temperature=TEMPERATURE,
-        alpha_ce=ALPHA_CE,
+        alpha_kd=ALPHA_CE,
         alpha_mlm=ALPHA_MLM,
         alpha_cos=ALPHA_COS,
-        restrict_ce_to_mask=not work.all_rows,
+        restrict_kd_to_mask=not work.all_rows,
         optimizer=shipped_optimizer("distilbert"),
     )
     return in_memory(made, *work.models())

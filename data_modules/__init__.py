@@ -15,8 +15,8 @@ from data_modules.multilingual import MultilingualCorpus as MultilingualCorpus
 from data_modules.objectives.objectives import MaskedTokens as MaskedTokens
 from data_modules.objectives.objectives import NextToken as NextToken
 from data_modules.objectives.objectives import Noised as Noised
+from data_modules.objectives.objectives import NoTargets as NoTargets
 from data_modules.objectives.objectives import Objective as Objective
-from data_modules.objectives.objectives import Plain as Plain
 from data_modules.pairing.sources import ParallelSource as ParallelSource
 from data_modules.parallel import ParallelCorpus as ParallelCorpus
 from data_modules.phrasebook import PhrasebookCorpus as PhrasebookCorpus

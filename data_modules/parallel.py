@@ -17,7 +17,7 @@ from data_modules.corpus import Corpus
 from data_modules.feeding.collation import Collate, Collator
 from data_modules.feeding.loader import EvaluationLoader
 from data_modules.feeding.plan import EvaluationPlan, Plan
-from data_modules.objectives.objectives import VALIDATION_SEED, Objective, Plain
+from data_modules.objectives.objectives import VALIDATION_SEED, NoTargets, Objective
 from data_modules.pairing.sources import ParallelReader, ParallelSource, resolve_parallel
 from data_modules.pairing.store import PAIR_SPLITS, Pairing, PairStore, View, write_pairs
 from data_modules.reading.sources import LanguageTexts
@@ -94,7 +94,7 @@ class ParallelCorpus(Corpus):
         tgt_languages: list[str] | None = None,
         pivot: str | None = None,
         src_tokenizer: str | None = None,
-        src_objective: Objective = Plain(),  # noqa: B008 (frozen)
+        src_objective: Objective = NoTargets(),  # noqa: B008 (frozen)
         **corpus: Any,
     ) -> None:
         super().__init__(**corpus)
@@ -224,7 +224,7 @@ class ParallelCorpus(Corpus):
             texts = getattr(store, view)
             counts, seed = texts.token_counts.sum(0) * 1.0, self.seed
             if split != "train":  # the first view is only looked at, the second is measured
-                objective = Plain() if view == "src" else objective.validation(tokenizer)
+                objective = NoTargets() if view == "src" else objective.validation(tokenizer)
                 seed = VALIDATION_SEED
             select = objective.bind(tokenizer, counts, seed)
             pad, asks = int(tokenizer.pad_token_id or 0), objective.breaks() is not None

@@ -13,7 +13,7 @@ from data_modules.prompting.sources import PromptText
 from data_modules.prompts import PromptCorpus
 from data_modules.reading.readers import Broken, Reader
 from data_modules.reading.sources import LanguageTexts
-from data_modules.text.templates import Wording
+from data_modules.text.templates import PromptTemplate
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, Seed, check_knobs
 
@@ -52,7 +52,7 @@ class TranslationReader(Reader):
     sizes: tuple[int, int]
     held_out: HeldOut
     seed: int
-    prompt: Wording
+    prompt: PromptTemplate
 
     @property
     def name(self) -> str:
@@ -122,7 +122,7 @@ class PhrasebookTranslation(PromptCorpus):
             raise UserError(
                 f"{source} cannot be translated into {', '.join(targets) or 'nothing'}."
             )
-        wording = Wording(prompt)
+        wording = PromptTemplate(prompt)
         odd = [column for column in wording.columns if column not in FIELDS]
         if odd or "text" not in wording.columns:
             raise UserError(

@@ -21,7 +21,7 @@ IGNORED = -100
 class Reading(Enum):
     """What a model reads of a text, and what of it has targets; named as the data's objectives."""
 
-    PLAIN = "Plain"
+    PLAIN = "NoTargets"
     """The text as it is, without targets."""
     NEXT = "NextToken"
     """The text as it is; every token is the target of the one before it."""

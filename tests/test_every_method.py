@@ -41,10 +41,10 @@ from lit_distill.losses import relations
 from lit_distill.losses.fused import mutual, tiles
 from lit_distill.losses.fused.tiles import buffers
 from lit_distill.models import (
-    CarvedStudent,
     Execution,
+    LayerCopyStudent,
     PretrainedStudent,
-    Teacher,
+    TeacherSpec,
     shard,
     shard_auxiliary,
 )
@@ -195,8 +195,8 @@ def test_gradient_depends_on_no_padding_of_the_vocabulary(
     """The teacher's table has seven more rows, as tables have that are padded to a round size."""
     if case[0] in COHORTS:
         pytest.skip("its teacher is not listened to")
-    spec = Teacher(str(tiny_models[case[1]]))
-    CarvedStudent().build(spec.build(), 0).model.save_pretrained(tmp_path / "student")
+    spec = TeacherSpec(str(tiny_models[case[1]]))
+    LayerCopyStudent().build(spec.build(), 0).model.save_pretrained(tmp_path / "student")
     padded = spec.build().model
     with torch.random.fork_rng():
         size = padded.config.vocab_size
@@ -206,7 +206,7 @@ def test_gradient_depends_on_no_padding_of_the_vocabulary(
     shutil.copytree(tiny_models[case[1]], tmp_path / "teacher")
     padded.save_pretrained(tmp_path / "teacher")
     starts = {
-        "teacher": Teacher(str(tmp_path / "teacher")),
+        "teacher": TeacherSpec(str(tmp_path / "teacher")),
         "students": None,
         "student": PretrainedStudent(str(tmp_path / "student")),
     }
@@ -219,7 +219,7 @@ def test_a_student_that_is_its_teacher_learns_nothing_from_it(
     batch_of: Callable[..., Batch],
     case: tuple[str, str],
 ) -> None:
-    every = CarvedStudent(layers=[0, 1, 2, 3])
+    every = LayerCopyStudent(layers=[0, 1, 2, 3])
     several = dict.fromkeys(COHORTS.get(case[0], ()), every) or None
     alone = None if several else every
     equal = method(students=several, student=alone)
@@ -244,14 +244,14 @@ def test_extreme_logits_are_finite(
 ) -> None:
     """Logits of up to 1e4 and, where there is a bias, entries switched off by -inf."""
     shutil.copytree(tiny_models[case[1]], tmp_path / "teacher")
-    model = Teacher(str(tmp_path / "teacher")).build().model
+    model = TeacherSpec(str(tmp_path / "teacher")).build().model
     head = model.get_output_embeddings()
     head.weight.data *= 1e4 / head.weight.norm(dim=1).max()
     off = 0 if head.bias is None else 3
     if off:
         head.bias.data[-off:] = -torch.inf
     model.save_pretrained(tmp_path / "teacher")
-    change = step([[batch_of(texts)]], starts={"teacher": Teacher(str(tmp_path / "teacher"))})
+    change = step([[batch_of(texts)]], starts={"teacher": TeacherSpec(str(tmp_path / "teacher"))})
     assert change.isfinite().all()  # what is off stays off
 
 
@@ -339,7 +339,7 @@ def test_from_config_to_export(
     parts += [CONFIGS[name], *([] if name in COHORTS else [ROOT / "configs/models/half.yaml"])]
     own = [] if CONFIGS[name].is_relative_to(ROOT / "configs") else ["--allow-module=own_methods"]
     fit = ["fit", *own, *(word for part in parts for word in ("-c", str(part)))]
-    start = {"class_path": "CarvedStudent", "init_args": {"layers": "every_other"}}
+    start = {"class_path": "LayerCopyStudent", "init_args": {"layers": "every_other"}}
     students = json.dumps(dict.fromkeys(COHORTS.get(name, ()), start))
     fit += [f"--model.students={students}"] if name in COHORTS else []
     prompts = [f"{ROOT}/tests/tiny/prompts.yaml", f"--data.cache_dir={tmp_path / 'cache'}"]

@@ -18,7 +18,7 @@ model:
   class_path: SupervisedKD
   init_args:
     teacher: {name: MODEL}
-    student: {class_path: CarvedStudent}
+    student: {class_path: LayerCopyStudent}
     optimizer: {class_path: AdamW, init_args: {lr: 1e-5}}
 data:
   class_path: MultilingualCorpus

@@ -127,7 +127,7 @@ def _guesses(model: LanguageModel, batch: Batch, samples: Sequence[Sample]) -> l
     width = batch["input_ids"].shape[1]
     flat = [text * width + place for text, sample in enumerate(samples) for place in sample.targets]
     rows = torch.tensor(flat, device=batch["input_ids"].device)
-    logits = model.project(model.encode(batch).rows(rows))[:, : model.tokens]
+    logits = model.logits(model.encode(batch).rows(rows))[:, : model.tokens]
     best = iter(logits.argmax(-1).tolist())
     return [{place: next(best) for place in sample.targets} for sample in samples]
 

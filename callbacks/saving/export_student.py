@@ -20,7 +20,7 @@ from callbacks.written_text.generation_metrics import GenerationMetrics
 from lit_distill.files.atomic_files import recover, replacing
 from lit_distill.files.output_folders import check_output
 from lit_distill.measures.language_model import Scores, metric_of
-from lit_distill.models import whole_state
+from lit_distill.models import full_state_dict
 from lit_distill.training import checkpoints
 from lit_distill.training.distillation import Distillation
 
@@ -126,7 +126,7 @@ class ExportStudent(Callback):
     ) -> None:
         description = checkpoints.describe(module)
         for name in students:
-            weights = whole_state(module.students[name])
+            weights = full_state_dict(module.students[name])
             prefix = f"students.{name}."
             training = Training(
                 updates=trainer.global_step,

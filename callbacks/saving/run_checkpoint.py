@@ -109,7 +109,7 @@ class RunCheckpoint(ModelCheckpoint):
         if self._in_window:
             return
         self._due = validation_is_due(trainer)
-        wish = self._wish(trainer)
+        wish = self._due_update(trainer)
         if wish > _DUE:
             self._save_and_stop(trainer, wish)
         # An epoch's last update is saved by the epoch's end, or by the validation before it.
@@ -127,7 +127,7 @@ class RunCheckpoint(ModelCheckpoint):
     ) -> None:
         """Does not let a signal wait for the rest of a validation."""
         if self._saves(trainer) and trainer.world_size == 1 and not self._in_window:
-            wish = self._wish(trainer)
+            wish = self._due_update(trainer)
             if wish > _DUE:
                 self._save_and_stop(trainer, wish)
 
@@ -179,7 +179,7 @@ class RunCheckpoint(ModelCheckpoint):
         rehearsal = trainer.sanity_checking or trainer.fast_dev_run  # type: ignore[attr-defined]
         return fitting and not rehearsal
 
-    def _wish(self, trainer: Trainer) -> int:
+    def _due_update(self, trainer: Trainer) -> int:
         """0, `_DUE`, or the number of a signal; all ranks agree."""
         seconds = time.monotonic() - self._written
         due = (

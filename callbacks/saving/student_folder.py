@@ -20,8 +20,8 @@ from lit_distill.models import (
     anatomy_of,
     declare_separate,
     restore_generation,
+    shortest_module_names,
     student_from_state,
-    whole_modules,
     write_tokenizer_files,
 )
 
@@ -82,7 +82,7 @@ def write_student(
         if shows_progress:
             logging.enable_progress_bar()
         write_tokenizer_files(beside, description["tokenizer"])
-        untrained = whole_modules(training.untrained, student)
+        untrained = shortest_module_names(training.untrained, student)
         card = model_card(name, description, replace(training, untrained=untrained))
         (beside / "README.md").write_text(card, encoding="utf-8")
         if description["config"]:

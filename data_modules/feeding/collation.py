@@ -26,7 +26,7 @@ class Collate(Protocol):
         """The batch of these windows (B,), each in its pass (B,) over the corpus."""
 
 
-class Corpus(Protocol):
+class TokenSource(Protocol):
     """What collation reads of a token store.
 
     Attributes:
@@ -61,7 +61,7 @@ class Collator:
         words: the objective asks where words begin in scripts without spaces.
     """
 
-    corpus: Corpus
+    corpus: TokenSource
     select: Selector
     pad_id: int
     variants: int | None = None

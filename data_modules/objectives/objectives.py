@@ -184,7 +184,7 @@ class NextToken(Objective):
 
 
 @dataclass(frozen=True)
-class Plain(Objective):
+class NoTargets(Objective):
     """Text as it is, without targets: for losses on hidden states and attention relations."""
 
     masked: ClassVar[bool | None] = None
@@ -232,12 +232,12 @@ class Noised(Objective):
         return _WithoutTargets(self._masks().bind(tokenizer, counts, seed))
 
     def validation(self, tokenizer: Any) -> Objective:
-        """As of `Plain`."""
-        return Plain().validation(tokenizer)
+        """As of `NoTargets`."""
+        return NoTargets().validation(tokenizer)
 
     def frame(self, tokenizer: Any) -> Frame:
-        """As of `Plain`."""
-        return Plain().frame(tokenizer)
+        """As of `NoTargets`."""
+        return NoTargets().frame(tokenizer)
 
 
 def settled(reads: Sequence[Reading]) -> Objective | None:
@@ -246,7 +246,7 @@ def settled(reads: Sequence[Reading]) -> Objective | None:
     Args:
         reads: see `Learner`.
     """
-    known = {Reading.PLAIN: Plain, Reading.NEXT: NextToken, Reading.MASKED: MaskedTokens}
+    known = {Reading.PLAIN: NoTargets, Reading.NEXT: NextToken, Reading.MASKED: MaskedTokens}
     texts = [reading for reading in reads if reading in known]
     either = {Reading.NEXT, Reading.MASKED} <= {*texts} and texts[0] != Reading.PLAIN
     return None if either or not texts else known[texts[0]]()
@@ -254,7 +254,7 @@ def settled(reads: Sequence[Reading]) -> Objective | None:
 
 def objective_for(reads: Sequence[Reading], tokenizer: Any) -> Objective:
     """What is predicted where nobody said it: what a method reads, else by the tokenizer's kind."""
-    return settled(reads) or Plain().validation(tokenizer)
+    return settled(reads) or NoTargets().validation(tokenizer)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from data_modules.reading.file_patterns import LANGUAGE, files_of
 from data_modules.reading.hub_reader import HubReader
 from data_modules.reading.readers import Broken, FileReader, Reader
 from data_modules.reading.sources import LanguageTexts, Origin, resolve
-from data_modules.text.templates import Wording
+from data_modules.text.templates import PromptTemplate
 from lit_distill.errors import UserError
 
 NOTHING = ("empty", "no text (null)", "no '")
@@ -99,36 +99,38 @@ class PromptSource(Origin):
         """All that are read, those of the prompt first."""
         every = self.prompt, self.response, self.group, self.teacher
         templates = [template for template in every if template is not None]
-        named = [column for template in templates for column in Wording(template).columns]
+        named = [column for template in templates for column in PromptTemplate(template).columns]
         return list(dict.fromkeys([*named, *filter(None, [self.language_column])]))
 
     @property
     def _form(self) -> PromptForm:
         for name, template in (("prompt", self.prompt), ("response", self.response)):
-            if template is not None and not Wording(template).columns:
+            if template is not None and not PromptTemplate(template).columns:
                 raise UserError(
                     f"The {name} template {template!r} names no column: every row would be alike. "
                     "Write {column} where a column's text goes."
                 )
-        response, group = (None if t is None else Wording(t) for t in (self.response, self.group))
+        response, group = (
+            None if t is None else PromptTemplate(t) for t in (self.response, self.group)
+        )
         place = self.language_column, self.language or ""
-        teacher = None if self.teacher is None else Wording(self.teacher)
+        teacher = None if self.teacher is None else PromptTemplate(self.teacher)
         labels = self.partly_labelled, *place, self.rendered, teacher
-        return PromptForm(Wording(self.prompt), response, group, *labels)
+        return PromptForm(PromptTemplate(self.prompt), response, group, *labels)
 
 
 @dataclass(frozen=True)
 class PromptForm:
     """How a row becomes a `PromptText`; see `PromptSource`."""
 
-    prompt: Wording
-    response: Wording | None
-    group: Wording | None
+    prompt: PromptTemplate
+    response: PromptTemplate | None
+    group: PromptTemplate | None
     partly_labelled: bool
     language_column: str | None
     language: str
     rendered: bool = False
-    teacher: Wording | None = None
+    teacher: PromptTemplate | None = None
 
     def __call__(self, row: dict[str, str | Broken]) -> PromptText | Broken | None:
         """The text, what is wrong with the row, or None for a row of another language."""

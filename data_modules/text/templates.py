@@ -33,7 +33,7 @@ class Filled(str):
 
 
 @dataclass(frozen=True)
-class Wording:
+class PromptTemplate:
     """One template.
 
     Args:

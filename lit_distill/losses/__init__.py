@@ -2,7 +2,7 @@
 
 from lit_distill.losses.fused.head import Head as Head
 from lit_distill.losses.fused.linear import linear_losses as linear_losses
-from lit_distill.losses.fused.mutual import Learning as Learning
+from lit_distill.losses.fused.mutual import PeerLosses as PeerLosses
 from lit_distill.losses.fused.mutual import mutual_losses as mutual_losses
 from lit_distill.losses.fused.signals import MeanOfLogits as MeanOfLogits
 from lit_distill.losses.fused.signals import MeanOfProbabilities as MeanOfProbabilities

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from lit_distill.batch import Batch, row_languages
-from lit_distill.models import Ensemble, LanguageModel, Taught, teach
+from lit_distill.models import Ensemble, LanguageModel, LiveOutputs, teach
 
 ROWS_PER_TILE = 256  # logits of this many rows are held at a time
 
@@ -142,7 +142,7 @@ def row_scores(student: Tensor, teacher: Tensor | None, targets: Tensor) -> Tens
 def score_batch(
     keepers: Mapping[str, Sequence[ScoreKeeper]],
     students: Mapping[str, LanguageModel],
-    taught: Taught | None,
+    taught: LiveOutputs | None,
     batch: Batch,
 ) -> None:
     """Adds the selected rows of one batch to every student's keepers; one forward per model."""
@@ -153,7 +153,7 @@ def score_batch(
         for start in range(0, len(rows), ROWS_PER_TILE):
             tile = slice(start, start + ROWS_PER_TILE)
             table = row_scores(
-                students[name].project(states[tile]),
+                students[name].logits(states[tile]),
                 taught.logits(rows[tile]) if taught else None,
                 batch["targets"][tile],
             )
@@ -219,7 +219,7 @@ class Measured(LightningModule):
         """The data module, which names the languages; None if loaders were given bare."""
         return getattr(self.trainer, "datamodule", None)
 
-    def run_teachers(self, batch: Batch, view: str = "") -> Taught:
+    def run_teachers(self, batch: Batch, view: str = "") -> LiveOutputs:
         """Runs every teacher over a batch, or a view of it, outside of any graph."""
         teachers = cast(list[LanguageModel], list(self.teachers.values()))
         return teach(teachers, self.ensemble, batch, view)

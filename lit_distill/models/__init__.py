@@ -8,17 +8,17 @@ from lit_distill.models.body.dropout import RandomStream as RandomStream
 from lit_distill.models.body.encoded import Encoded as Encoded
 from lit_distill.models.body.encoded import Site as Site
 from lit_distill.models.body.execution import Execution as Execution
-from lit_distill.models.body.heads import with_heads as with_heads
+from lit_distill.models.body.heads import with_lm_heads as with_lm_heads
 from lit_distill.models.body.language_model import LanguageModel as LanguageModel
 from lit_distill.models.body.projections import attention_heads as attention_heads
 from lit_distill.models.body.projections import check_layer as check_layer
-from lit_distill.models.body.projections import check_sight as check_sight
+from lit_distill.models.body.projections import check_same_causality as check_same_causality
 from lit_distill.models.body.projections import probe as probe
 from lit_distill.models.body.projections import projections as projections
 from lit_distill.models.body.sharding import broadcast_buffers as broadcast_buffers
+from lit_distill.models.body.sharding import full_state_dict as full_state_dict
 from lit_distill.models.body.sharding import shard as shard
 from lit_distill.models.body.sharding import shard_auxiliary as shard_auxiliary
-from lit_distill.models.body.sharding import whole_state as whole_state
 from lit_distill.models.body.ties import declare_separate as declare_separate
 from lit_distill.models.body.ties import differing_names as differing_names
 from lit_distill.models.body.ties import separate_names as separate_names
@@ -27,9 +27,15 @@ from lit_distill.models.fitting.vocabulary import check_agreement as check_agree
 from lit_distill.models.fitting.vocabulary import check_model_vocabulary as check_model_vocabulary
 from lit_distill.models.fitting.vocabulary import check_models as check_models
 from lit_distill.models.fitting.vocabulary import share_vocabulary as share_vocabulary
-from lit_distill.models.generation.continuation import completed as completed
-from lit_distill.models.generation.continuation import continued as continued
-from lit_distill.models.generation.continuation import unanswered as unanswered
+from lit_distill.models.generation.continuation import (
+    prompts_without_response as prompts_without_response,
+)
+from lit_distill.models.generation.continuation import (
+    with_missing_responses as with_missing_responses,
+)
+from lit_distill.models.generation.continuation import (
+    with_written_responses as with_written_responses,
+)
 from lit_distill.models.generation.continuation import write as write
 from lit_distill.models.generation.generation import Generated as Generated
 from lit_distill.models.generation.generation import Sampling as Sampling
@@ -50,23 +56,25 @@ from lit_distill.models.loading.tokenizer_files import (
 )
 from lit_distill.models.loading.tokenizers import load_tokenizer as load_tokenizer
 from lit_distill.models.loading.tokenizers import tokenizer_fingerprint as tokenizer_fingerprint
+from lit_distill.models.students.freezing import copy_matching_weights as copy_matching_weights
 from lit_distill.models.students.freezing import freeze_body as freeze_body
-from lit_distill.models.students.freezing import freeze_unreached as freeze_unreached
-from lit_distill.models.students.freezing import take_over as take_over
-from lit_distill.models.students.freezing import whole_modules as whole_modules
-from lit_distill.models.students.retokenising import RetokenisedStudent as RetokenisedStudent
-from lit_distill.models.students.student import CarvedStudent as CarvedStudent
+from lit_distill.models.students.freezing import freeze_without_gradient as freeze_without_gradient
+from lit_distill.models.students.freezing import shortest_module_names as shortest_module_names
+from lit_distill.models.students.retokenising import (
+    VocabularyTransferStudent as VocabularyTransferStudent,
+)
 from lit_distill.models.students.student import FreshStudent as FreshStudent
+from lit_distill.models.students.student import LayerCopyStudent as LayerCopyStudent
 from lit_distill.models.students.student import PretrainedStudent as PretrainedStudent
 from lit_distill.models.students.student import Student as Student
 from lit_distill.models.students.student import student_from_state as student_from_state
 from lit_distill.models.students.student import student_state as student_state
-from lit_distill.models.teachers.cached import CachedTeaching as CachedTeaching
+from lit_distill.models.teachers.cached import CachedOutputs as CachedOutputs
 from lit_distill.models.teachers.cached import TeacherCache as TeacherCache
 from lit_distill.models.teachers.ensemble import Ensemble as Ensemble
-from lit_distill.models.teachers.ensemble import Taught as Taught
+from lit_distill.models.teachers.ensemble import LiveOutputs as LiveOutputs
 from lit_distill.models.teachers.ensemble import teach as teach
-from lit_distill.models.teachers.outputs import Teaching as Teaching
+from lit_distill.models.teachers.outputs import TeacherOutputs as TeacherOutputs
 from lit_distill.models.teachers.outputs import with_teacher as with_teacher
-from lit_distill.models.teachers.teacher import Teacher as Teacher
+from lit_distill.models.teachers.teacher import TeacherSpec as TeacherSpec
 from lit_distill.models.teachers.teacher import fingerprint as fingerprint

@@ -36,7 +36,7 @@ def check_window(batches: list[Batch], expected: int) -> None:
 
 
 @dataclass
-class Window:
+class AccumulationWindow:
     """The micro-batches of one update with the counts of all ranks and all micro-batches.
 
     Attributes:
@@ -56,7 +56,7 @@ class Window:
     @classmethod
     def of(
         cls, batches: list[Batch], progress: float, reduce: Reduce | None, device: torch.device
-    ) -> Window:
+    ) -> AccumulationWindow:
         """Counts a window; `reduce` is None for a single rank (then no tensor is made)."""
         names = sorted(batches[0]["counts"])
         sums = [sum(batch["counts"][name] for batch in batches) for name in names]

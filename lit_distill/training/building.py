@@ -12,12 +12,12 @@ from transformers import PreTrainedTokenizerBase
 
 from lit_distill.errors import UserError
 from lit_distill.models import (
-    CarvedStudent,
     LanguageModel,
+    LayerCopyStudent,
     PretrainedStudent,
     RandomStream,
     Student,
-    Teacher,
+    TeacherSpec,
     check_agreement,
     check_models,
     load_tokenizer,
@@ -39,7 +39,7 @@ def named_students(
         UserError: both were given, a name is none, or there are more than the method trains.
     """
     if not students:
-        return {"student": student or CarvedStudent()}
+        return {"student": student or LayerCopyStudent()}
     if student is not None:
         raise UserError("model.student is one and model.students several: give either.")
     for name in students:
@@ -55,7 +55,7 @@ def named_students(
 
 def build_models(
     students: Mapping[str, Student],
-    teachers: Mapping[str, Teacher],
+    teachers: Mapping[str, TeacherSpec],
     tokenizer: PreTrainedTokenizerBase | None,
     data: Any,
     streams: Mapping[str, RandomStream],

@@ -23,13 +23,13 @@ from lit_distill.models import (
     LanguageModel,
     RandomStream,
     Student,
-    Teacher,
-    Teaching,
+    TeacherOutputs,
+    TeacherSpec,
     with_teacher,
 )
 from lit_distill.schedules import Linear, Schedule
 from lit_distill.training import building, checkpoints
-from lit_distill.training.accumulation import Window, add_over_ranks, check_window
+from lit_distill.training.accumulation import AccumulationWindow, add_over_ranks, check_window
 from lit_distill.training.strategies import check_strategy
 from lit_distill.training.updates import ModelUpdate, Updated
 
@@ -70,7 +70,7 @@ class Distillation(Updated, ABC):
         self,
         student: Student | None = None,
         students: dict[str, Student] | None = None,
-        teacher: Teacher | None = None,
+        teacher: TeacherSpec | None = None,
         ensemble: Ensemble = Ensemble(),  # noqa: B008 (frozen)
         teacher_cache: str | None = None,
         tokenizer: str | None = None,
@@ -95,7 +95,7 @@ class Distillation(Updated, ABC):
         self.config_text, self.notes = "", list[str]()
         self.logged: dict[str, float] = {}
         self.restored: dict[str, Any] = {}
-        self._window: Window
+        self._window: AccumulationWindow
         checkpoints.leave_out_teachers(self)
 
     # -- what a method overrides ----------------------------------------------------------------
@@ -171,7 +171,7 @@ class Distillation(Updated, ABC):
         rows: Tensor,
         targets: Tensor | None,
         student: Encoded,
-        teacher: Teaching | None = None,
+        teacher: TeacherOutputs | None = None,
         model: LanguageModel | None = None,
         teacher_rows: Tensor | None = None,
     ) -> dict[str, Term]:
@@ -193,7 +193,7 @@ class Distillation(Updated, ABC):
             self.cache.check_losses(losses)
         learner, states = model or self.student, student.rows(rows)
         sums = with_teacher(
-            lambda signal: learner.with_head(
+            lambda signal: learner.with_lm_head(
                 lambda whole: linear_losses(losses, whole, signal, targets, shares), states
             ),
             *(teacher, student, rows, teacher_rows),
@@ -224,7 +224,7 @@ class Distillation(Updated, ABC):
         check_window(batches, self.trainer.accumulate_grad_batches)
         progress = min(self.global_step / self._total_steps, 1.0)
         reduce = add_over_ranks if self.trainer.world_size > 1 else None
-        self._window = Window.of(self.prepare(batches), progress, reduce, self.device)
+        self._window = AccumulationWindow.of(self.prepare(batches), progress, reduce, self.device)
 
     def _log_means(self) -> None:
         """Logs `train/<term>` and `train/loss`.

@@ -14,10 +14,10 @@ from lit_distill.batch import Batch, Reading
 from lit_distill.errors import UserError
 from lit_distill.measures.language_model import Measured
 from lit_distill.models import (
-    CachedTeaching,
+    CachedOutputs,
     LanguageModel,
     TeacherCache,
-    Teaching,
+    TeacherOutputs,
     gives_non_finite,
     load_tokenizer,
     tokenizer_fingerprint,
@@ -83,7 +83,7 @@ class Learner(Measured):
             "data.init_args.objective out, or use another method."
         )
 
-    def teach(self, batch: Batch, view: str = "") -> Teaching:
+    def teach(self, batch: Batch, view: str = "") -> TeacherOutputs:
         """What the teacher says about a training batch: read, or else run outside of any graph.
 
         Args:
@@ -102,7 +102,7 @@ class Learner(Measured):
                 "teacher cache holds what was said about a single text: leave model.teacher_cache "
                 "out."
             )
-        return CachedTeaching(self.cache, batch)
+        return CachedOutputs(self.cache, batch)
 
     def find_tokenizer(self, name: str | None) -> None:
         """Checks the data module and takes its tokenizer, or else opens the one of this name.

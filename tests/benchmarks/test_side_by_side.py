@@ -100,7 +100,7 @@ def test_triple_loss_reference_is_the_oracle(rows: str) -> None:
         *(each.view(*shape, -1).tolist() for each in (*logits, *states)),
         batch["attention_mask"].tolist(),
         row_targets(batch, batch["tokens"]).view(shape).tolist(),
-        restrict_ce_to_mask=rows == "masked",
+        restrict_kd_to_mask=rows == "masked",
     )
     assert references.triple_loss(work) == pytest.approx(sums.total.real, rel=1e-12)
 

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from callbacks import AtomicCheckpointIO
 from lit_distill.methods import MaskedLM, MutualLearning, TripleLoss
-from lit_distill.models import FreshStudent, Teacher, load_tokenizer
+from lit_distill.models import FreshStudent, TeacherSpec, load_tokenizer
 from lit_distill.training.distillation import Distillation
 
 BATCHES = [collate(samples(4, 100, seed=seed)) for seed in range(8)]
@@ -35,7 +35,7 @@ def fit(tiny_bert: Path, tmp_path: Path) -> Fit:
         **options: Any,
     ) -> tuple[Trainer, Any]:
         module: Distillation = (
-            TripleLoss(teacher=Teacher(str(tiny_bert)))
+            TripleLoss(teacher=TeacherSpec(str(tiny_bert)))
             if taught
             else MaskedLM(student=FreshStudent("bert", SHAPE))
         )

@@ -12,7 +12,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from data_modules import CodeMixedCorpus, Curriculum, Mix, ParallelSource, Plain, Source
+from data_modules import CodeMixedCorpus, Curriculum, Mix, NoTargets, ParallelSource, Source
 from data_modules.code_mixing.mixer import Mixer
 from data_modules.code_mixing.switch_points import Frame, Unit, mixed_frame, split_words, units_of
 from data_modules.phrasebook_text.sentences import Phrasebook
@@ -201,7 +201,7 @@ def english(cmi: list[float], **options: Any) -> Mix:
 
 
 def test_languages_of_words_travel_in_the_batch(make: Make) -> None:
-    corpus = make([english([30.0])], [Source("en", files="p.en.txt")], objective=Plain())
+    corpus = make([english([30.0])], [Source("en", files="p.en.txt")], objective=NoTargets())
     assert corpus.languages == ["en", "en-hi"]
     assert sorted(corpus.token_languages) == ["en", "hi"]
     texts = {str(t): t for t in corpus._mixers[0].made(30.0, validation=False)}

@@ -17,7 +17,7 @@ from conftest import sentences
 from lightning.pytorch import Trainer
 from transformers import AutoTokenizer
 
-from data_modules import MaskedTokens, MultilingualCorpus, Plain, Source, Temperature
+from data_modules import MaskedTokens, MultilingualCorpus, NoTargets, Source, Temperature
 from data_modules.storing.corpus_report import FileReport
 from data_modules.storing.token_store import TokenStore
 from data_modules.storing.tokenising import held_out, tokenise
@@ -293,7 +293,7 @@ def test_sampled_shares_follow_the_temperature(make: Make, tmp_path: Path) -> No
 
 
 def test_plain_text_is_still_measured_on_masked_tokens(make: Make) -> None:
-    corpus = ready(make(objective=Plain()))
+    corpus = ready(make(objective=NoTargets()))
     assert next(iter(corpus.train_dataloader()))["counts"]["rows"] == 0
     assert next(iter(corpus.val_dataloader()[0]))["counts"]["masked"] > 0
 

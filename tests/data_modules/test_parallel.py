@@ -13,7 +13,7 @@ import torch
 from conftest import sentences
 from lightning.pytorch import Trainer
 
-from data_modules import MaskedTokens, Noised, ParallelCorpus, ParallelSource, Plain
+from data_modules import MaskedTokens, Noised, NoTargets, ParallelCorpus, ParallelSource
 from data_modules.pairing.sources import ParallelReader, resolve_parallel
 from data_modules.reading.readers import Broken
 from lit_distill.errors import UserError
@@ -57,7 +57,7 @@ def decoded(corpus: ParallelCorpus, batch: Any, view: str) -> list[str]:
 
 
 def test_views_say_the_same_in_every_pairing(make: Make, folder: Path) -> None:
-    corpus = make(objective=Plain())
+    corpus = make(objective=NoTargets())
     assert corpus.languages == ["aa>bb", "aa>cc", "bb>aa", "bb>cc", "cc>aa", "cc>bb"]
     lines = {tag: (folder / f"p.{tag}.txt").read_text().splitlines() for tag in ("aa", "bb", "cc")}
     places = {tag: {text: n for n, text in enumerate(own)} for tag, own in lines.items()}
@@ -81,7 +81,7 @@ def test_markers_in_pairs_are_text(make: Make, tmp_path: Path) -> None:
     for tag in ("aa", "bb"):
         lines = [f"the river [MASK] and [SEP] {n}" for n in range(60)]
         (tmp_path / f"q.{tag}.txt").write_text("\n".join(lines))
-    corpus = make(ParallelSource("q.{language}.txt"), data_dir=str(tmp_path), objective=Plain())
+    corpus = make(ParallelSource("q.{language}.txt"), data_dir=str(tmp_path), objective=NoTargets())
     tokenizer = corpus.tokenizer
     for batch in corpus.train_dataloader():
         assert tokenizer.mask_token_id not in batch["tgt_input_ids"]
@@ -105,12 +105,12 @@ def test_chosen_languages_and_a_row_is_in_one_split(make: Make) -> None:
 
 def test_views_differ_in_objective(make: Make) -> None:
     mask = load_tokenizer(str(make().tokenizer.name_or_path)).mask_token_id
-    masked = make(src_objective=Plain(), objective=MaskedTokens(0.5))
+    masked = make(src_objective=NoTargets(), objective=MaskedTokens(0.5))
     batch = next(iter(masked.train_dataloader()))
     assert batch["counts"]["src_masked"] == 0
     assert batch["counts"]["masked"] == len(batch["tgt_rows"]) > 0
     assert not (batch["src_input_ids"] == mask).any()
-    noised = make(src_objective=Noised(0.5, 1.0, 0.0), objective=Plain())
+    noised = make(src_objective=Noised(0.5, 1.0, 0.0), objective=NoTargets())
     batch = next(iter(noised.train_dataloader()))
     assert (batch["src_input_ids"] == mask).sum() > 0
     assert len(batch["src_rows"]) == 0
@@ -126,7 +126,7 @@ def test_views_differ_in_tokenizer(make: Make, tmp_path: Path, tiny_bert: Path) 
 
     own = tmp_path / "own"
     train_tokenizer(str(own), make(), vocab_size=60)
-    corpus = make(src_tokenizer=str(own), objective=Plain())
+    corpus = make(src_tokenizer=str(own), objective=NoTargets())
     batch = next(iter(corpus.train_dataloader()))
     assert int(batch["src_input_ids"].max()) < 60
     pair = corpus.languages[batch["language"][0]]
@@ -147,7 +147,7 @@ def test_a_pivot_joins_files(make: Make, tmp_path: Path) -> None:
     options = {"data_dir": str(tmp_path), "src_languages": ["xx"], "tgt_languages": ["yy"]}
     with pytest.raises(UserError, match="No train pairs for xx>yy: no row has both"):
         make(source, **options)
-    corpus = make(source, pivot="en", objective=Plain(), **options)
+    corpus = make(source, pivot="en", objective=NoTargets(), **options)
     assert corpus.languages == ["xx>yy"]
     batch = next(iter(corpus.train_dataloader()))
     pairs = zip(decoded(corpus, batch, "src_"), decoded(corpus, batch, "tgt_"), strict=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_modules import PhrasebookCorpus, Plain
+from data_modules import NoTargets, PhrasebookCorpus
 from data_modules import phrasebook as module
 from data_modules.phrasebook import PhrasebookReader, phrasebook_texts, preview
 from data_modules.phrasebook_text.sentences import SPOKEN
@@ -21,7 +21,7 @@ def test_corpus(tiny_bert: Path, tmp_path: Path) -> None:
         sentences_per_language=60,
         validation_sentences=20,
         tokenizer=str(tiny_bert),
-        objective=Plain(),
+        objective=NoTargets(),
         cache_dir=str(tmp_path),
         max_length=256,
     )

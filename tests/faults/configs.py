@@ -93,7 +93,7 @@ def _model(method: str, teacher: Path) -> dict[str, Any]:
         optimizer["lr"] = 0.5
     if name in COHORTS:
         own["students"] = {
-            student: {"class_path": "CarvedStudent", "init_args": {"num_layers": layers}}
+            student: {"class_path": "LayerCopyStudent", "init_args": {"num_layers": layers}}
             for student, layers in COHORTS[name].items()
         }
     return {
@@ -123,5 +123,5 @@ def _data(name: str, workers: int, places: Places) -> dict[str, Any]:
         return {"class_path": "PromptCorpus", "init_args": {**shared, **own}}
     own = {"sources": [{"files": "{language}.txt"}], "data_dir": str(places.text), "max_length": 16}
     if name in PLAIN or name == "causal_lm":
-        own["objective"] = {"class_path": "Plain" if name in PLAIN else "NextToken"}
+        own["objective"] = {"class_path": "NoTargets" if name in PLAIN else "NextToken"}
     return {"class_path": "MultilingualCorpus", "init_args": {**shared, **own}}

@@ -12,7 +12,7 @@ model:
   init_args:
     temperature: 2.0
     teacher: {name: TEACHER}
-    student: {class_path: CarvedStudent, init_args: {num_layers: 2}}
+    student: {class_path: LayerCopyStudent, init_args: {num_layers: 2}}
     optimizer: {class_path: AdamW, init_args: {lr: 1e-3}}
     schedule: {class_path: Linear, init_args: {warmup: 0.1}}
 data:

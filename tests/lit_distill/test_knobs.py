@@ -30,7 +30,7 @@ from lit_distill.knobs import (
 )
 from lit_distill.losses import Weight
 from lit_distill.methods import DistiLLM, MaskedLM, MiniLM, TripleLoss
-from lit_distill.models import FreshStudent, Teacher
+from lit_distill.models import FreshStudent, TeacherSpec
 from lit_distill.schedules import Ramp
 from lit_distill.tools.invocation import PLACES
 from lit_distill.training.distillation import Distillation
@@ -41,7 +41,7 @@ NEEDED: dict[str, Any] = {  # what classes cannot do without, by the name of the
     "embedded": ["en"],
     "sources": [],
     "files": "{language}.txt",
-    "teacher": Teacher("nowhere"),
+    "teacher": TeacherSpec("nowhere"),
     "start": 0.0,
     "end": 1.0,
     "updates": 100,
@@ -66,7 +66,7 @@ def test_the_search_finds_what_users_name() -> None:
     assert names >= {
         *("TripleLoss", "DistiLLM", "Sampling", "SkewKL", "Ramp", "ModelUpdate", "Ensemble"),
         *("MultilingualCorpus", "Source", "Mix", "Temperature", "MaskedTokens", "Curriculum"),
-        *("RunCheckpoint", "NonFiniteLoss", "train_tokenizer", "CacheOptions", "CarvedStudent"),
+        *("RunCheckpoint", "NonFiniteLoss", "train_tokenizer", "CacheOptions", "LayerCopyStudent"),
     }
 
 
@@ -196,14 +196,14 @@ def test_tools_refuse_before_they_read(tool: str, wrong: dict[str, Any]) -> None
 
 
 def test_messages_say_what_to_use_and_why() -> None:
-    ours: Any = {"teacher": Teacher("nowhere")}
+    ours: Any = {"teacher": TeacherSpec("nowhere")}
     for make, message in (
         (
             lambda: DistiLLM(threshold=math.nan, **ours),
             "DistiLLM.threshold is nan: use a number",
         ),
         (lambda: TripleLoss(temperature=0, **ours), "TripleLoss.temperature is 0: use a number in"),
-        (lambda: TripleLoss(alpha_ce=1e38, **ours), "use a number of at least 0 and at most 1e+09"),
+        (lambda: TripleLoss(alpha_kd=1e38, **ours), "use a number of at least 0 and at most 1e+09"),
         (lambda: Ramp(0.0, math.inf), "Ramp.end is inf: use a number of at least 0"),
     ):
         with pytest.raises(UserError) as refused:
@@ -215,16 +215,16 @@ def test_messages_say_what_to_use_and_why() -> None:
 @pytest.mark.parametrize(
     ("method", "weights"),
     [
-        (TripleLoss, dict.fromkeys(("alpha_ce", "alpha_mlm", "alpha_cos", "alpha_mse"), 0.0)),
+        (TripleLoss, dict.fromkeys(("alpha_kd", "alpha_mlm", "alpha_cos", "alpha_mse"), 0.0)),
         (MiniLM, {"alpha_attention": 0, "alpha_value": 0}),
         (DistiLLM, {"alpha_kd": 0}),
     ],
 )
 def test_a_method_without_any_weight_is_refused(method: Any, weights: dict[str, float]) -> None:
     with pytest.raises(UserError, match="0, so nothing is learnt"):
-        method(teacher=Teacher("nowhere"), **weights)
+        method(teacher=TeacherSpec("nowhere"), **weights)
     first = next(iter(weights))
-    method(teacher=Teacher("nowhere"), **{**weights, first: Ramp(0.0, 1.0)})
+    method(teacher=TeacherSpec("nowhere"), **{**weights, first: Ramp(0.0, 1.0)})
 
 
 class Nested:

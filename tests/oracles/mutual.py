@@ -1,7 +1,7 @@
 """Losses of several models on each other, as loops over single numbers; see `triple_loss`.
 
-What a model hears of the others is constant for it: `heard` are their logits as plain floats, `own`
-may be complex.
+What a model hears of the others is constant for it: `target` are their logits as plain floats, and
+`own` may be complex.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from collections.abc import Sequence
 from oracles.triple_loss import IGNORED, Number, Vector, cross_entropy, forward_kl, log_softmax
 
 
-def pull(own: Vector, heard: Sequence[Vector], temperature: float, to_mean: bool) -> complex:
+def pull(own: Vector, target: Sequence[Vector], temperature: float, to_mean: bool) -> complex:
     """T^2 KL of one row: the mean of those from each peer, or that from the peers' mean."""
     if to_mean:
         mean = [0j] * len(own)
-        for peer in heard:
+        for peer in target:
             log_p = log_softmax(peer, temperature)
             for v in range(len(own)):
-                mean[v] += cmath.exp(log_p[v]) / len(heard)
+                mean[v] += cmath.exp(log_p[v]) / len(target)
         log_q = log_softmax(own, temperature)
         total = 0j
         for v in range(len(own)):
             total += mean[v] * (cmath.log(mean[v]) - log_q[v])
         return total * temperature**2
     total = 0j
-    for peer in heard:
+    for peer in target:
         total += forward_kl(own, peer, temperature)
-    return total / len(heard)
+    return total / len(target)
 
 
 def one_model(
     own: Sequence[Vector],
-    heard: Sequence[Sequence[Vector]],
+    target: Sequence[Sequence[Vector]],
     targets: Sequence[int],
     temperature: float,
     to_mean: bool = False,
@@ -51,7 +51,7 @@ def one_model(
     for n in range(len(own)):
         if targets[n] != IGNORED:
             hard += cross_entropy(own[n], targets[n])
-        soft += pull(own[n], [peer[n] for peer in heard], temperature, to_mean)
+        soft += pull(own[n], [peer[n] for peer in target], temperature, to_mean)
     return hard, soft
 
 

@@ -77,7 +77,7 @@ def cosine_distance(student: Vector, teacher: Vector) -> complex:
     return 1 - dot / (cmath.sqrt(a_square) * cmath.sqrt(b_square))
 
 
-def project(
+def logits(
     row: Vector, weight: Sequence[Vector], bias: Vector | None = None, cap: float | None = None
 ) -> list[complex]:
     """Logits of one hidden row: z_v = sum_d w_vd h_d + b_v, or c tanh(z_v / c) under a cap c."""
@@ -99,7 +99,7 @@ def triple_loss(
     labels: Sequence[Sequence[int]],
     temperature: float = 2.0,
     weights: tuple[float, float, float, float] = (5.0, 2.0, 1.0, 0.0),
-    restrict_ce_to_mask: bool = False,
+    restrict_kd_to_mask: bool = False,
 ) -> Sums:
     """Position by position.
 
@@ -112,7 +112,7 @@ def triple_loss(
         labels: (B, T), the token to predict, `IGNORED` where none is.
         temperature: T of the soft term.
         weights: of ce, mlm, cos, mse.
-        restrict_ce_to_mask: soft term and mse on labelled positions only.
+        restrict_kd_to_mask: soft term and mse on labelled positions only.
     """
     ce, mlm, cos, mse = 0j, 0j, 0j, 0j
     soft_rows, masked, tokens = 0, 0, 0
@@ -127,7 +127,7 @@ def triple_loss(
             if labelled:
                 masked += 1
                 mlm += cross_entropy(student, labels[b][t])
-            if labelled or not restrict_ce_to_mask:
+            if labelled or not restrict_kd_to_mask:
                 soft_rows += 1
                 ce += forward_kl(student, teacher, temperature)
                 mse += squared_distance(student, teacher)

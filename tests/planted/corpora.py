@@ -36,8 +36,8 @@ CORPORA = (
     Mutant(
         "relations are learnt of masked text",
         "data_modules/objectives/objectives.py",
-        "return settled(reads) or Plain()",
-        "return Plain()",
+        "return settled(reads) or NoTargets()",
+        "return NoTargets()",
         "tests/lit_distill/training/test_reading.py -k none_is_given",
     ),
     Mutant(

@@ -65,8 +65,8 @@ HEARING = (
     Mutant(
         "teachers' heads are carried out of where they are whole",
         "lit_distill/models/teachers/ensemble.py",
-        "with_heads(call, [(model, states) for model, (_, states) in pairs])",
-        "call([model.with_head(lambda head: head, states) for model, (_, states) in pairs])",
+        "with_lm_heads(call, [(model, states) for model, (_, states) in pairs])",
+        "call([model.with_lm_head(lambda head: head, states) for model, (_, states) in pairs])",
         "tests/lit_distill/models/body/test_sharding.py -k speak",
     ),
     Mutant(

@@ -59,8 +59,8 @@ TABLES = (
     Mutant(
         "rows without a token are written",
         "lit_distill/models/generation/generation.py",
-        "text.model.project(text.states())[:, : text.model.tokens]",
-        "text.model.project(text.states())",
+        "text.model.logits(text.states())[:, : text.model.tokens]",
+        "text.model.logits(text.states())",
         "tests/lit_distill/models/generation/test_generation.py -k without_a_token",
     ),
     Mutant(

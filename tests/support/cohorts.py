@@ -12,8 +12,8 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 from lit_distill.batch import Batch
-from lit_distill.models import CarvedStudent, FreshStudent, Student, Teacher, load_tokenizer
-from lit_distill.training.accumulation import Window
+from lit_distill.models import FreshStudent, LayerCopyStudent, Student, TeacherSpec, load_tokenizer
+from lit_distill.training.accumulation import AccumulationWindow
 from lit_distill.training.distillation import Distillation
 
 BATCH = collate(samples(4, 100), extra=2)
@@ -29,7 +29,7 @@ SHAPE = {
 def carved(*layers: int) -> dict[str, Student]:
     """Students of so many layers, called large and small where there are two."""
     names = ("large", "small") if len(layers) == 2 else ("one", "two", "three")
-    return {n: CarvedStudent(num_layers=count) for n, count in zip(names, layers, strict=False)}
+    return {n: LayerCopyStudent(num_layers=count) for n, count in zip(names, layers, strict=False)}
 
 
 def fresh(**layers: int) -> dict[str, Student]:
@@ -42,11 +42,11 @@ def fresh(**layers: int) -> dict[str, Student]:
 
 def built(method: Distillation, folder: Path) -> Distillation:
     """Ready for the batch, in float64; dropout is off. Students are carved from the folder's."""
-    teacher = Teacher(str(folder)).build()
+    teacher = TeacherSpec(str(folder)).build()
     for name, start in method.student_specs.items():
         method.students[name] = start.build(teacher, 0).double()
     method.on_models_built()
-    method._window = Window.of([BATCH], 0.5, None, torch.device("cpu"))
+    method._window = AccumulationWindow.of([BATCH], 0.5, None, torch.device("cpu"))
     return method
 
 

@@ -87,7 +87,7 @@ class Outcome:
 
 
 class HubClient:
-    """Runs programs, which find `main`, `HubReader`, `Teacher` ... imported.
+    """Runs programs, which find `main`, `HubReader`, `TeacherSpec` ... imported.
 
     Args:
         loop: the process that forks for them.

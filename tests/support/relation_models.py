@@ -10,9 +10,9 @@ from batches import Sample, collate
 from torch import Tensor
 
 from lit_distill.batch import Batch
-from lit_distill.methods.hidden_states._hidden_state_method import Headless
+from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
 from lit_distill.models import LanguageModel
-from lit_distill.training.accumulation import Window
+from lit_distill.training.accumulation import AccumulationWindow
 
 V = 12
 SHAPE = {"vocab_size": V, "max_position_embeddings": 16, "intermediate_size": 8}
@@ -76,12 +76,12 @@ def packed() -> Batch:
     )
 
 
-def ready(method: Headless, teacher: LanguageModel, student: LanguageModel) -> Any:
+def ready(method: HiddenStateMethod, teacher: LanguageModel, student: LanguageModel) -> Any:
     """The method with these models, as if a run had built them."""
     method.teachers["teacher"] = teacher.requires_grad_(False)
     method.students["student"] = student
     method.on_models_built()
-    method._window = Window.of([padded()], 0.5, None, torch.device("cpu"))
+    method._window = AccumulationWindow.of([padded()], 0.5, None, torch.device("cpu"))
     return method
 
 

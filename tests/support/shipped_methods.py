@@ -12,7 +12,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from torch.distributed.tensor import DTensor
 
 import lit_distill.losses
-from lit_distill.models import CarvedStudent, Execution, Sampling, Student, Teacher, TextFilter
+from lit_distill.models import (
+    Execution,
+    LayerCopyStudent,
+    Sampling,
+    Student,
+    TeacherSpec,
+    TextFilter,
+)
 from lit_distill.schedules import Constant
 from lit_distill.training.distillation import Distillation
 
@@ -68,7 +75,7 @@ def made(value: Any) -> Any:
 def cohort(name: str) -> dict[str, Student] | None:
     """Carved students by name, where a method trains several."""
     layers = COHORTS.get(name, {})
-    return {one: CarvedStudent(num_layers=count) for one, count in layers.items()} or None
+    return {one: LayerCopyStudent(num_layers=count) for one, count in layers.items()} or None
 
 
 def build(
@@ -81,7 +88,7 @@ def build(
     if "." in node["class_path"]:
         module = node["class_path"].rpartition(".")[0]
     own = {**node.get("init_args", {}), **TINY.get(name, {})}
-    models = {"teacher": Teacher(str(folder)), "students": cohort(name)}
+    models = {"teacher": TeacherSpec(str(folder)), "students": cohort(name)}
     found: Distillation = getattr(importlib.import_module(module), class_name)(
         **{key: made(value) for key, value in own.items()},
         **{**models, **starts},

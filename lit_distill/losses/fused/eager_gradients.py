@@ -74,11 +74,11 @@ def sums_of(
     with torch.autocast(heads[0].rows.device.type, enabled=False):
         if not wanted:
             return made.run(heads, None, [False] * len(tensors))[0].unbind()
-        announced = None if coefficients is None else _announce(coefficients, made, heads)
-        return _Promised.apply(made, announced, heads, *tensors).unbind()  # type: ignore[no-any-return,no-untyped-call]
+        announced = None if coefficients is None else _stack_coefficients(coefficients, made, heads)
+        return EagerGradients.apply(made, announced, heads, *tensors).unbind()  # type: ignore[no-any-return,no-untyped-call]
 
 
-class _Promised(torch.autograd.Function):
+class EagerGradients(torch.autograd.Function):
     """(rows, weight, bias) of each head -> sums (K,); all else is constant."""
 
     @staticmethod
@@ -89,6 +89,7 @@ class _Promised(torch.autograd.Function):
         heads: Sequence[Head],
         *tensors: Tensor | None,
     ) -> Tensor:
+        """Makes the pass; see `sums_of`."""
         wanted = ctx.needs_input_grad[3:]
         ctx.announced = announced
         if announced is None:
@@ -101,6 +102,7 @@ class _Promised(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, incoming: Tensor) -> tuple[Tensor | None, ...]:
+        """Hands out what `forward` made, or makes the pass again."""
         if torch.is_grad_enabled():
             raise RuntimeError("linear_losses is differentiable once: create_graph cannot work.")
         if ctx.announced is None:
@@ -129,7 +131,9 @@ def _with(heads: Sequence[Head], tensors: Sequence[Any]) -> list[Head]:
     return [replace(h, rows=rows, weight=weight, bias=bias) for h, rows, weight, bias in parts]
 
 
-def _announce(coefficients: Sequence[float | Tensor], made: Pass, heads: Sequence[Head]) -> Tensor:
+def _stack_coefficients(
+    coefficients: Sequence[float | Tensor], made: Pass, heads: Sequence[Head]
+) -> Tensor:
     """The coefficients (K,) as a tensor in the precision of the sums."""
     like = heads[0].rows.new_empty((), dtype=made.precision(heads))
     announced = torch.stack(

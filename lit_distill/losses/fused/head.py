@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lit_distill.losses.rows.row_loss import BlockLogits, TeacherBlock
+from lit_distill.losses.rows.row_loss import BlockLogits, BlockSignal
 
 _COLUMNS = 1024
 """On a CPU, rows @ weight.T is a quarter faster in column slices of this width than in one."""
@@ -46,7 +46,7 @@ class Head:
         """How many entries count."""
         return len(self.weight) if self.size is None else self.size
 
-    def block(self, logits: Sequence[Tensor], rows: slice) -> TeacherBlock:
+    def block(self, logits: Sequence[Tensor], rows: slice) -> BlockSignal:
         """As a signal: what is said about `rows`, given their logits (R, V)."""
         return BlockLogits(logits[0])
 
@@ -55,29 +55,29 @@ class Head:
         bias = None if self.bias is None else self.bias.detach()
         return replace(self, rows=self.rows.detach(), weight=self.weight.detach(), bias=bias)
 
-    def take(self, order: Tensor | None) -> Head:
+    def select(self, order: Tensor | None) -> Head:
         """The same head on the rows `order` (N,), or on all as they are."""
         if order is None:
             return self
         return replace(self, rows=self.rows.index_select(0, order))
 
-    def cut(self) -> Head:
+    def without_padding(self) -> Head:
         """Without the entries that do not count: views."""
         if self.size is None:
             return self
         bias = None if self.bias is None else self.bias[: self.size]
         return replace(self, weight=self.weight[: self.size], bias=bias, size=None)
 
-    def lowered(self, dtype: torch.dtype | None) -> Head:
+    def cast_for_autocast(self, dtype: torch.dtype | None) -> Head:
         """Cut, in autocast's dtype, if any; as in autocast, float64 stays what it is."""
         if self.size is not None:
-            return self.cut().lowered(dtype)
+            return self.without_padding().cast_for_autocast(dtype)
         if dtype is None or self.weight.dtype == torch.float64:
             return self
         bias = None if self.bias is None else self.bias.to(dtype)
         return replace(self, rows=self.rows.to(dtype), weight=self.weight.to(dtype), bias=bias)
 
-    def project(self, part: slice, tile: Tensor) -> Tensor:
+    def logits(self, part: slice, tile: Tensor) -> Tensor:
         """Logits of the rows in `part`, written into the first rows of `tile` (R, V)."""
         logits = self._linear(self.rows[part], tile)
         if self.cap is not None:

@@ -24,14 +24,14 @@ from lit_distill.losses.fused.tiles import (
     buffers,
     labelled_first,
     scalars,
-    take,
+    select,
     widest,
 )
-from lit_distill.losses.rows.row_loss import Block, BlockLogits, RowLoss, Scale, TeacherBlock
+from lit_distill.losses.rows.row_loss import Block, BlockLogits, BlockSignal, RowLoss, Scale
 
 
 @dataclass(frozen=True)
-class Learning:
+class PeerLosses:
     """What one of several models learns.
 
     Attributes:
@@ -43,7 +43,7 @@ class Learning:
     losses: tuple[RowLoss, ...] = ()
     to_mean: bool = False
 
-    def heard(self, others: Sequence[BlockLogits]) -> TeacherBlock:
+    def target(self, others: Sequence[BlockLogits]) -> BlockSignal:
         """What the other models say about a block of rows."""
         if len(others) == 1:
             return others[0]
@@ -52,7 +52,7 @@ class Learning:
 
 
 def mutual_losses(
-    models: Sequence[Learning],
+    models: Sequence[PeerLosses],
     heads: Sequence[Head],
     targets: Tensor | None = None,
     coefficients: Sequence[float | Tensor] | None = None,
@@ -86,7 +86,7 @@ def mutual_losses(
 class _MutualPass:
     """See `Pass`."""
 
-    models: tuple[Learning, ...]
+    models: tuple[PeerLosses, ...]
     targets: Tensor | None
     autocast: torch.dtype | None
     tile_bytes: int
@@ -99,8 +99,8 @@ class _MutualPass:
     ) -> tuple[Tensor, list[Tensor | None]]:
         count, dtype = len(heads[0].rows), self.precision(heads)
         order, labelled = labelled_first(self.targets, count)
-        given = [head.lowered(self.autocast).take(order) for head in heads]
-        targets = take(self.targets, order)
+        given = [head.cast_for_autocast(self.autocast).select(order) for head in heads]
+        targets = select(self.targets, order)
         sums = sum(len(model.losses) for model in self.models)
         values = heads[0].rows.new_zeros(sums, count, dtype=dtype)
         gradients = [
@@ -109,7 +109,7 @@ class _MutualPass:
         tiles, factors = buffers(given, self.tile_bytes), scalars(scales)
         for start in range(0, count, len(tiles[0])):
             part = slice(start, min(start + len(tiles[0]), count))
-            logits = [head.project(part, tile) for head, tile in zip(given, tiles, strict=True)]
+            logits = [head.logits(part, tile) for head, tile in zip(given, tiles, strict=True)]
             for at in blocks(logits[0]):
                 rows = slice(start + at.start, start + at.stop)
                 block = _Rows(
@@ -139,7 +139,7 @@ class _MutualPass:
         number = 0
         for k, model in enumerate(self.models):
             own, others = rows.logits[k], [*rows.logits[:k], *rows.logits[k + 1 :]]
-            block = Block(own, model.heard(others) if others else None, rows.targets)
+            block = Block(own, model.target(others) if others else None, rows.targets)
             total: Tensor | None = None
             for loss in model.losses:
                 if rows.labelled or not loss.needs_targets:
@@ -165,7 +165,7 @@ class _Rows:
 
 
 def _check(
-    models: Sequence[Learning],
+    models: Sequence[PeerLosses],
     heads: Sequence[Head],
     targets: Tensor | None,
     coefficients: Sequence[float | Tensor] | None,

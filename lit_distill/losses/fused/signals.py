@@ -20,15 +20,15 @@ from torch import Tensor
 from lit_distill.losses.fused.head import Head
 from lit_distill.losses.rows.row_loss import (
     BlockLogits,
+    BlockSignal,
     Comparison,
     Softened,
-    TeacherBlock,
     compare,
 )
 
 
 @dataclass(frozen=True)
-class Teachers(ABC):
+class EnsembleSignal(ABC):
     """Several live teachers of one vocabulary, whose widths may differ.
 
     Attributes:
@@ -52,20 +52,20 @@ class Teachers(ABC):
         """See `Head.detach`."""
         return replace(self, heads=tuple(head.detach() for head in self.heads))
 
-    def lowered(self, dtype: torch.dtype | None) -> Self:
-        """See `Head.lowered`."""
-        return replace(self, heads=tuple(head.lowered(dtype) for head in self.heads))
+    def cast_for_autocast(self, dtype: torch.dtype | None) -> Self:
+        """See `Head.cast_for_autocast`."""
+        return replace(self, heads=tuple(head.cast_for_autocast(dtype) for head in self.heads))
 
-    def take(self, order: Tensor | None) -> Self:
-        """See `Head.take`."""
-        return replace(self, heads=tuple(head.take(order) for head in self.heads))
+    def select(self, order: Tensor | None) -> Self:
+        """See `Head.select`."""
+        return replace(self, heads=tuple(head.select(order) for head in self.heads))
 
     @abstractmethod
-    def block(self, logits: Sequence[Tensor], rows: slice) -> TeacherBlock:
+    def block(self, logits: Sequence[Tensor], rows: slice) -> BlockSignal:
         """What is said about `rows`, given the logits (R, V) of each head there."""
 
 
-class _Mean(Teachers):
+class _Mean(EnsembleSignal):
     def __post_init__(self) -> None:
         super().__post_init__()
         if abs(sum(self.weights) - 1) > 1e-6:
@@ -75,8 +75,8 @@ class _Mean(Teachers):
 class MeanOfLogits(_Mean):
     """sum_k w_k z_k: a geometric mean of the distributions, normalised again."""
 
-    def block(self, logits: Sequence[Tensor], rows: slice) -> TeacherBlock:
-        """See `Teachers.block`."""
+    def block(self, logits: Sequence[Tensor], rows: slice) -> BlockSignal:
+        """See `EnsembleSignal.block`."""
         mean = logits[0] * self.weights[0]
         for each, weight in zip(logits[1:], self.weights[1:], strict=True):
             mean.add_(each, alpha=weight)
@@ -86,16 +86,16 @@ class MeanOfLogits(_Mean):
 class MeanOfProbabilities(_Mean):
     """sum_k w_k softmax(z_k / T): an ensemble's own prediction."""
 
-    def block(self, logits: Sequence[Tensor], rows: slice) -> TeacherBlock:
-        """See `Teachers.block`."""
+    def block(self, logits: Sequence[Tensor], rows: slice) -> BlockSignal:
+        """See `EnsembleSignal.block`."""
         return BlockMixture([BlockLogits(each) for each in logits], self.weights)
 
 
-class SumOfDivergences(Teachers):
+class SumOfDivergences(EnsembleSignal):
     """sum_k w_k D(p_k, q): every teacher pulls for itself."""
 
-    def block(self, logits: Sequence[Tensor], rows: slice) -> TeacherBlock:
-        """See `Teachers.block`."""
+    def block(self, logits: Sequence[Tensor], rows: slice) -> BlockSignal:
+        """See `EnsembleSignal.block`."""
         return BlockSum([BlockLogits(each) for each in logits], self.weights)
 
 
@@ -132,25 +132,25 @@ class TopK:
         """Itself: it comes from no graph."""
         return replace(self, log_probabilities=self.log_probabilities.detach())
 
-    def lowered(self, dtype: torch.dtype | None) -> TopK:
+    def cast_for_autocast(self, dtype: torch.dtype | None) -> TopK:
         """Itself: nothing is multiplied."""
         return self
 
-    def take(self, order: Tensor | None) -> TopK:
+    def select(self, order: Tensor | None) -> TopK:
         """The rows `order` (N,), or all as they are."""
         if order is None:
             return self
         log_p = self.log_probabilities.index_select(0, order)
         return replace(self, ids=self.ids.index_select(0, order), log_probabilities=log_p)
 
-    def block(self, logits: Sequence[Tensor], rows: slice) -> TeacherBlock:
+    def block(self, logits: Sequence[Tensor], rows: slice) -> BlockSignal:
         """What is said about `rows`."""
         return _BlockTopK(
             replace(self, ids=self.ids[rows].long(), log_probabilities=self.log_probabilities[rows])
         )
 
 
-TeacherSignal = Head | Teachers | TopK
+TeacherSignal = Head | EnsembleSignal | TopK
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class BlockMixture:
     weights: tuple[float, ...]
 
     def against(self, divergence: Comparison, q: Softened) -> tuple[Tensor, Tensor]:
-        """See `TeacherBlock`."""
+        """See `BlockSignal`."""
         parts = [each.at(divergence.temperature) for each in self.teachers]
         shares = [math.log(weight) for weight in self.weights]
         log_p = parts[0].log_probabilities + shares[0]
@@ -186,7 +186,7 @@ class BlockSum:
     weights: tuple[float, ...]
 
     def against(self, divergence: Comparison, q: Softened) -> tuple[Tensor, Tensor]:
-        """See `TeacherBlock`."""
+        """See `BlockSignal`."""
         values, gradient = self.teachers[0].against(divergence, q)
         values, gradient = values * self.weights[0], gradient.mul_(self.weights[0])
         for teacher, weight in zip(self.teachers[1:], self.weights[1:], strict=True):
@@ -213,7 +213,7 @@ class _BlockTopK:
         total = log_p.logsumexp(-1, keepdim=True)
         left = -torch.expm1(total.clamp_max(0))  # (R, 1), the mass of the others
         if self.top.tail == "renormalise":
-            if not divergence.lumps:
+            if not divergence.allows_bucketing:
                 raise ValueError(
                     f"{divergence} is not defined where the teacher gives nothing, as outside its "
                     'likeliest tokens with tail "renormalise": use "bucket" or "uniform".'

@@ -58,7 +58,7 @@ class RowPass:
         for start in range(0, count, len(tiles[0])):
             part = slice(start, min(start + len(tiles[0]), count))
             pairs = zip(given.heads, tiles, strict=True)
-            logits = [each.project(part, tile) for each, tile in pairs]
+            logits = [each.logits(part, tile) for each, tile in pairs]
             for at in blocks(logits[0]):
                 rows = slice(start + at.start, start + at.stop)
                 block = [z[at].to(values.dtype) for z in logits]
@@ -71,13 +71,17 @@ class RowPass:
 
     def _in_order(self, student: Head) -> _Given:
         order, labelled = labelled_first(self.targets, len(student.rows))
-        head = student.lowered(self.autocast).take(order)
-        signal = None if self.teacher is None else self.teacher.lowered(self.autocast).take(order)
+        head = student.cast_for_autocast(self.autocast).select(order)
+        signal = (
+            None
+            if self.teacher is None
+            else self.teacher.cast_for_autocast(self.autocast).select(order)
+        )
         return _Given(
             heads=[head] if signal is None else [head, *signal.heads],
             signal=signal,
-            targets=take(self.targets, order),
-            weights=take(self.weights, order),
+            targets=select(self.targets, order),
+            weights=select(self.weights, order),
             order=order,
             labelled=labelled,
         )
@@ -177,7 +181,7 @@ def _fit(gradient: Tensor | None, tensor: Tensor, wanted: bool) -> Tensor | None
     return whole
 
 
-def take(tensor: Tensor | None, order: Tensor | None) -> Tensor | None:
+def select(tensor: Tensor | None, order: Tensor | None) -> Tensor | None:
     """The rows `order` (N,), or all as they are."""
     return tensor if tensor is None or order is None else tensor.index_select(0, order)
 

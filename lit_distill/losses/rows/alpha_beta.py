@@ -44,7 +44,7 @@ class AlphaBeta(Divergence):
     t_squared: bool = True
 
     @property
-    def lumps(self) -> bool:
+    def allows_bucketing(self) -> bool:
         """See `Comparison`; q^(a+b) adds up only if a + b = 1."""
         return self.alpha + self.beta == 1
 

@@ -53,7 +53,7 @@ class Divergence(ABC):
         """Values (R,), and slopes (R, M): a fresh tensor; a multiple of q may be left out of it."""
 
     @property
-    def lumps(self) -> bool:
+    def allows_bucketing(self) -> bool:
         """See `Comparison`: true of all f-divergences that are finite there."""
         return True
 
@@ -137,7 +137,7 @@ class ReverseKL(Divergence):
     t_squared: bool = True
 
     @property
-    def lumps(self) -> bool:
+    def allows_bucketing(self) -> bool:
         """It is infinite where the teacher gives nothing."""
         return False
 

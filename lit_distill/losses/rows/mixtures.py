@@ -126,7 +126,7 @@ class SkewReverseKL(Divergence):
     t_squared: bool = True
 
     @property
-    def lumps(self) -> bool:
+    def allows_bucketing(self) -> bool:
         """See `Comparison`; without a share of q it is infinite there."""
         return self.alpha > 0
 

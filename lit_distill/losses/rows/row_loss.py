@@ -107,14 +107,14 @@ class Comparison(Protocol):
     def temperature(self) -> float: ...  # noqa: D102
 
     @property
-    def lumps(self) -> bool: ...  # noqa: D102
+    def allows_bucketing(self) -> bool: ...  # noqa: D102
 
     def with_slope(self, p: Distribution, q: Distribution) -> tuple[Tensor, Tensor]:
         """Values (R,), and dD / d log q (R, M): a fresh tensor, which may lack a multiple of q."""
         ...
 
 
-class TeacherBlock(Protocol):
+class BlockSignal(Protocol):
     """What the teacher's signal says about a block of rows."""
 
     def against(self, divergence: Comparison, q: Softened) -> tuple[Tensor, Tensor]:
@@ -140,7 +140,7 @@ class BlockLogits:
         return self._softened[temperature]
 
     def against(self, divergence: Comparison, q: Softened) -> tuple[Tensor, Tensor]:
-        """See `TeacherBlock`."""
+        """See `BlockSignal`."""
         return compare(divergence, self.at(divergence.temperature), q)
 
 
@@ -155,11 +155,11 @@ class Block:
     """
 
     student: BlockLogits
-    signal_or_none: TeacherBlock | None = None
+    signal_or_none: BlockSignal | None = None
     targets_or_none: Tensor | None = None
 
     @property
-    def signal(self) -> TeacherBlock:
+    def signal(self) -> BlockSignal:
         """What the teacher says, for divergences."""
         return required(self.signal_or_none, "teacher logits")
 

@@ -12,10 +12,10 @@ from lit_distill.models import (
     LanguageModel,
     Sampling,
     check_room,
-    completed,
-    continued,
     ending_ids,
-    unanswered,
+    prompts_without_response,
+    with_missing_responses,
+    with_written_responses,
     write,
 )
 from lit_distill.training.distillation import Distillation
@@ -79,7 +79,10 @@ class OnPolicy(Distillation):
     def continue_prompts(self, window: list[Batch], author: LanguageModel) -> list[Batch]:
         """The window with the author's text in the place of all responses."""
         written = self.write(window, author)
-        return [continued(*pair, self.student) for pair in zip(window, written, strict=True)]
+        return [
+            with_written_responses(*pair, self.student)
+            for pair in zip(window, written, strict=True)
+        ]
 
     def complete(self, window: list[Batch]) -> list[Batch]:
         """The window with the data's responses, and the student's text where there are none.
@@ -88,9 +91,9 @@ class OnPolicy(Distillation):
         """
         if not self.partly_labelled:  # the same on all ranks, which gather weights together
             return window
-        written = self.write([unanswered(batch) for batch in window], self.student)
+        written = self.write([prompts_without_response(batch) for batch in window], self.student)
         pairs = zip(window, written, strict=True)
-        return [completed(*pair, self.student, right=False) for pair in pairs]
+        return [with_missing_responses(*pair, self.student, right=False) for pair in pairs]
 
     def _log_means(self) -> None:
         super()._log_means()
@@ -106,21 +109,21 @@ class OnPolicy(Distillation):
 
     # -- what survives a resume -----------------------------------------------------------------
 
-    def remember(self) -> dict[str, Any]:
+    def method_state(self) -> dict[str, Any]:
         """Tensors and plain values that a resumed run needs; called on all ranks."""
         return {}
 
-    def recall(self, memory: dict[str, Any]) -> None:
-        """Takes back what `remember` gave."""
+    def load_method_state(self, memory: dict[str, Any]) -> None:
+        """Takes back what `method_state` gave."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the method remembers."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint[KEY] = {type(self).__name__: self.remember()}
+        checkpoint[KEY] = {type(self).__name__: self.method_state()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes it back where training goes on."""
         super().on_load_checkpoint(checkpoint)
         memory = checkpoint.get(KEY, {}).get(type(self).__name__)
         if self.trainer.training and memory is not None:
-            self.recall(memory)
+            self.load_method_state(memory)

@@ -19,7 +19,7 @@ from lit_distill.losses import (
 )
 from lit_distill.measures.language_model import Scores, mean_over_languages
 from lit_distill.methods.generated_text._on_policy import OnPolicy
-from lit_distill.models import ReplayBuffer, Sampling, continued
+from lit_distill.models import ReplayBuffer, Sampling, with_written_responses
 
 
 class DistiLLM(OnPolicy):
@@ -105,7 +105,7 @@ class DistiLLM(OnPolicy):
         else:
             left = not self.student.reads_pairs
             pairs = [self.buffer.draw(batch, self.seed, update, left) for batch in window]
-        return [continued(*pair, self.student) for pair in pairs]
+        return [with_written_responses(*pair, self.student) for pair in pairs]
 
     def losses(self, batch: Batch) -> dict[str, Term]:
         """The terms kd and, where it has a weight and the data speaks, hard."""
@@ -128,12 +128,12 @@ class DistiLLM(OnPolicy):
         for logger in self.loggers:
             logger.log_metrics({"train/threshold": self.threshold}, self.global_step)
 
-    def remember(self) -> dict[str, Any]:
+    def method_state(self) -> dict[str, Any]:
         """The buffer, the same on all ranks, and where phi is."""
         own = {"start": self.start, "threshold": self.threshold, "highest": self.highest}
         return {**own, "buffer": self.buffer.state()}
 
-    def recall(self, memory: dict[str, Any]) -> None:
+    def load_method_state(self, memory: dict[str, Any]) -> None:
         """Goes on from there."""
         if memory.get("start", self.start) != self.start:
             rank_zero_info(

@@ -111,7 +111,7 @@ class GKD(OnPolicy):
             terms["hard"] = LogitTerm(self.hard, "rows", self.alpha_hard)
         return self.logit_terms(terms, batch["rows"], batch["targets"], student, teacher)
 
-    def remember(self) -> dict[str, Any]:
+    def method_state(self) -> dict[str, Any]:
         """The written window of every rank, where it is used again."""
         own = [_to(batch, torch.device("cpu")) for batch in self.kept] if self.reuse > 1 else []
         windows = [own]
@@ -120,7 +120,7 @@ class GKD(OnPolicy):
             torch.distributed.all_gather_object(windows, own)
         return {"windows": windows}
 
-    def recall(self, memory: dict[str, Any]) -> None:
+    def load_method_state(self, memory: dict[str, Any]) -> None:
         """Takes this rank's window."""
         self.kept = memory["windows"][self.trainer.global_rank]
 

@@ -11,7 +11,13 @@ from lit_distill.errors import UserError
 from lit_distill.knobs import Seed, Share, check_knobs
 from lit_distill.losses import CrossEntropy, HardTargetLoss, LogitTerm, Term
 from lit_distill.methods.generated_text._on_policy import OnPolicy
-from lit_distill.models import Sampling, TextFilter, completed, continued, unanswered
+from lit_distill.models import (
+    Sampling,
+    TextFilter,
+    prompts_without_response,
+    with_missing_responses,
+    with_written_responses,
+)
 
 IN_VAIN = 64
 """After so many texts without one that is kept, training stops."""
@@ -69,13 +75,13 @@ class SequenceKD(OnPolicy):
         gold = self.chance(self.global_step) >= 1 - self.gold_share
         if gold and not self.partly_labelled:
             return window
-        asked = [unanswered(batch) for batch in window] if gold else window
+        asked = [prompts_without_response(batch) for batch in window] if gold else window
         made = []
         for batch, prompts, written in zip(
             window, asked, self.write(asked, self.teacher), strict=True
         ):
             kept = self.keep(prompts["prompt_mask"].sum(1), written)
-            put = completed if gold else continued
+            put = with_missing_responses if gold else with_written_responses
             made.append(put(batch, written, self.student, kept))
         return made
 

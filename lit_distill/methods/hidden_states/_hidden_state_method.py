@@ -13,14 +13,19 @@ from torch import Tensor
 from lit_distill.batch import Batch, Reading, as_written
 from lit_distill.errors import UserError
 from lit_distill.losses import weight_at
-from lit_distill.models import FreshStudent, freeze_unreached, take_over, whole_modules
+from lit_distill.models import (
+    FreshStudent,
+    copy_matching_weights,
+    freeze_without_gradient,
+    shortest_module_names,
+)
 from lit_distill.training.distillation import Distillation
 
 Sums = dict[str, tuple[float, float, float]]
 """Sum, count and weight of every term."""
 
 
-class Headless(Distillation):
+class HiddenStateMethod(Distillation):
     """A method whose losses read tensors inside the student, and not its logits.
 
     Parameters that no loss reaches are frozen before anything wraps the student; those of a
@@ -51,15 +56,15 @@ class Headless(Distillation):
                 f"{', '.join(self.ensemble.others)} too: leave it out."
             )
         with torch.enable_grad():
-            frozen = freeze_unreached(self.student, self.probe_student())
+            frozen = freeze_without_gradient(self.student, self.probe_student())
         self.notes = ["its language-model head was not trained: fit one (MaskedLM, freeze_body)"]
         (start,) = self.student_specs.values()
         if self.teachers and isinstance(start, FreshStudent):
-            copied = take_over(self.student, self.teacher, frozen, self.counterparts())
+            copied = copy_matching_weights(self.student, self.teacher, frozen, self.counterparts())
             random = set(frozen) - set(copied)
             for names, values in ((copied, "the teacher's values"), (random, "random values")):
                 if names:
-                    listed = ", ".join(whole_modules(names, self.student.model))
+                    listed = ", ".join(shortest_module_names(names, self.student.model))
                     self.notes.append(f"never trained, {values}: {listed}")
 
     @property

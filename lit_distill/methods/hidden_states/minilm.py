@@ -13,19 +13,19 @@ from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.knobs import check_knobs, check_one_weighs
 from lit_distill.losses import Relation, Term, Visible, Weight, relation_kl
-from lit_distill.methods.hidden_states._hidden_state_method import Headless
+from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
 from lit_distill.models import (
     LanguageModel,
     Projection,
     attention_heads,
     check_layer,
-    check_sight,
+    check_same_causality,
     probe,
     projections,
 )
 
 
-class MiniLM(Headless):
+class MiniLM(HiddenStateMethod):
     """The last layer's attention and value relations learn those of the teacher's, head by head.
 
         L = alpha_attention 1/A sum over a of KL(R_T,a || R_S,a)   R_a = softmax(Q_a K_a' / sqrt(d))
@@ -36,7 +36,7 @@ class MiniLM(Headless):
 
     Needs: a teacher with the student's tokenizer and its number of attention heads; numbers of
     layers and widths are free.
-    Data: `Plain` text.
+    Data: `NoTargets` text.
     Relations: `MiniLMv2` frees the number of heads. Only embeddings, lower layers and the last
     layer's projections learn. Where a model rotates, normalises, caps or windows attention after
     projecting, R is what it would be without; shared keys and values count for every head.
@@ -66,7 +66,7 @@ class MiniLM(Headless):
     def on_models_built(self) -> None:
         """Finds the last layers; refuses unequal heads."""
         self._layers = [check_layer(model, None, "layer") for model in (self.student, self.teacher)]
-        check_sight(self.student, self.teacher)
+        check_same_causality(self.student, self.teacher)
         ours, theirs = attention_heads(self.student), attention_heads(self.teacher)
         if ours["query"] != theirs["query"]:
             raise UserError(
@@ -81,11 +81,11 @@ class MiniLM(Headless):
         super().on_models_built()
 
     def probe_student(self) -> Sequence[Tensor]:
-        """See `Headless`."""
+        """See `HiddenStateMethod`."""
         return list(probe(self.student, self._layers[0], self.kinds).values())
 
     def counterparts(self) -> dict[int, int]:
-        """See `Headless`."""
+        """See `HiddenStateMethod`."""
         return {self._layers[0]: self._layers[1]}
 
     def losses(self, batch: Batch) -> dict[str, Term]:

@@ -13,11 +13,11 @@ from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, check_knobs, check_one_weighs
 from lit_distill.losses import Relation, Term, Visible, Weight, relation_kl
-from lit_distill.methods.hidden_states._hidden_state_method import Headless
-from lit_distill.models import Projection, check_layer, check_sight, probe, projections
+from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
+from lit_distill.models import Projection, check_layer, check_same_causality, probe, projections
 
 
-class MiniLMv2(Headless):
+class MiniLMv2(HiddenStateMethod):
     """Q-Q, K-K and V-V relations of the student's last layer learn those of one teacher layer.
 
         L = sum over X in (Q, K, V) of alpha_X  1 / A  sum over a of KL(R_T,a || R_S,a)
@@ -28,7 +28,7 @@ class MiniLMv2(Headless):
 
     Needs: a teacher with the student's tokenizer; relation heads that divide the widths of both.
     Numbers of layers, widths and attention heads are free, and so are shared keys and values.
-    Data: `Plain` text.
+    Data: `NoTargets` text.
     Relations: as many relation heads as attention heads compares head by head; `MiniLM` is the
     first version. Only embeddings, lower layers and the last layer's projections learn.
 
@@ -73,7 +73,7 @@ class MiniLMv2(Headless):
         """Finds the layers; refuses what cannot be compared."""
         self._layer = check_layer(self.teacher, self.teacher_layer, "teacher_layer")
         self._last = check_layer(self.student, None, "layer")
-        check_sight(self.student, self.teacher)
+        check_same_causality(self.student, self.teacher)
         ours = probe(self.student, self._last, list(self.weights))
         theirs = probe(self.teacher, self._layer, list(self.weights))
         for kind in self.weights:
@@ -91,11 +91,11 @@ class MiniLMv2(Headless):
             )
 
     def probe_student(self) -> Sequence[Tensor]:
-        """See `Headless`."""
+        """See `HiddenStateMethod`."""
         return list(probe(self.student, self._last, list(self.weights)).values())
 
     def counterparts(self) -> dict[int, int]:
-        """See `Headless`."""
+        """See `HiddenStateMethod`."""
         return {self._last: self._layer}
 
     def losses(self, batch: Batch) -> dict[str, Term]:

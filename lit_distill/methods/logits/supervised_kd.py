@@ -30,7 +30,7 @@ class SupervisedKD(Distillation):
 
     Needs: a teacher with the student's vocabulary; widths may differ.
     Data: `MaskedTokens` for encoders, `NextToken` for decoders.
-    Relations: `TripleLoss` with restrict_ce_to_mask and alpha_cos = 0 at ForwardKL(2); `MaskedLM`
+    Relations: `TripleLoss` with restrict_kd_to_mask and alpha_cos = 0 at ForwardKL(2); `MaskedLM`
     or `CausalLM` with alpha_kd = 0; GKD adds text of the student's own.
 
     Args:

@@ -17,7 +17,7 @@ from lit_distill.training.distillation import Distillation
 class TripleLoss(Distillation):
     """Soft targets, masked-LM and cosine of the last hidden states, on the same masked input.
 
-        L = alpha_ce  T^2 KL(p_T || q_T)          mean over all real (or only masked) tokens
+        L = alpha_kd  T^2 KL(p_T || q_T)          mean over all real (or only masked) tokens
           + alpha_mlm CE(q_1, target)             mean over masked tokens (decoders: over all that
                                                   have a next one; DistilGPT2's alpha_clm)
           + alpha_cos [1 - cos(h_student, h_teacher)]   mean over all real tokens
@@ -25,16 +25,16 @@ class TripleLoss(Distillation):
 
     Needs: a teacher with the student's vocabulary, and its hidden size where alpha_cos > 0.
     Data: `MaskedTokens` for encoders, `NextToken` for decoders.
-    Relations: alpha_mlm = alpha_cos = 0 is plain logit distillation; alpha_ce = alpha_cos = 0 is
+    Relations: alpha_mlm = alpha_cos = 0 is plain logit distillation; alpha_kd = alpha_cos = 0 is
     `MaskedLM` or `CausalLM`.
 
     Args:
         temperature: T of the first term, > 0 (paper: 2).
-        alpha_ce: weight of the soft targets (authors' script: 5.0).
+        alpha_kd: weight of the soft targets (authors' script: 5.0).
         alpha_mlm: weight of the masked-LM or next-token term (2.0).
         alpha_cos: weight of the cosine term (1.0).
         alpha_mse: weight of the squared error of logits (0.0).
-        restrict_ce_to_mask: soft targets only where the second term has its own: 6.7 times fewer
+        restrict_kd_to_mask: soft targets only where the second term has its own: 6.7 times fewer
             rows of an encoder to project (authors' script: off).
         base: see `Distillation`.
 
@@ -48,26 +48,26 @@ class TripleLoss(Distillation):
     def __init__(
         self,
         temperature: Temperature = 2.0,
-        alpha_ce: Weight = 5.0,
+        alpha_kd: Weight = 5.0,
         alpha_mlm: Weight = 2.0,
         alpha_cos: Weight = 1.0,
         alpha_mse: Weight = 0.0,
-        restrict_ce_to_mask: bool = False,
+        restrict_kd_to_mask: bool = False,
         **base: Any,
     ) -> None:
         super().__init__(**base)
         check_knobs(TripleLoss, locals())
         check_one_weighs(
             TripleLoss,
-            alpha_ce=alpha_ce,
+            alpha_kd=alpha_kd,
             alpha_mlm=alpha_mlm,
             alpha_cos=alpha_cos,
             alpha_mse=alpha_mse,
         )
         self.soft = ForwardKL(temperature, t_squared=True)
-        self.alpha_ce, self.alpha_mlm = alpha_ce, alpha_mlm
+        self.alpha_kd, self.alpha_mlm = alpha_kd, alpha_mlm
         self.alpha_cos, self.alpha_mse = alpha_cos, alpha_mse
-        self.restrict_ce_to_mask = restrict_ce_to_mask
+        self.restrict_kd_to_mask = restrict_kd_to_mask
 
     @property
     def hard(self) -> str:
@@ -90,13 +90,13 @@ class TripleLoss(Distillation):
             )
 
     def losses(self, batch: Batch) -> dict[str, Term]:
-        """The terms ce, mlm (clm for decoders), cos and, where it has a weight, mse."""
+        """The terms kd, mlm (clm for decoders), cos and, where it has a weight, mse."""
         student, teacher = self.student.encode(batch), self.teach(batch)
         rows, per = batch["tokens"], "tokens"
-        if self.restrict_ce_to_mask:
+        if self.restrict_kd_to_mask:
             rows, per = batch["rows"], "rows"
         logit_terms = {
-            "ce": LogitTerm(self.soft, per, self.alpha_ce),
+            "kd": LogitTerm(self.soft, per, self.alpha_kd),
             self.hard: LogitTerm(CrossEntropy(), "rows", self.alpha_mlm),
             "mse": LogitTerm(LogitMSE(), per, self.alpha_mse),
         }

@@ -12,24 +12,24 @@ from lit_distill.batch import Batch, Reading
 from lit_distill.losses import (
     CrossEntropy,
     Divergence,
-    Learning,
     LogitTerm,
+    PeerLosses,
     Term,
     Weight,
     mutual_losses,
 )
-from lit_distill.models import Encoded, LanguageModel, with_heads
+from lit_distill.models import Encoded, LanguageModel, with_lm_heads
 from lit_distill.training.distillation import Distillation
 
 
 @dataclass(frozen=True)
-class Lesson:
+class PeerTerm:
     """What a student learns from the others.
 
     Attributes:
         divergence: of its distribution from theirs.
         weight: of the divergence; 0 leaves it out.
-        to_mean: see `Learning`.
+        to_mean: see `PeerLosses`.
     """
 
     divergence: Divergence
@@ -37,7 +37,7 @@ class Lesson:
     to_mean: bool = False
 
 
-class Cohort(Distillation):
+class PeerMethod(Distillation):
     """A method whose students learn the same text and what the others say about it.
 
     Every student's cross-entropy and divergence are read from one pass over the logits of all, at
@@ -49,7 +49,7 @@ class Cohort(Distillation):
     reads = (Reading.MASKED, Reading.NEXT, Reading.RESPONSES)
 
     @abstractmethod
-    def lessons(self) -> dict[str, Lesson]:
+    def peer_terms(self) -> dict[str, PeerTerm]:
         """What the students that train learn from the others, by name."""
 
     @property
@@ -60,31 +60,31 @@ class Cohort(Distillation):
 
     def losses(self, batch: Batch) -> dict[str, Term]:
         """The terms <student>/mlm (clm for decoders) and, where it has a weight, <student>/kl."""
-        lessons, rows, targets = self.lessons(), batch["rows"], batch["targets"]
+        peer_terms, rows, targets = self.peer_terms(), batch["rows"], batch["targets"]
         models = {name: cast(LanguageModel, model) for name, model in self.students.items()}
-        asked = {name: self._asked(name, lessons.get(name)) for name in models}
-        if all(lesson.weight == 0 for lesson in lessons.values()):
+        asked = {name: self._asked(name, peer_terms.get(name)) for name in models}
+        if all(lesson.weight == 0 for lesson in peer_terms.values()):
             found: dict[str, Term] = {}
-            for name in lessons:
+            for name in peer_terms:
                 model = models[name]
                 own = model.encode(batch)
                 found |= self.logit_terms(asked[name], rows, targets, own, model=model)
             return found
         learning = [
-            Learning(
+            PeerLosses(
                 tuple(term.loss for term in terms.values()),
-                name in lessons and lessons[name].to_mean,
+                name in peer_terms and peer_terms[name].to_mean,
             )
             for name, terms in asked.items()
         ]
         flat = {name: term for terms in asked.values() for name, term in terms.items()}
         shares = self._window.shares(flat) if torch.is_grad_enabled() else None
         states = [(model, _encode(model, batch).rows(rows)) for model in models.values()]
-        sums = with_heads(lambda heads: mutual_losses(learning, heads, targets, shares), states)
+        sums = with_lm_heads(lambda heads: mutual_losses(learning, heads, targets, shares), states)
         pairs = zip(flat.items(), sums, strict=True)
         return {name: Term(total, term.per, term.weight) for (name, term), total in pairs}
 
-    def _asked(self, name: str, lesson: Lesson | None) -> dict[str, LogitTerm]:
+    def _asked(self, name: str, lesson: PeerTerm | None) -> dict[str, LogitTerm]:
         """The terms of one student; none if it only speaks."""
         if lesson is None:
             return {}

@@ -9,11 +9,11 @@ from lit_distill.errors import UserError
 from lit_distill.knobs import Temperature, check_knobs
 from lit_distill.losses import ForwardKL, Weight
 from lit_distill.measures.language_model import Scores, mean_over_languages
-from lit_distill.methods.peers._peer_method import Cohort, Lesson
+from lit_distill.methods.peers._peer_method import PeerMethod, PeerTerm
 from lit_distill.models import LanguageModel
 
 
-class CoDistillation(Cohort):
+class CoDistillation(PeerMethod):
     """A large and a small model learn the same text and, at the same time, each other's opinion.
 
         L = CE(q_large, target) + alpha_large T_large^2 KL(sg[q_small] || q_large)
@@ -60,15 +60,15 @@ class CoDistillation(Cohort):
                 f"{', '.join(self.streams) or 'none'}."
             )
         self._lessons = {
-            "large": Lesson(ForwardKL(temperature_large), alpha_large),
-            "small": Lesson(ForwardKL(temperature_small), alpha_small),
+            "large": PeerTerm(ForwardKL(temperature_large), alpha_large),
+            "small": PeerTerm(ForwardKL(temperature_small), alpha_small),
         }
         self.waiting = wait_for_chance
 
-    def lessons(self) -> dict[str, Lesson]:
-        """See `Cohort`."""
+    def peer_terms(self) -> dict[str, PeerTerm]:
+        """See `PeerMethod`."""
         if self.waiting:
-            return {name: Lesson(own.divergence, 0.0) for name, own in self._lessons.items()}
+            return {name: PeerTerm(own.divergence, 0.0) for name, own in self._lessons.items()}
         return self._lessons
 
     def on_validated(self, measurements: dict[str, dict[str, Scores]]) -> None:

@@ -10,12 +10,12 @@ import torch
 from lit_distill.errors import UserError
 from lit_distill.knobs import Between, Temperature, check_knobs
 from lit_distill.losses import ForwardKL, Weight
-from lit_distill.methods.peers._peer_method import Cohort, Lesson
+from lit_distill.methods.peers._peer_method import PeerMethod, PeerTerm
 
 AVERAGE = "average"
 
 
-class MutualLearning(Cohort):
+class MutualLearning(PeerMethod):
     """K peers learn the same text and what the others say about it.
 
         L = sum over k of  CE(q_k, target) + alpha / (K - 1) sum over j != k of KL(sg[q_j] || q_k)
@@ -62,7 +62,7 @@ class MutualLearning(Cohort):
                 "name of its average."
             )
         self.decay = decay
-        lesson = Lesson(ForwardKL(temperature), alpha, to_mean)
+        lesson = PeerTerm(ForwardKL(temperature), alpha, to_mean)
         self._lessons = dict.fromkeys(self.student_specs, lesson)
 
     @property
@@ -70,8 +70,8 @@ class MutualLearning(Cohort):
         """Those that are given, and the average."""
         return [*self.student_specs, *([] if self.decay is None else [AVERAGE])]
 
-    def lessons(self) -> dict[str, Lesson]:
-        """See `Cohort`."""
+    def peer_terms(self) -> dict[str, PeerTerm]:
+        """See `PeerMethod`."""
         return self._lessons
 
     def on_models_built(self) -> None:

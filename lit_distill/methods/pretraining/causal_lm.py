@@ -14,7 +14,7 @@ class CausalLM(Distillation):
 
     Needs: nothing; a teacher, if given, only carves the student and is compared with it.
     Data: the objective `NextToken`.
-    Relations: what `MaskedLM` is to encoders; `TripleLoss` with alpha_ce = alpha_cos = 0.
+    Relations: what `MaskedLM` is to encoders; `TripleLoss` with alpha_kd = alpha_cos = 0.
 
     Source: Radford, Narasimhan, Salimans, Sutskever, "Improving language understanding by
     generative pre-training", 2018, equation 1.

@@ -18,7 +18,7 @@ class MaskedLM(Distillation):
 
     Needs: nothing; a teacher, if given, only carves the student and is compared with it.
     Data: any masked objective (`MaskedTokens`).
-    Relations: `TripleLoss` with alpha_ce = alpha_cos = 0.
+    Relations: `TripleLoss` with alpha_kd = alpha_cos = 0.
 
     Args:
         freeze_body: train the language-model head only: the head fit by which students of methods

@@ -63,7 +63,7 @@ class Anatomy:
             makes all three, side by side in this order and of equal width.
         norm_path: inside a layer, the norm that its projections read through; None: they read the
             layer's input as it is (the norm comes last).
-        decoder_path: the linear map to the vocabulary; weight (V, D), bias (V,) or None.
+        lm_head_path: the linear map to the vocabulary; weight (V, D), bias (V,) or None.
         head_prefixes: how the names of head weights begin.
         transform: (model, last hidden states (N, D)) -> what the decoder reads (N, D).
         causal: a position sees only those before it, and predicts the next token.
@@ -88,7 +88,7 @@ class Anatomy:
     embeddings_path: str
     layers_path: str
     projection_paths: dict[Projection, str]
-    decoder_path: str
+    lm_head_path: str
     head_prefixes: tuple[str, ...]
     transform: Callable[[Any, Tensor], Tensor] = as_it_is
     causal: bool = False
@@ -125,9 +125,9 @@ class Anatomy:
             return output
         return output.chunk(3, dim=-1)[list(self.projection_paths).index(kind)]
 
-    def decoder(self, model: PreTrainedModel) -> nn.Linear:
+    def lm_head(self, model: PreTrainedModel) -> nn.Linear:
         """The map to the vocabulary, after `transform`."""
-        return cast(nn.Linear, model.get_submodule(self.decoder_path))
+        return cast(nn.Linear, model.get_submodule(self.lm_head_path))
 
     def unread(self, model: PreTrainedModel) -> list[nn.Parameter]:
         """Parameters that no output depends on."""

@@ -16,7 +16,7 @@ from lit_distill.models.body.language_model import LanguageModel
 Result = TypeVar("Result")
 
 
-def with_heads(
+def with_lm_heads(
     fn: Callable[[Sequence[Head]], Result],
     states: Sequence[tuple[LanguageModel, Tensor]],
     heads: Sequence[Head] = (),
@@ -31,4 +31,4 @@ def with_heads(
     if not states:
         return fn(heads)
     (model, rows), *rest = states
-    return model.with_head(lambda head: with_heads(fn, rest, [*heads, head]), rows)
+    return model.with_lm_head(lambda head: with_lm_heads(fn, rest, [*heads, head]), rows)

@@ -64,7 +64,7 @@ class LanguageModel(nn.Module):
     @property
     def vocab_size(self) -> int:
         """V: the width of the logits."""
-        return self.anatomy.decoder(self.model).weight.shape[0]
+        return self.anatomy.lm_head(self.model).weight.shape[0]
 
     @property
     def hidden_size(self) -> int:
@@ -91,7 +91,7 @@ class LanguageModel(nn.Module):
         batch: Batch,
         view: str = "",
         capture: Sequence[Site] = (),
-        until: int | None = None,
+        last_layer: int | None = None,
     ) -> Encoded:
         """Runs the body: no logits, no pooler, and nothing kept that was not asked for.
 
@@ -99,20 +99,20 @@ class LanguageModel(nn.Module):
             batch: see `Batch`; `segments` confine attention to each packed text.
             view: prefix of the batch keys to read ("src_", "tgt_").
             capture: sites to keep.
-            until: number of the last layer to run (from 0); None runs all.
+            last_layer: number of the last layer to run (from 0); None runs all.
 
         Raises:
-            UserError: a layer does not exist or lies after `until`; packed rows without SDPA;
+            UserError: a layer does not exist or lies after `last_layer`; packed rows without SDPA;
                 a projection captured under reentrant gradient checkpointing.
         """
-        last = len(self.layers) - 1 if until is None else until
+        last = len(self.layers) - 1 if last_layer is None else last_layer
         self._check_layers(capture, last)
         end = Site("hidden", last)
-        wanted = capture if until is None else (*capture, end)
+        wanted = capture if last_layer is None else (*capture, end)
         hidden, captured = self.run_body(self._inputs(batch, view), wanted, last)
         for site in wanted:
             self._check_gradient(site, captured[site])
-        if until is not None:  # a body's final norm, where there is one, does not belong
+        if last_layer is not None:  # a body's final norm, where there is one, does not belong
             hidden = captured[end]
         side = "decoder_" if self.reads_pairs else ""
         mask = cast(Mapping[str, Tensor], batch)[f"{view}{side}attention_mask"]
@@ -141,7 +141,7 @@ class LanguageModel(nn.Module):
                 stack.enter_context(self._only(last + 1))
             if self.stream is not None and self.training:
                 stack.enter_context(
-                    self.stream.drawn(self.anatomy.decoder(self.model).weight.device)
+                    self.stream.drawn(self.anatomy.lm_head(self.model).weight.device)
                 )
             hidden = self.anatomy.run(self.model, inputs)
         return hidden, captured
@@ -151,23 +151,23 @@ class LanguageModel(nn.Module):
         encoder = cast(Any, self.model).get_encoder()
         return cast(Tensor, encoder(input_ids=ids, attention_mask=mask).last_hidden_state)
 
-    def with_head(self, fn: Callable[[Head], Result], rows: Tensor) -> Result:
+    def with_lm_head(self, fn: Callable[[Head], Result], rows: Tensor) -> Result:
         """Calls `fn` where the head's weights are whole and live (gradients flow into them).
 
         Args:
             fn: gets the transformed rows (N, D), the decoder's weight (V, D) and bias (V,).
             rows: last hidden states (N, D).
         """
-        decoder = self.anatomy.decoder(self.model)
+        decoder = self.anatomy.lm_head(self.model)
         rows = self.anatomy.transform(self.model, rows)
         bias = self.anatomy.logit_bias(self.model)
         bias = decoder.bias if bias is None else bias
         return fn(Head(rows, decoder.weight, bias, self.anatomy.cap(self.config), self.size))
 
-    def project(self, rows: Tensor) -> Tensor:
+    def logits(self, rows: Tensor) -> Tensor:
         """Logits (N, `size` or V) of last hidden states (N, D), as the model computes them."""
         rows = self.anatomy.transform(self.model, rows)
-        logits = cast(Tensor, self.anatomy.decoder(self.model)(rows))
+        logits = cast(Tensor, self.anatomy.lm_head(self.model)(rows))
         bias = self.anatomy.logit_bias(self.model)
         logits = logits if bias is None else logits + bias
         logits = logits[:, : self.size]
@@ -249,7 +249,7 @@ class LanguageModel(nn.Module):
         count = len(self.layers)
         if not 0 <= last < count:
             raise UserError(
-                f"until={last}: {type(self.model).__name__} has {count} layers, "
+                f"last_layer={last}: {type(self.model).__name__} has {count} layers, "
                 f"numbered 0 to {count - 1}."
             )
         for site in capture:

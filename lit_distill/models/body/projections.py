@@ -33,7 +33,7 @@ def projections(
         kinds: which.
     """
     with _only_projections(model, layer, kinds) as found:
-        model.encode(batch, until=layer)
+        model.encode(batch, last_layer=layer)
     return found
 
 
@@ -80,7 +80,7 @@ def check_layer(model: LanguageModel, layer: int | None, name: str) -> int:
     return layer - 1
 
 
-def check_sight(student: LanguageModel, teacher: LanguageModel) -> None:
+def check_same_causality(student: LanguageModel, teacher: LanguageModel) -> None:
     """Checks that positions of both see the same others.
 
     Raises:

@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor
 from lit_distill.errors import UserError
 from lit_distill.models.body.language_model import LanguageModel
 
-ENTRIES = ("run_body", "run_encoder", "with_head", "project")
+ENTRIES = ("run_body", "run_encoder", "with_lm_head", "logits")
 """The calls in which weights are whole; all others must go through one of them."""
 
 
@@ -113,7 +113,7 @@ def gathered(model: LanguageModel) -> Iterator[None]:
             layer.reshard()
 
 
-def whole_state(module: nn.Module) -> dict[str, Tensor]:
+def full_state_dict(module: nn.Module) -> dict[str, Tensor]:
     """The state dict with whole tensors; every rank must call it."""
     state: dict[str, Tensor] = module.state_dict()
     return {

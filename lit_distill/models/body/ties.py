@@ -53,12 +53,12 @@ def keep_apart(model: PreTrainedModel, names: Iterable[str]) -> None:
 
 def has_own_head(model: PreTrainedModel, anatomy: Anatomy) -> bool:
     """Whether a model's head is another table than its config says."""
-    return f"{anatomy.decoder_path}.weight" in separate_names(model)
+    return f"{anatomy.lm_head_path}.weight" in separate_names(model)
 
 
 def draw_own_head(model: PreTrainedModel, anatomy: Anatomy) -> None:
     """Draws a random table for the head where the model's class has tied it all the same."""
-    name = f"{anatomy.decoder_path}.weight"
+    name = f"{anatomy.lm_head_path}.weight"
     if name in _tied(model) and name not in separate_names(model):
         keep_apart(model, [name])
         head = model.get_parameter(name)

@@ -17,7 +17,7 @@ from lit_distill.models.fitting.data_fit import (
     compare_templates,
 )
 from lit_distill.models.loading.tokenizers import load_tokenizer
-from lit_distill.models.teachers.teacher import Teacher
+from lit_distill.models.teachers.teacher import TeacherSpec
 
 
 def check_agreement(
@@ -35,8 +35,8 @@ def check_agreement(
     """
     remedy = (
         "Logits and positions would not mean the same. Use the teacher's tokenizer (--tokenizer), "
-        "or a teacher with the student's vocabulary (RetokenisedStudent and some MaskedLM or "
-        "CausalLM make one)."
+        "or a teacher with the student's vocabulary (VocabularyTransferStudent and some MaskedLM "
+        "or CausalLM make one)."
     )
     ours, theirs = student.get_vocab(), teacher.get_vocab()
     if ours != theirs:
@@ -141,7 +141,7 @@ def _only_media_beyond(tokenizer: PreTrainedTokenizerFast, rows: int) -> bool:
 def check_models(
     student: LanguageModel,
     teacher: LanguageModel | None,
-    teacher_spec: Teacher | None,
+    teacher_spec: TeacherSpec | None,
     tokenizer: PreTrainedTokenizerFast | None,
     data: Any = None,
 ) -> None:

@@ -74,7 +74,7 @@ def _widened(tensor: Tensor, width: int, right: bool) -> Tensor:
     return pad(tensor, (0, more) if right else (more, 0))
 
 
-def continued(
+def with_written_responses(
     batch: Batch, written: Generated, model: LanguageModel, kept: Tensor | None = None
 ) -> Batch:
     """The batch that trains on what was written after the prompts, and on nothing else.
@@ -113,7 +113,7 @@ def continued(
     )
 
 
-def unanswered(batch: Batch) -> Batch:
+def prompts_without_response(batch: Batch) -> Batch:
     """The prompts (U of B) that have no response, as `write` takes them."""
     chosen = (batch["labelled"] == 0).nonzero().squeeze(1)
     return Batch(
@@ -123,7 +123,7 @@ def unanswered(batch: Batch) -> Batch:
     )
 
 
-def completed(
+def with_missing_responses(
     batch: Batch,
     written: Generated,
     model: LanguageModel,
@@ -134,8 +134,8 @@ def completed(
 
     Args:
         batch: of the data.
-        written: after its `unanswered` prompts (U texts).
-        model: as of `continued`.
+        written: after its `prompts_without_response` prompts (U texts).
+        model: as of `with_written_responses`.
         kept: (U,) bool; written texts without it have no rows. None: all have.
         right: whether written tokens are targets too; else theirs are `IGNORED`.
     """
@@ -147,7 +147,7 @@ def completed(
     learnt = torch.ones_like(own.ended)
     if kept is not None:
         learnt[chosen] = kept
-    made = continued(batch, Generated(tokens, own.lengths, own.ended), model, learnt)
+    made = with_written_responses(batch, Generated(tokens, own.lengths, own.ended), model, learnt)
     made["labelled"] = batch["labelled"]
     made["counts"] |= {"written": len(chosen), "written_tokens": int(written.lengths.sum())}
     if not right:

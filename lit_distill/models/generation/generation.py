@@ -144,7 +144,7 @@ def _write(
     ended = torch.zeros_like(lengths, dtype=torch.bool)
     alive = torch.arange(len(draws), device=draws.device)
     for column in range(sampling.max_new_tokens):
-        logits = text.model.project(text.states())[:, : text.model.tokens]
+        logits = text.model.logits(text.states())[:, : text.model.tokens]
         token = choose(
             logits, draws[alive, column], sampling.temperature, sampling.top_k, sampling.top_p
         )

@@ -35,7 +35,7 @@ def check_finite(model: PreTrainedModel, anatomy: Anatomy, name: str, folder: Pa
     Raises:
         UserError: naming the first such tensor and the file that holds it.
     """
-    biases = (anatomy.decoder(model).bias, anatomy.logit_bias(model))
+    biases = (anatomy.lm_head(model).bias, anatomy.logit_bias(model))
     switches = {bias.data_ptr() for bias in biases if bias is not None}
     saved = model.state_dict().keys()  # other buffers are computed: masks may hold -inf
     for tensor_name, tensor in (*model.named_parameters(), *model.named_buffers()):
@@ -92,6 +92,6 @@ def gives_non_finite(model: LanguageModel, batch: Batch, view: str = "") -> Tens
     encoded = model.encode(batch, view)
     real = encoded.mask.bool()
     states = encoded.hidden[real]
-    logits = model.project(states[:ROWS])
+    logits = model.logits(states[:ROWS])
     bad = states.isfinite().logical_not().any() | logits.isnan().any() | logits.isposinf().any()
     return bad.float()

@@ -45,7 +45,7 @@ _DISTILBERT_NAMES = (
 
 
 def pick_layers(choice: str | list[int], keep: int | None, count: int) -> list[int]:
-    """Numbers (from 0) of the teacher layers that a student keeps; see `CarvedStudent`.
+    """Numbers (from 0) of the teacher layers that a student keeps; see `LayerCopyStudent`.
 
     Args:
         choice: the rule, or the numbers themselves.

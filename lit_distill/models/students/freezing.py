@@ -17,7 +17,7 @@ from lit_distill.errors import UserError
 from lit_distill.models.body.language_model import LanguageModel
 
 
-def freeze_unreached(model: LanguageModel, tensors: Iterable[Tensor]) -> list[str]:
+def freeze_without_gradient(model: LanguageModel, tensors: Iterable[Tensor]) -> list[str]:
     """Freezes every parameter that no loss on these tensors can give a gradient.
 
     Args:
@@ -82,10 +82,12 @@ def freeze_body(model: LanguageModel, top_layers: int = 0) -> None:
         )
     ids = torch.zeros(1, 1, dtype=torch.int64, device=next(model.parameters()).device)
     hidden = model.encode(Batch(input_ids=ids, attention_mask=torch.ones_like(ids))).hidden
-    freeze_unreached(model, [model.project(hidden[0])])  # an untied BERT has a bias nobody reads
+    freeze_without_gradient(
+        model, [model.logits(hidden[0])]
+    )  # an untied BERT has a bias nobody reads
 
 
-def whole_modules(names: Iterable[str], module: nn.Module) -> list[str]:
+def shortest_module_names(names: Iterable[str], module: nn.Module) -> list[str]:
     """The fewest names that stand for exactly these parameters: of modules where all are meant.
 
     Args:
@@ -108,7 +110,7 @@ def whole_modules(names: Iterable[str], module: nn.Module) -> list[str]:
 
 
 @torch.no_grad()
-def take_over(
+def copy_matching_weights(
     student: LanguageModel, teacher: LanguageModel, names: Iterable[str], layers: dict[int, int]
 ) -> list[str]:
     """Copies the teacher's values into parameters of the same name and shape.

@@ -26,7 +26,7 @@ _log = getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class RetokenisedStudent(Student):
+class VocabularyTransferStudent(Student):
     """A saved model with the vocabulary of another tokenizer.
 
     Tokens that both have keep their embedding, special tokens by their role. Every other one gets
@@ -129,8 +129,8 @@ def means(pieces: list[list[int]], entries: int) -> Tensor:
 
 def _exchange(model: PreTrainedModel, anatomy: Anatomy, mix: Tensor) -> None:
     """Replaces embeddings, decoder and biases; what is tied stays tied, and what is not, apart."""
-    old = (anatomy.decoder(model).bias, anatomy.logit_bias(model))
-    tables = [model.get_input_embeddings().weight, anatomy.decoder(model).weight]
+    old = (anatomy.lm_head(model).bias, anatomy.logit_bias(model))
+    tables = [model.get_input_embeddings().weight, anatomy.lm_head(model).weight]
     embeddings, weight = (torch.sparse.mm(mix, table.detach()) for table in tables)
     biases = [None if bias is None else torch.mv(mix, bias.detach()) for bias in old]
     apart = separate_names(model)
@@ -138,7 +138,7 @@ def _exchange(model: PreTrainedModel, anatomy: Anatomy, mix: Tensor) -> None:
     keep_apart(model, apart)
     with torch.no_grad():
         model.get_input_embeddings().weight.copy_(embeddings)
-        decoder = anatomy.decoder(model)
+        decoder = anatomy.lm_head(model)
         decoder.weight.copy_(weight)
         for place, bias in zip((decoder.bias, anatomy.logit_bias(model)), biases, strict=True):
             if place is not None and bias is not None:

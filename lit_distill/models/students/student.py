@@ -83,7 +83,7 @@ Layers = list[CountOrNone]
 
 
 @dataclass(frozen=True)
-class CarvedStudent(Student):
+class LayerCopyStudent(Student):
     """Some layers of the teacher; embeddings and head are copied whole.
 
     Of n teacher layers (numbered from 0) k are kept:
@@ -113,14 +113,14 @@ class CarvedStudent(Student):
     encoder_layers: Literal["every_other", "first", "last"] | Layers | None = None
 
     def __post_init__(self) -> None:
-        check_knobs(CarvedStudent, vars(self))
+        check_knobs(LayerCopyStudent, vars(self))
 
     def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
         """See `Student.build`."""
         del vocab_size
         if teacher is None:
             raise UserError(
-                "CarvedStudent takes its layers from a teacher and none is given: set "
+                "LayerCopyStudent takes its layers from a teacher and none is given: set "
                 "model.init_args.teacher.name, or use PretrainedStudent or FreshStudent."
             )
         picked = pick_layers(self.layers, self.num_layers, len(teacher.layers))

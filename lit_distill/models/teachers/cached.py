@@ -126,7 +126,7 @@ class TeacherCache:
                     "teacher (model.teacher_cache: null)."
                 )
             self.check({"temperature": loss.temperature})
-            if self.item("tail") == "renormalise" and not loss.lumps:
+            if self.item("tail") == "renormalise" and not loss.allows_bucketing:
                 raise UserError(
                     f"{loss} is not defined where the teacher gives nothing, as outside the "
                     f"likeliest tokens of the cache in {self.folder} (tail: renormalise): write "
@@ -208,8 +208,8 @@ class TeacherCache:
 
 
 @dataclass(frozen=True)
-class CachedTeaching:
-    """What the cache says about one batch; see `Teaching`.
+class CachedOutputs:
+    """What the cache says about one batch; see `TeacherOutputs`.
 
     Attributes:
         cache: where it was read.
@@ -222,7 +222,7 @@ class CachedTeaching:
     view: ClassVar[str] = ""
 
     def with_signal(self, fn: Callable[[TeacherSignal], Result], rows: Tensor) -> Result:
-        """See `Teaching`."""
+        """See `TeacherOutputs`."""
         return fn(self.signal(rows))
 
     def signal(self, rows: Tensor) -> TopK:
@@ -236,10 +236,10 @@ class CachedTeaching:
             self.cache.item("temperature"),
             self.cache.item("tail"),
         )
-        return top.take(self._order(rows))
+        return top.select(self._order(rows))
 
     def states(self, rows: Tensor) -> list[tuple[float, Tensor]]:
-        """See `Teaching`; in float32.
+        """See `TeacherOutputs`; in float32.
 
         Raises:
             UserError: the cache holds none.
@@ -264,7 +264,7 @@ class CachedTeaching:
             raise UserError(
                 f"The teacher cache in {self.cache.folder} was not made for this run: positions: "
                 f"{positions!r} in the cache, 'tokens' now. Restrict the loss to positions with a "
-                "target (TripleLoss: model.restrict_ce_to_mask true), or write a cache with "
+                "target (TripleLoss: model.restrict_kd_to_mask true), or write a cache with "
                 "--cache.positions tokens."
             )
         return torch.searchsorted(kept, rows)

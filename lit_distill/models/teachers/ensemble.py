@@ -23,9 +23,9 @@ from lit_distill.losses import (
     TeacherSignal,
 )
 from lit_distill.models.body.encoded import Encoded
-from lit_distill.models.body.heads import with_heads
+from lit_distill.models.body.heads import with_lm_heads
 from lit_distill.models.body.language_model import LanguageModel
-from lit_distill.models.teachers.teacher import Teacher
+from lit_distill.models.teachers.teacher import TeacherSpec
 
 Result = TypeVar("Result")
 
@@ -51,7 +51,7 @@ class Ensemble:
         UserError: the weights do not fit.
     """
 
-    others: dict[str, Teacher] = field(default_factory=dict)
+    others: dict[str, TeacherSpec] = field(default_factory=dict)
     weights: list[Positive] | None = None
     combine: Literal["probabilities", "logits", "divergences"] = "probabilities"
 
@@ -65,7 +65,7 @@ class Ensemble:
         if "teacher" in self.others:
             raise UserError("ensemble.others: the name `teacher` is the first teacher's.")
 
-    def beside(self, first: Teacher | None) -> dict[str, Teacher]:
+    def beside(self, first: TeacherSpec | None) -> dict[str, TeacherSpec]:
         """All teachers by name, the first one first.
 
         Raises:
@@ -101,7 +101,7 @@ class Ensemble:
 
 
 @dataclass(frozen=True)
-class Taught:
+class LiveOutputs:
     """One batch as all teachers encoded it, outside of any graph.
 
     Attributes:
@@ -121,11 +121,11 @@ class Taught:
 
     @property
     def view(self) -> str:
-        """See `Teaching`."""
+        """See `TeacherOutputs`."""
         return self.encoded[0].view
 
     def with_signal(self, fn: Callable[[TeacherSignal], Result], rows: Tensor) -> Result:
-        """See `Teaching`; no logits are made yet."""
+        """See `TeacherOutputs`; no logits are made yet."""
         found, grad = list[Result](), torch.is_grad_enabled()
 
         def call(heads: Sequence[Head]) -> None:
@@ -135,18 +135,18 @@ class Taught:
 
         with torch.no_grad():
             pairs = zip(self.models, self.states(rows), strict=True)
-            with_heads(call, [(model, states) for model, (_, states) in pairs])
+            with_lm_heads(call, [(model, states) for model, (_, states) in pairs])
         return found[0]
 
     def logits(self, rows: Tensor) -> Tensor:
         """Logits (N, V) at flat `rows`."""
         pairs = zip(self.models, self.states(rows), strict=True)
-        return self.ensemble.logits([model.project(states) for model, (_, states) in pairs])
+        return self.ensemble.logits([model.logits(states) for model, (_, states) in pairs])
 
 
 def teach(
     models: Sequence[LanguageModel], ensemble: Ensemble, batch: Batch, view: str = ""
-) -> Taught:
+) -> LiveOutputs:
     """Runs every teacher over a batch, or over the view of it with this prefix."""
     with torch.no_grad():
-        return Taught(models, [model.encode(batch, view) for model in models], ensemble)
+        return LiveOutputs(models, [model.encode(batch, view) for model in models], ensemble)

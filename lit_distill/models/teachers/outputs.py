@@ -17,7 +17,7 @@ from lit_distill.models.body.encoded import Encoded
 Result = TypeVar("Result")
 
 
-class Teaching(Protocol):
+class TeacherOutputs(Protocol):
     """What teachers say about one batch."""
 
     @property
@@ -40,7 +40,7 @@ class Teaching(Protocol):
 
 def with_teacher(
     fn: Callable[[TeacherSignal | None], Result],
-    teacher: Teaching | None,
+    teacher: TeacherOutputs | None,
     student: Encoded,
     rows: Tensor,
     teacher_rows: Tensor | None = None,

@@ -13,7 +13,7 @@ from lit_distill.models.loading.pretrained import open_model
 
 
 @dataclass(frozen=True)
-class Teacher:
+class TeacherSpec:
     """Which teacher, and in which precision.
 
     Attributes:

@@ -23,7 +23,7 @@ from torch import Tensor
 from lit_distill.batch import Batch
 from lit_distill.losses import ForwardKL, TopK
 from lit_distill.losses.rows.row_loss import BlockLogits
-from lit_distill.models import CachedTeaching, TeacherCache
+from lit_distill.models import CachedOutputs, TeacherCache
 from lit_distill.models.teachers.cache_format import Manifest
 from lit_distill.tools.caching.cache_shards import ROWS_PER_TILE, Scribe
 
@@ -62,11 +62,11 @@ def _compare(cache: TeacherCache, scribe: Scribe, batch: Batch) -> NDArray[np.fl
     """Error and kept probability (2, P) of every kept position."""
     rows = batch["tokens"] if cache.item("positions") == "tokens" else batch["rows"]
     states = scribe.hidden(batch, rows)
-    top = CachedTeaching(cache, cache.read(batch)).signal(rows)
+    top = CachedOutputs(cache, cache.read(batch)).signal(rows)
     found = []
     for start in range(0, len(rows), ROWS_PER_TILE):
         tile = slice(start, start + ROWS_PER_TILE)
-        logits = scribe.model.project(states[tile]).cpu()
+        logits = scribe.model.logits(states[tile]).cpu()
         part = TopK(top.ids[tile], top.log_probabilities[tile], top.temperature, top.tail)
         found.append(torch.stack([error(logits, part), kept(part)]))
     return torch.cat(found, 1).numpy()

@@ -119,7 +119,7 @@ class Scribe:
 
         The last two are in half precision.
         """
-        logits = self.model.project(states).float() / self.provenance["temperature"]
+        logits = self.model.logits(states).float() / self.provenance["temperature"]
         top, ids = logits.topk(self.provenance["k"], dim=-1)
         log_p = top - logits.logsumexp(-1, keepdim=True)
         mass = log_p.logsumexp(-1).clamp(LOWEST, 0.0)

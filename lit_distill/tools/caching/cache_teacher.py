@@ -17,8 +17,8 @@ from lit_distill.knobs import Count, Temperature, check_knobs
 from lit_distill.losses.fused.signals import Tail
 from lit_distill.models import (
     LanguageModel,
-    Teacher,
     TeacherCache,
+    TeacherSpec,
     check_models,
     fingerprint,
     tokenizer_files,
@@ -62,7 +62,7 @@ class CacheOptions:
 
 def cache_teacher(
     output: str,
-    teacher: Teacher,
+    teacher: TeacherSpec,
     data: Corpus,
     options: CacheOptions = CacheOptions(),
     device: torch.device | str = "cpu",
@@ -125,7 +125,7 @@ def _check_objective(data: Corpus) -> None:
 
 
 def _manifest(
-    teacher: Teacher, model: LanguageModel, data: Corpus, options: CacheOptions
+    teacher: TeacherSpec, model: LanguageModel, data: Corpus, options: CacheOptions
 ) -> Manifest:
     items = len(data.train.lengths) * (data.mask_variants or 1)
     tokens = np.tile(data.train.lengths.astype(np.int64), data.mask_variants or 1)

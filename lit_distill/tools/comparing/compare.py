@@ -29,7 +29,7 @@ from lit_distill.measures.language_model import (
 from lit_distill.models import (
     Ensemble,
     LanguageModel,
-    Teacher,
+    TeacherSpec,
     check_models,
     load_tokenizer,
     share_vocabulary,
@@ -116,7 +116,7 @@ def _open(models: dict[str, str], data: Corpus) -> dict[str, LanguageModel]:
         raise UserError(
             "The corpus has no tokenizer: give --data.tokenizer the folder of one of the models."
         ) from error
-    opened = {name: Teacher(folder).build() for name, folder in models.items()}
+    opened = {name: TeacherSpec(folder).build() for name, folder in models.items()}
     for name, model in opened.items():
         check_models(model, None, None, tokenizer, data)
         own = Path(models[name]) / "tokenizer.json"
@@ -146,11 +146,11 @@ def _speeds(models: dict[str, LanguageModel], batches: Sequence[Batch]) -> dict[
     mixed = random.Random(0).sample(batches, len(batches))  # not one language's before the others
     for batch in mixed[:1]:
         for model in models.values():  # the first call is slower
-            model.project(model.encode(batch).rows(batch["rows"]))
+            model.logits(model.encode(batch).rows(batch["rows"]))
     for batch in mixed:
         for name, model in models.items():
             start = time.perf_counter()
-            model.project(model.encode(batch).rows(batch["rows"]))
+            model.logits(model.encode(batch).rows(batch["rows"]))
             seconds[name] += time.perf_counter() - start
             sentences[name] += batch["counts"]["sequences"]
         if time.perf_counter() > end:

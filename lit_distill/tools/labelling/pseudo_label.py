@@ -26,13 +26,13 @@ from lit_distill.losses import CrossEntropy
 from lit_distill.models import (
     LanguageModel,
     Sampling,
-    Teacher,
+    TeacherSpec,
     TextFilter,
     check_models,
     check_room,
-    continued,
     ending_ids,
     share_vocabulary,
+    with_written_responses,
     write,
 )
 from lit_distill.tools.labelling.label_selection import Label, Selection, choose, word_error_rate
@@ -44,7 +44,7 @@ ROWS = 256  # prompts that are rendered and written together; rows that are proj
 def pseudo_label(
     output: str,
     data: Corpus,
-    teacher: Teacher,
+    teacher: TeacherSpec,
     sampling: Sampling = Sampling(temperature=0.0),  # noqa: B008 (frozen)
     keep: TextFilter = TextFilter(),  # noqa: B008 (frozen)
     select: Selection = Selection(),  # noqa: B008 (frozen)
@@ -220,7 +220,7 @@ def _answer(
     endings = (*data.eos_ids, *ending_ids(model, data.tokenizer))
     (written,) = write(model, [batch], sampling, seed, endings)
     kept = keep(batch["prompt_mask"].sum(1), written)
-    sureness = _sureness(model, continued(batch, written, model)).tolist()
+    sureness = _sureness(model, with_written_responses(batch, written, model)).tolist()
     for place, (row, label, read, _) in enumerate(fitting):
         length, ended = int(written.lengths[place]), bool(written.ended[place])
         tokens = written.tokens[place, : length - ended].tolist()
@@ -279,7 +279,7 @@ def _sureness(model: LanguageModel, batch: Batch) -> Tensor:
     """Mean log-probability (B,) that the teacher gives the tokens it wrote."""
     states = model.encode(batch)
     values = [
-        CrossEntropy()(model.project(states.rows(rows)), None, targets)
+        CrossEntropy()(model.logits(states.rows(rows)), None, targets)
         for rows, targets in zip(
             torch.split(batch["rows"], ROWS), torch.split(batch["targets"], ROWS), strict=True
         )

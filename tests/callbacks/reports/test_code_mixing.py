@@ -59,7 +59,7 @@ def test_losses_by_group_equal_the_formula(
     losses, languages, flags, mixing = [], [], [], []
     with torch.no_grad():
         for batch in batches:
-            logits = module.student.project(module.student.encode(batch).rows(batch["rows"]))
+            logits = module.student.logits(module.student.encode(batch).rows(batch["rows"]))
             rows = logits.log_softmax(-1)
             losses.append(-rows[range(len(rows)), batch["targets"]])
             languages.append(row_languages(batch))

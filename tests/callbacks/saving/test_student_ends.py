@@ -17,7 +17,13 @@ from callbacks import ExportStudent
 from callbacks.saving.student_folder import Training, model_card
 from lit_distill.__main__ import main
 from lit_distill.methods import MaskedLM, SupervisedKD
-from lit_distill.models import ANATOMIES, CarvedStudent, FreshStudent, PretrainedStudent, Teacher
+from lit_distill.models import (
+    ANATOMIES,
+    FreshStudent,
+    LayerCopyStudent,
+    PretrainedStudent,
+    TeacherSpec,
+)
 from lit_distill.models.architectures.anatomy import Anatomy
 
 CAUSAL = [collate(samples(4, 100, seed=seed), causal=True) for seed in range(8)]
@@ -52,7 +58,7 @@ def test_a_base_student_of_an_instructed_teacher_stops(
     (base / "config.json").write_text(json.dumps({**config, "eos_token_id": 2}))
     config = json.loads((chat / "config.json").read_text())
     (chat / "config.json").write_text(json.dumps({**config, "eos_token_id": 4}))
-    method = SupervisedKD(student=PretrainedStudent(str(base)), teacher=Teacher(str(chat)))
+    method = SupervisedKD(student=PretrainedStudent(str(base)), teacher=TeacherSpec(str(chat)))
     run = fit(
         method, chat, updates=1, callbacks=[ExportStudent()], batches=CAUSAL,
         default_root_dir=tmp_path / "run",
@@ -77,7 +83,7 @@ def test_a_base_student_of_an_instructed_teacher_stops(
 def test_a_carved_student_writes_as_its_teacher(tiny_gpt2: Path, tmp_path: Path) -> None:
     given = {"eos_token_id": [2, 3], "temperature": 0.7, "do_sample": True, "top_k": 9}
     teacher = folder_with(tiny_gpt2, tmp_path / "teacher", 2, **given)
-    method = SupervisedKD(student=CarvedStudent(num_layers=2), teacher=Teacher(str(teacher)))
+    method = SupervisedKD(student=LayerCopyStudent(num_layers=2), teacher=TeacherSpec(str(teacher)))
     fit(
         method, teacher, updates=1, callbacks=[ExportStudent()], batches=CAUSAL,
         default_root_dir=tmp_path,
@@ -92,7 +98,7 @@ def test_settings_that_transformers_refuses_to_save_cost_no_student(
     teacher = folder_with(tiny_gpt2, tmp_path / "teacher", 2, eos_token_id=[2, 3])
     odd = {"eos_token_id": [2, 3], "temperature": 0.7, "do_sample": False}
     (teacher / "generation_config.json").write_text(json.dumps(odd))
-    method = SupervisedKD(student=CarvedStudent(num_layers=2), teacher=Teacher(str(teacher)))
+    method = SupervisedKD(student=LayerCopyStudent(num_layers=2), teacher=TeacherSpec(str(teacher)))
     fit(
         method, teacher, updates=1, callbacks=[ExportStudent()], batches=CAUSAL,
         default_root_dir=tmp_path,

@@ -20,7 +20,7 @@ from callbacks.watching.non_finite import NonFiniteLoss
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.methods import MaskedLM, TripleLoss
-from lit_distill.models import Ensemble, PretrainedStudent, Teacher
+from lit_distill.models import Ensemble, PretrainedStudent, TeacherSpec
 
 PLAIN = [Sample(n, [5 + n, MASK, 7, 8], [1], [9], 0) for n in range(3)]
 LOUD = [Sample(n, [5 + n, MASK, *range(5, 20)], [1], [9], 0) for n in range(3)]
@@ -41,7 +41,7 @@ def make(tiny_bert: Path, tmp_path: Path) -> Make:
 
     def made(first: Path = folder, **options: Any) -> TripleLoss:
         return TripleLoss(
-            student=PretrainedStudent(str(tiny_bert)), teacher=Teacher(str(first)), **options
+            student=PretrainedStudent(str(tiny_bert)), teacher=TeacherSpec(str(first)), **options
         )
 
     return made
@@ -63,7 +63,7 @@ def test_the_teacher_is_named(make: Make, tiny_bert: Path, tmp_path: Path) -> No
     with pytest.raises(UserError, match=r"What teacher says .*model\.teacher\.dtype") as caught:
         fit(make(), [LOUD], tmp_path)
     assert "Try a lower learning rate" not in str(caught.value)
-    other = Ensemble({"loud": Teacher(str(tmp_path / "loud"))})
+    other = Ensemble({"loud": TeacherSpec(str(tmp_path / "loud"))})
     with pytest.raises(UserError, match="What loud says"):
         fit(make(tiny_bert, ensemble=other), [LOUD], tmp_path)
 
@@ -89,7 +89,7 @@ def test_a_teacher_that_is_well_is_not_blamed(tiny_bert: Path, tmp_path: Path) -
         def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
             return super().training_step(batch, batch_idx) + torch.nan
 
-    method = Spoilt(student=PretrainedStudent(str(tiny_bert)), teacher=Teacher(str(folder)))
+    method = Spoilt(student=PretrainedStudent(str(tiny_bert)), teacher=TeacherSpec(str(folder)))
     with pytest.raises(UserError, match="Try a lower learning rate"):
         fit(method, [LOUD], tmp_path)
 

@@ -28,7 +28,13 @@ from callbacks.written_text.text_scores import Scored, scores
 from data_modules import PromptCorpus, PromptSource
 from lit_distill.errors import UserError
 from lit_distill.methods import CausalLM, MaskedLM, SupervisedKD
-from lit_distill.models import FreshStudent, PretrainedStudent, Sampling, Teacher, load_tokenizer
+from lit_distill.models import (
+    FreshStudent,
+    PretrainedStudent,
+    Sampling,
+    TeacherSpec,
+    load_tokenizer,
+)
 
 GREEDY = Sampling(max_new_tokens=6, temperature=0.0)
 WIDTH = 96
@@ -81,7 +87,7 @@ def run(folder: Path, tmp_path: Path) -> Run:
         start = PretrainedStudent(name)
         module: Any = CausalLM(student=start)
         if taught:
-            module = SupervisedKD(student=start, teacher=Teacher(name))
+            module = SupervisedKD(student=start, teacher=TeacherSpec(name))
         source = PromptSource(files="qa.{language}.jsonl", prompt="{q}", response="{a}")
         data = PromptCorpus(
             [source], str(folder), layout="decoder" if kind == "gpt2" else "pairs", tokenizer=name,

@@ -37,8 +37,8 @@ def chrf(texts: list[tuple[str, str]]) -> float:
             made, wanted = made + ours.total(), wanted + theirs.total()
         scores.append((hits / made, hits / wanted))
     precision = sum(p for p, _ in scores) / 6
-    recall = sum(r for _, r in scores) / 6
-    return 100 * 5 * precision * recall / (4 * precision + recall)
+    load_method_state = sum(r for _, r in scores) / 6
+    return 100 * 5 * precision * load_method_state / (4 * precision + load_method_state)
 
 
 TEXTS = [("the old river runs", "the old river ran dry"), ("नदी पुरानी है", "नदी बहुत पुरानी है")]

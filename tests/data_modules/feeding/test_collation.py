@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from data_modules.feeding.collation import Collator
-from data_modules.objectives.objectives import MaskedTokens, NextToken, Plain
+from data_modules.objectives.objectives import MaskedTokens, NextToken, NoTargets
 from lit_distill.batch import row_languages
 
 PAD, SIZE = 0, 40
@@ -60,7 +60,7 @@ WINDOWS = [7, 3, 31, 12, 49, 0, 7]
 
 @pytest.mark.parametrize("pad_id", [0, 5])
 def test_plain_batch(memory, tokenizer, pad_id):
-    batch = make(memory, tokenizer, Plain(), WINDOWS, pad_id)
+    batch = make(memory, tokenizer, NoTargets(), WINDOWS, pad_id)
     rows = [memory.rows[window].tolist() for window in WINDOWS]
     width = max(map(len, rows))
     assert batch["input_ids"].tolist() == [r + [pad_id] * (width - len(r)) for r in rows]
@@ -95,7 +95,7 @@ def test_next_token_rows(memory, tokenizer):
 def test_masked_rows(memory, tokenizer):
     objective = MaskedTokens(probability=0.5)
     batch = make(memory, tokenizer, objective, WINDOWS)
-    plain = make(memory, tokenizer, Plain(), WINDOWS)
+    plain = make(memory, tokenizer, NoTargets(), WINDOWS)
     original = plain["input_ids"].flatten()
     assert torch.equal(batch["targets"], original[batch["rows"]])
     unselected = torch.ones_like(original, dtype=torch.bool)

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from data_modules.objectives.masking import Texts
-from data_modules.objectives.objectives import MaskedTokens, NextToken, Objective, Plain
+from data_modules.objectives.objectives import MaskedTokens, NextToken, NoTargets, Objective
 from lit_distill.errors import UserError
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -53,14 +53,14 @@ def test_tokens_without_a_count_are_rare(letters):
 def test_validation_is_the_same_for_all_settings(letters):
     settings = [MaskedTokens(), MaskedTokens(probability=0.4, smoothing=0.7, whole_word=True)]
     assert {objective.validation(letters) for objective in settings} == {MaskedTokens()}
-    assert Plain().validation(letters) == MaskedTokens()
+    assert NoTargets().validation(letters) == MaskedTokens()
     assert NextToken().validation(letters) == NextToken()
 
 
 def test_validation_of_plain_text_without_a_mask_token(letters):
     core = Tokenizer(models.WordPiece(letters.get_vocab(), unk_token="[UNK]"))
     causal = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="[PAD]")
-    assert Plain().validation(causal) == NextToken()
+    assert NoTargets().validation(causal) == NextToken()
     with pytest.raises(UserError, match="mask token and this one has none"):
         MaskedTokens().bind(causal, np.ones(SIZE), 0)
 
@@ -79,7 +79,7 @@ def test_next_token_stays_inside_its_text():
 
 def test_plain_text_has_no_targets():
     texts = flat([[2, 10, 11, 3]])
-    selection = Plain().bind(None, np.ones(SIZE), 0)(texts)
+    selection = NoTargets().bind(None, np.ones(SIZE), 0)(texts)
     np.testing.assert_array_equal(selection.ids, texts.ids)
     assert len(selection.rows) == len(selection.targets) == 0
 
@@ -105,7 +105,7 @@ def test_impossible_settings(settings):
     [
         ("MaskedTokens", {"scope": "batch", "smoothing": 0.7}, None),
         ("NextToken", {}, NextToken()),
-        ("Plain", {}, Plain()),
+        ("NoTargets", {}, NoTargets()),
     ],
 )
 def test_chosen_by_class_path(class_path, init_args, expected):

@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerFast
 
 from data_modules.prompting.rendering import ChatTemplate, PlainText, Renderer
 from data_modules.prompting.sources import PromptForm, PromptText
-from data_modules.text.templates import Wording
+from data_modules.text.templates import PromptTemplate
 from lit_distill.errors import UserError
 from lit_distill.models import load_tokenizer
 
@@ -216,7 +216,9 @@ def test_markers_of_the_data_are_text_and_those_of_the_template_control(
         "{{ '<|bot|>' if m.role == 'user' else '</s>' }}{% endfor %}"
     )
     control = {token: tokenizer.get_vocab()[token] for token in SPECIAL}
-    form = PromptForm(Wording("[MASK]{q}<|bot|>"), Wording("{a}"), None, False, None, "xx", False)
+    form = PromptForm(
+        PromptTemplate("[MASK]{q}<|bot|>"), PromptTemplate("{a}"), None, False, None, "xx", False
+    )
     quoting = form({"q": "past [MASK] <|bot|> </s>", "a": "old </s>[MASK]"})
     chat = PromptText("past [MASK] <|bot|> </s>", "old </s>[MASK]")
     for rendering, row in ((PlainText(), quoting), (ChatTemplate(), chat)):
@@ -231,10 +233,10 @@ def test_markers_of_the_data_are_text_and_those_of_the_template_control(
 
 
 def test_templates_name_columns() -> None:
-    wording = Wording("{language}: {text} {{x}} {more?}")
+    wording = PromptTemplate("{language}: {text} {{x}} {more?}")
     assert (wording.required, wording.columns) == (["text"], ["text", "more"])
     assert wording({"text": "a"}, "hi") == "hi: a {x} "
     assert wording({"text": "a", "more": "b"}, "hi") == "hi: a {x} b"
     for bad in ("{", "{}", "{0:3}", "{a!r}", "{?}"):
         with pytest.raises(UserError, match="template"):
-            Wording(bad)
+            PromptTemplate(bad)

@@ -17,10 +17,10 @@ from data_modules import (
     MaskedTokens,
     MultilingualCorpus,
     NextToken,
+    NoTargets,
     Objective,
     ParallelCorpus,
     ParallelSource,
-    Plain,
     Source,
 )
 from data_modules.storing.corpus_report import FileReport
@@ -101,7 +101,7 @@ def test_every_document_ends_once(
 
 def test_validation_and_texts_without_targets_end_as_well(documents: Path) -> None:
     tokenizer = gpt2()
-    for objective in (NextToken(), Plain()):
+    for objective in (NextToken(), NoTargets()):
         corpus = corpus_of(documents, tokenizer, objective)
         batches = [batch for loader in corpus.val_dataloader() for batch in loader]
         ends = sum(int((batch["targets"] == tokenizer.eos_token_id).sum()) for batch in batches)
@@ -127,7 +127,7 @@ def test_masked_models_read_what_they_read_before(tiny_bert: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
     frame, settings = MaskedTokens().frame(tokenizer), Settings(8, 50, True)
     assert frame == Frame((tokenizer.cls_token_id,), (tokenizer.sep_token_id,))
-    assert Plain().frame(tokenizer) == frame
+    assert NoTargets().frame(tokenizer) == frame
     assert fingerprint([], tokenizer, settings, frame) == fingerprint([], tokenizer, settings)
     ends = NextToken().frame(tokenizer)
     assert ends == Frame((tokenizer.cls_token_id,), (), (tokenizer.sep_token_id,))

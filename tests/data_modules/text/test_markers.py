@@ -19,7 +19,7 @@ from data_modules.prompting.sources import PromptText
 from data_modules.storing.corpus_report import FileReport
 from data_modules.storing.tokenising import Cutter
 from data_modules.text.markers import NAME, QUOTE, engine, markers_of
-from data_modules.text.templates import Wording
+from data_modules.text.templates import PromptTemplate
 from lit_distill.models import load_tokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzMASKEP"
@@ -86,7 +86,7 @@ def test_whole_words_that_are_markers() -> None:
 
 def test_only_the_templates_own_markers_are_found() -> None:
     markers = markers_of(bert())
-    filled = Wording("[CLS]{q}[SEP]{q}")({"q": f"a[SEP]{NAME}[MASK]{QUOTE}"}, "xx")
+    filled = PromptTemplate("[CLS]{q}[SEP]{q}")({"q": f"a[SEP]{NAME}[MASK]{QUOTE}"}, "xx")
     assert filled == f"[CLS]a[SEP]{NAME}[MASK]{QUOTE}[SEP]a[SEP]{NAME}[MASK]{QUOTE}"
     cell = "a[SEP]\ufffd[MASK]\ufffd"  # nobody writes a name
     assert markers.named(markers.quoted(filled)) == f"{NAME}[CLS]{cell}{NAME}[SEP]{cell}"

@@ -74,9 +74,9 @@ IN_THE_FILE = {
         "list, found 'frist'; did you mean 'first'?",
     ),
     "a number for a class": (
-        ("{class_path: CarvedStudent, init_args: {num_layers: 2}}", "5"),
+        ("{class_path: LayerCopyStudent, init_args: {num_layers: 2}}", "5"),
         "exp.yaml:7: model.student: expected a Student, given by class_path and init_args; "
-        "there is CarvedStudent, FreshStudent, PretrainedStudent, RetokenisedStudent.",
+        "there is LayerCopyStudent, FreshStudent, PretrainedStudent, VocabularyTransferStudent.",
     ),
     "unknown method": (
         ("TripleLoss", "TripelLoss"),
@@ -96,8 +96,8 @@ IN_THE_FILE = {
         "did you mean 'TripleLoss'?",
     ),
     "class of another kind": (
-        ("TripleLoss", "lit_distill.models.CarvedStudent"),
-        "exp.yaml:3: model: 'lit_distill.models.CarvedStudent' is no Distillation; ",
+        ("TripleLoss", "lit_distill.models.LayerCopyStudent"),
+        "exp.yaml:3: model: 'lit_distill.models.LayerCopyStudent' is no Distillation; ",
     ),
     "missing option of the class": (
         ("teacher: {name: ", "teacher: {revision: "),

@@ -115,7 +115,7 @@ def test_the_options_of_a_nested_item_are_all_shown(
         ("--model.help", ["  TripleLoss ", "  GKD "]),
         ("--model.teacher.help", ["--model.teacher.revision", "dtype {float32,bfloat16,float16}"]),
         ("--model.init_args.teacher.help", ["--model.teacher.revision"]),
-        ("--model.students.help", ["Every value of --model.students", "  CarvedStudent "]),
+        ("--model.students.help", ["Every value of --model.students", "  LayerCopyStudent "]),
         ("--model.ensemble.others.help", ["is a Teacher", "  revision"]),
         ("--model.optimizer.help=AdamW", ["--model.optimizer.weight_decay"]),
         ("--model.temperature.help", ["TripleLoss:\n  --model.temperature TEMP", "default: 2.0"]),
@@ -138,7 +138,7 @@ def test_a_config_chooses_too(folder: Path, capsys: pytest.CaptureFixture[str]) 
     text = shown(capsys, "-c", "exp.yaml", "--data.sources.help")
     assert text.startswith("Every item of --data.sources of MultilingualCorpus is a Source:")
     text = shown(capsys, "-c", "exp.yaml", "--model.student.help")
-    assert text.startswith("--model.student of TripleLoss is a CarvedStudent:")
+    assert text.startswith("--model.student of TripleLoss is a LayerCopyStudent:")
 
 
 def test_the_options_of_a_cache_are_looked_up_like_others(

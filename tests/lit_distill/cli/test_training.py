@@ -21,13 +21,13 @@ from lit_distill.training.checkpoints import KEY
 def test_includes_apply_in_order_and_own_keys_last(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "hot.yaml").write_text("model: {init_args: {temperature: 4, alpha_ce: 7}}\n")
+    (folder / "hot.yaml").write_text("model: {init_args: {temperature: 4, alpha_kd: 7}}\n")
     (folder / "top.yaml").write_text(
         "include: [exp.yaml, hot.yaml]\nmodel: {init_args: {temperature: 9}}\n"
     )
     config = merged(capsys, "-c", "top.yaml", "--trainer.max_steps", "3")
     assert config["model"]["init_args"]["temperature"] == 9
-    assert config["model"]["init_args"]["alpha_ce"] == 7
+    assert config["model"]["init_args"]["alpha_kd"] == 7
     assert config["trainer"]["max_steps"] == 3
     assert config["seed_everything"] == 1
     assert config["run_dir"] == "runs/top"

@@ -18,13 +18,13 @@ from lit_distill.measures.language_model import (
     row_scores,
     score_batch,
 )
-from lit_distill.models import CarvedStudent, Ensemble, Teacher, teach
+from lit_distill.models import Ensemble, LayerCopyStudent, TeacherSpec, teach
 
 
 def test_scores_equal_the_formula(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measurement, "ROWS_PER_TILE", 3)
-    teacher = Teacher(str(tiny_bert)).build()
-    student = CarvedStudent().build(teacher, 0)
+    teacher = TeacherSpec(str(tiny_bert)).build()
+    student = LayerCopyStudent().build(teacher, 0)
     batch = collate(samples(7, 100), extra=2)
     keeper = ScoreKeeper(3, with_teacher=True)
     with torch.no_grad():
@@ -91,7 +91,7 @@ def test_rows_are_grouped_in_further_ways_in_the_same_pass(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measurement, "ROWS_PER_TILE", 3)
-    model = Teacher(str(tiny_bert)).build()
+    model = TeacherSpec(str(tiny_bert)).build()
     batch = collate(samples(7, 100))
     odd = batch["targets"] % 3 - 1  # -1: in no group
     keepers = [

@@ -13,8 +13,8 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from lit_distill.batch import Batch
 from lit_distill.methods.generated_text._on_policy import OnPolicy
-from lit_distill.models import CarvedStudent, LanguageModel, Teacher, ending_ids, start_id
-from lit_distill.training.accumulation import Window
+from lit_distill.models import LanguageModel, LayerCopyStudent, TeacherSpec, ending_ids, start_id
+from lit_distill.training.accumulation import AccumulationWindow
 
 
 @pytest.fixture(scope="session")
@@ -38,19 +38,21 @@ class Writers:
     """A method on tiny models in float64, without a Trainer."""
 
     def __init__(self, folder: Path) -> None:
-        self.spec = Teacher(str(folder))
+        self.spec = TeacherSpec(str(folder))
         self.folder = folder
 
     def built(self, method: OnPolicy) -> OnPolicy:
         teacher = self.spec.build().double()
         method.teachers["teacher"] = teacher
-        method.students["student"] = CarvedStudent().build(teacher, 0).double()
+        method.students["student"] = LayerCopyStudent().build(teacher, 0).double()
         method.endings = (*ending_ids(teacher), 7, 11, 17, 23, 31)
         return method
 
     def opened(self, method: OnPolicy, *batches: Batch) -> list[Batch]:
         """The window that training would see."""
-        method._window = Window.of(method.prepare(list(batches)), 0.5, None, torch.device("cpu"))
+        method._window = AccumulationWindow.of(
+            method.prepare(list(batches)), 0.5, None, torch.device("cpu")
+        )
         return method._window.batches
 
     @property

@@ -12,7 +12,7 @@ from transformers import GPT2LMHeadModel
 
 from lit_distill.methods import CausalLM
 from lit_distill.models import PretrainedStudent
-from lit_distill.training.accumulation import Window
+from lit_distill.training.accumulation import AccumulationWindow
 
 
 def test_it_equals_the_models_own_loss(tiny_gpt2: Path) -> None:
@@ -20,7 +20,7 @@ def test_it_equals_the_models_own_loss(tiny_gpt2: Path) -> None:
     spec = PretrainedStudent(str(tiny_gpt2))
     method = CausalLM(student=spec)
     method.students["student"] = spec.build(None, 0).double()
-    method._window = Window.of([batch], 0.0, None, torch.device("cpu"))
+    method._window = AccumulationWindow.of([batch], 0.0, None, torch.device("cpu"))
     loss = method._window.total_loss(method.losses(batch))
     ours = torch.autograd.grad(loss, list(method.student.parameters()))
 

@@ -33,7 +33,7 @@ from lit_distill.models import (
     FreshStudent,
     PretrainedStudent,
     RandomStream,
-    Teacher,
+    TeacherSpec,
     load_tokenizer,
 )
 from lit_distill.schedules import Constant, Ramp
@@ -228,7 +228,7 @@ def test_what_cannot_work_is_refused(tiny_bert: Path, tiny_gpt2: Path) -> None:
     mixed = {"large": FreshStudent("bert", SHAPE), "small": decoder}
     with pytest.raises(UserError, match="no common rows"):
         fit(CoDistillation(students=mixed), tiny_bert)
-    twice = CoDistillation(students=carved(2, 1), teacher=Teacher(str(tiny_bert)))
+    twice = CoDistillation(students=carved(2, 1), teacher=TeacherSpec(str(tiny_bert)))
     fit(twice, tiny_bert, updates=1)  # a teacher carves
     assert [len(model.layers) for model in twice.students.values()] == [2, 1]
 

@@ -15,8 +15,8 @@ from callbacks import ExportStudent, MaskedSamples, PerLanguage, TeacherAgreemen
 from lit_distill.batch import Batch, as_written
 from lit_distill.errors import UserError
 from lit_distill.methods import MaskedLM, MiniLMv2
-from lit_distill.methods.hidden_states._hidden_state_method import Headless
-from lit_distill.models import FreshStudent, PretrainedStudent, Student, Teacher, load_tokenizer
+from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
+from lit_distill.models import FreshStudent, PretrainedStudent, Student, TeacherSpec, load_tokenizer
 from lit_distill.schedules import Ramp
 
 TEXTS = samples(8, 100)
@@ -60,7 +60,7 @@ def trainer(folder: Path, **options: Any) -> Trainer:
 
 def method(folder: Path, student: Student | None = None, **knobs: Any) -> MiniLMv2:
     knobs = {"relation_heads": 4, **knobs}
-    return MiniLMv2(teacher=Teacher(str(folder)), student=student, dropout=0.0, **knobs)
+    return MiniLMv2(teacher=TeacherSpec(str(folder)), student=student, dropout=0.0, **knobs)
 
 
 def test_validation_measures_the_methods_own_losses(tiny_bert: Path, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_head_is_fitted_on_the_frozen_body(tiny_bert: Path, tmp_path: Path) ->
     trainer(tmp_path, callbacks=[ExportStudent()]).fit(method(tiny_bert), datamodule=data)
     start = PretrainedStudent(str(tmp_path / "student"))
     before = start.build(None, 0).model.state_dict()
-    module = MaskedLM(freeze_body=True, student=start, teacher=Teacher(str(tiny_bert)))
+    module = MaskedLM(freeze_body=True, student=start, teacher=TeacherSpec(str(tiny_bert)))
     loop = trainer(tmp_path / "fit", callbacks=[ExportStudent()])
     loop.fit(module, datamodule=data)
     changed = {
@@ -149,7 +149,7 @@ def test_without_its_teacher_there_is_nothing_to_compare_with(
         trainer(tmp_path).validate(gone, datamodule=data, ckpt_path=tmp_path / "a.ckpt")
 
 
-class FirstProjection(Headless):
+class FirstProjection(HiddenStateMethod):
     """Reads one tensor of the student, and needs no teacher."""
 
     def probe_student(self) -> list[torch.Tensor]:

@@ -14,7 +14,7 @@ from transformers import BertForMaskedLM
 from lit_distill.batch import row_targets
 from lit_distill.methods import MaskedLM
 from lit_distill.models import PretrainedStudent
-from lit_distill.training.accumulation import Window
+from lit_distill.training.accumulation import AccumulationWindow
 
 
 def test_it_equals_the_models_own_loss(tiny_bert: Path) -> None:
@@ -22,7 +22,7 @@ def test_it_equals_the_models_own_loss(tiny_bert: Path) -> None:
     spec = PretrainedStudent(str(tiny_bert))
     method = MaskedLM(student=spec)
     method.students["student"] = spec.build(None, 0).double()
-    method._window = Window.of([batch], 0.0, None, torch.device("cpu"))
+    method._window = AccumulationWindow.of([batch], 0.0, None, torch.device("cpu"))
     loss = method._window.total_loss(method.losses(batch))
     ours = torch.autograd.grad(loss, list(method.student.parameters()))
 

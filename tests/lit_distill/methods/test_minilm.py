@@ -15,14 +15,14 @@ from torch import Tensor
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.methods import MiniLM
-from lit_distill.models import LanguageModel, Teacher
+from lit_distill.models import LanguageModel, TeacherSpec
 
 WEIGHTS = {"attention": 0.5, "value": 2.0}
 KNOBS = {f"alpha_{name}": weight for name, weight in WEIGHTS.items()}
 
 
 def built(teacher: LanguageModel, student: LanguageModel, **knobs: Any) -> MiniLM:
-    return ready(MiniLM(teacher=Teacher("in memory"), **knobs), teacher, student)
+    return ready(MiniLM(teacher=TeacherSpec("in memory"), **knobs), teacher, student)
 
 
 def by_oracle(
@@ -157,7 +157,7 @@ def test_a_term_without_weight_is_left_out() -> None:
     own = method.student.model.bert.encoder.layer[1].attention.self
     assert not own.query.weight.requires_grad
     with pytest.raises(UserError, match="all 0, so nothing is learnt"):
-        MiniLM(alpha_attention=0, alpha_value=0, teacher=Teacher("x"))
+        MiniLM(alpha_attention=0, alpha_value=0, teacher=TeacherSpec("x"))
 
 
 def test_unequal_heads_are_refused_with_a_way_out() -> None:

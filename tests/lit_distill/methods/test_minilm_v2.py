@@ -15,7 +15,7 @@ from torch import Tensor
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.methods import MiniLMv2
-from lit_distill.models import FreshStudent, LanguageModel, Teacher
+from lit_distill.models import FreshStudent, LanguageModel, TeacherSpec
 from lit_distill.schedules import Ramp
 
 WEIGHTS = {"query": 0.5, "key": 2.0, "value": 1.5}
@@ -24,7 +24,7 @@ BATCHES = pytest.mark.parametrize("make_batch", [padded, packed])
 
 
 def built(teacher: LanguageModel, student: LanguageModel, **knobs: Any) -> MiniLMv2:
-    return ready(MiniLMv2(teacher=Teacher("in memory"), **knobs), teacher, student)
+    return ready(MiniLMv2(teacher=TeacherSpec("in memory"), **knobs), teacher, student)
 
 
 def by_oracle(
@@ -154,7 +154,7 @@ def test_what_a_fresh_student_never_trains_starts_as_the_teachers() -> None:
     teacher, spec = model("bert", 8, 3), FreshStudent(config={"num_hidden_layers": 2})
     student = spec.build(teacher, 0).double()
     own = student.model.bert.encoder.layer[1].attention.self.value.weight.clone()
-    method = MiniLMv2(relation_heads=4, student=spec, teacher=Teacher("x"))
+    method = MiniLMv2(relation_heads=4, student=spec, teacher=TeacherSpec("x"))
     ready(method, teacher, student)
     ours, theirs = student.model.state_dict(), teacher.model.state_dict()
     for rest in ("attention.output.dense.weight", "output.LayerNorm.bias"):
@@ -169,7 +169,7 @@ def test_what_a_fresh_student_never_trains_starts_as_the_teachers() -> None:
 
 def test_what_of_another_shape_is_said_to_be_random() -> None:
     teacher, spec = model("bert", 8, 3), FreshStudent(config={"hidden_size": 4})
-    method = MiniLMv2(relation_heads=4, student=spec, teacher=Teacher("x"))
+    method = MiniLMv2(relation_heads=4, student=spec, teacher=TeacherSpec("x"))
     ready(method, teacher, spec.build(teacher, 0).double())
     (note,) = [note for note in method.notes if "random values" in note]
     assert note.endswith("bert.encoder.layer.2.output, cls.predictions.transform")
@@ -192,7 +192,7 @@ def test_layers_that_do_not_exist_are_refused_with_those_that_do() -> None:
     with pytest.raises(UserError, match=r"teacher_layer=19 .*has 2 layers, numbered 1 to 2"):
         built(model("bert", 8, 2), model("bert", 8, 2), relation_heads=4, teacher_layer=19)
     with pytest.raises(UserError, match="are all 0, so nothing is learnt"):
-        MiniLMv2(alpha_query=0, alpha_key=0, alpha_value=0, teacher=Teacher("x"))
+        MiniLMv2(alpha_query=0, alpha_key=0, alpha_value=0, teacher=TeacherSpec("x"))
 
 
 def test_a_decoder_and_an_encoder_are_not_compared() -> None:

@@ -12,7 +12,7 @@ from oracles import mutual as oracle
 
 from lit_distill.errors import UserError
 from lit_distill.methods import MaskedLM, MutualLearning
-from lit_distill.models import CarvedStudent
+from lit_distill.models import LayerCopyStudent
 from lit_distill.schedules import Constant
 
 SGD: dict[str, Any] = {
@@ -73,7 +73,7 @@ def test_a_student_learns_from_the_average_of_itself(tiny_bert: Path) -> None:
 
 
 def test_an_average_that_has_moved_pulls(tiny_bert: Path) -> None:
-    method = built(MutualLearning(decay=0.9, students={"one": CarvedStudent()}), tiny_bert)
+    method = built(MutualLearning(decay=0.9, students={"one": LayerCopyStudent()}), tiny_bert)
     assert method.losses(BATCH)["one/kl"].sum.abs() < 1e-12  # it is still the student itself
     with torch.no_grad():
         next(method.students["average"].parameters()).add_(1.0)

@@ -22,7 +22,7 @@ from lit_distill.errors import UserError
 from lit_distill.losses import ForwardKL
 from lit_distill.methods import GKD, DistiLLM
 from lit_distill.methods.generated_text import _on_policy as on_policy
-from lit_distill.models import CarvedStudent, Sampling, Teacher
+from lit_distill.models import LayerCopyStudent, Sampling, TeacherSpec
 from lit_distill.schedules import Constant
 
 UPDATES, EOS, SEED = 6, 3, 3  # of which all authors and sources come up
@@ -53,8 +53,8 @@ def fit(name: str, folder: Path, teacher: Path, out: Path, **options: Any) -> No
     """Trains for UPDATES, in windows of four micro-batches or on two ranks of two."""
     ranks = options.pop("devices", 1)
     method = METHODS[name](
-        teacher=Teacher(str(teacher)),
-        student=CarvedStudent(),
+        teacher=TeacherSpec(str(teacher)),
+        student=LayerCopyStudent(),
         sampling=Sampling(6, temperature=2),
         seed=SEED,
         dropout=0.0,

@@ -13,8 +13,8 @@ from loss_cases import CASES
 from lit_distill.batch import Batch
 from lit_distill.losses import CrossEntropy, Divergence, ForwardKL
 from lit_distill.methods import MaskedLM, SupervisedKD, TripleLoss
-from lit_distill.models import CarvedStudent, Teacher
-from lit_distill.training.accumulation import Window
+from lit_distill.models import LayerCopyStudent, TeacherSpec
+from lit_distill.training.accumulation import AccumulationWindow
 from lit_distill.training.distillation import Distillation
 
 BATCH = collate(samples(4, 100), extra=2)
@@ -22,10 +22,10 @@ BATCH = collate(samples(4, 100), extra=2)
 
 def built(method: Distillation, folder: Path) -> Distillation:
     """Ready for the batch, in float64; dropout is off."""
-    teacher = Teacher(str(folder)).build().double()
+    teacher = TeacherSpec(str(folder)).build().double()
     method.teachers["teacher"] = teacher
-    method.students["student"] = CarvedStudent().build(teacher, 0).double()
-    method._window = Window.of([BATCH], 0.5, None, torch.device("cpu"))
+    method.students["student"] = LayerCopyStudent().build(teacher, 0).double()
+    method._window = AccumulationWindow.of([BATCH], 0.5, None, torch.device("cpu"))
     return method
 
 
@@ -45,7 +45,7 @@ def rows_of(model: Any, batch: Batch) -> torch.Tensor:
 def test_it_is_the_formula(tiny_bert: Path, name: str) -> None:
     case = CASES[name]
     method = built(
-        SupervisedKD(case.loss, alpha_kd=0.7, alpha_hard=0.4, teacher=Teacher(str(tiny_bert))),
+        SupervisedKD(case.loss, alpha_kd=0.7, alpha_hard=0.4, teacher=TeacherSpec(str(tiny_bert))),
         tiny_bert,
     )
     loss, _ = loss_and_gradient(method)
@@ -58,9 +58,9 @@ def test_it_is_the_formula(tiny_bert: Path, name: str) -> None:
 
 
 def test_it_meets_the_triple_loss_and_its_control(tiny_bert: Path) -> None:
-    spec = Teacher(str(tiny_bert))
+    spec = TeacherSpec(str(tiny_bert))
     triple = TripleLoss(
-        2.0, alpha_ce=3.0, alpha_mlm=0.5, alpha_cos=0.0, restrict_ce_to_mask=True, teacher=spec
+        2.0, alpha_kd=3.0, alpha_mlm=0.5, alpha_cos=0.0, restrict_kd_to_mask=True, teacher=spec
     )
     ours = SupervisedKD(ForwardKL(2.0), alpha_kd=3.0, alpha_hard=0.5, teacher=spec)
     control = SupervisedKD(alpha_kd=0.0, alpha_hard=1.0, hard=CrossEntropy(), teacher=spec)

@@ -13,9 +13,9 @@ from transformers import BertConfig, BertForMaskedLM
 
 from lit_distill.batch import Batch, row_targets
 from lit_distill.methods import TripleLoss
-from lit_distill.models import CarvedStudent, LanguageModel, Teacher
+from lit_distill.models import LanguageModel, LayerCopyStudent, TeacherSpec
 from lit_distill.schedules import Ramp
-from lit_distill.training.accumulation import Window
+from lit_distill.training.accumulation import AccumulationWindow
 
 V = 11
 TEXTS = [
@@ -23,7 +23,7 @@ TEXTS = [
     Sample(1, [9, 10], [0], [9], 1),
     Sample(2, [6, 5, 4], [2], [10], 0),
 ]
-KNOBS = {"temperature": 3.0, "alpha_ce": 4.0, "alpha_mlm": 0.5, "alpha_cos": 2.0, "alpha_mse": 0.3}
+KNOBS = {"temperature": 3.0, "alpha_kd": 4.0, "alpha_mlm": 0.5, "alpha_cos": 2.0, "alpha_mse": 0.3}
 
 
 @pytest.fixture
@@ -43,11 +43,11 @@ def teacher_folder(tmp_path: Path) -> Path:
 
 def built(folder: Path, batch: Batch, **knobs: Any) -> TripleLoss:
     """The method with its models in float64, ready for one batch; dropout is off (eval mode)."""
-    method = TripleLoss(teacher=Teacher(str(folder)), **knobs)
-    teacher = Teacher(str(folder)).build().double()
+    method = TripleLoss(teacher=TeacherSpec(str(folder)), **knobs)
+    teacher = TeacherSpec(str(folder)).build().double()
     method.teachers["teacher"] = teacher
-    method.students["student"] = CarvedStudent().build(teacher, 0).double()
-    method._window = Window.of([batch], 0.5, None, torch.device("cpu"))
+    method.students["student"] = LayerCopyStudent().build(teacher, 0).double()
+    method._window = AccumulationWindow.of([batch], 0.5, None, torch.device("cpu"))
     return method
 
 
@@ -66,18 +66,18 @@ def by_oracle(
 ) -> Sums:
     positions = torch.arange(batch["input_ids"].numel())
     labels = row_targets(batch, positions).view_as(batch["input_ids"])
-    weights = tuple(knobs[name] for name in ("alpha_ce", "alpha_mlm", "alpha_cos", "alpha_mse"))
+    weights = tuple(knobs[name] for name in ("alpha_kd", "alpha_mlm", "alpha_cos", "alpha_mse"))
     return triple_loss(
         logits, teacher[0].tolist(), states, teacher[1].tolist(),
         batch["attention_mask"].tolist(), labels.tolist(),
         temperature=knobs["temperature"], weights=weights,
-        restrict_ce_to_mask=knobs.get("restrict_ce_to_mask", False),
+        restrict_kd_to_mask=knobs.get("restrict_kd_to_mask", False),
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("restrict", [False, True])
 def test_values_equal_the_oracle(teacher_folder: Path, restrict: bool) -> None:
-    batch, knobs = collate(TEXTS, extra=1), {**KNOBS, "restrict_ce_to_mask": restrict}
+    batch, knobs = collate(TEXTS, extra=1), {**KNOBS, "restrict_kd_to_mask": restrict}
     method = built(teacher_folder, batch, **knobs)
     terms = method.losses(batch)
     with torch.no_grad():
@@ -94,7 +94,7 @@ def test_values_equal_the_oracle(teacher_folder: Path, restrict: bool) -> None:
 @pytest.mark.parametrize("restrict", [False, True])
 def test_gradients_equal_the_oracle(teacher_folder: Path, restrict: bool) -> None:
     """The oracle differentiates down to logits and states; both then go through the same model."""
-    batch, knobs = collate(TEXTS), {**KNOBS, "restrict_ce_to_mask": restrict}
+    batch, knobs = collate(TEXTS), {**KNOBS, "restrict_kd_to_mask": restrict}
     method = built(teacher_folder, batch, **knobs)
     parameters = list(method.student.parameters())
     ours = torch.autograd.grad(
@@ -132,9 +132,9 @@ def nested(values: list[Any], shape: torch.Size) -> list[Any]:
 def test_a_student_equal_to_the_teacher_has_nothing_to_learn(teacher_folder: Path) -> None:
     batch = collate(TEXTS)
     method = built(teacher_folder, batch, alpha_mlm=0.0, alpha_mse=1.0)
-    method.students["student"] = CarvedStudent([0, 1]).build(method.teacher, 0).double()
+    method.students["student"] = LayerCopyStudent([0, 1]).build(method.teacher, 0).double()
     terms = method.losses(batch)
-    for name in ("ce", "cos", "mse"):
+    for name in ("kd", "cos", "mse"):
         assert abs(terms[name].sum.item()) <= 1e-12
     slopes = torch.autograd.grad(
         method._window.total_loss(terms), list(method.student.parameters()), allow_unused=True
@@ -146,7 +146,7 @@ def test_counts_and_weights_are_those_of_the_paper(teacher_folder: Path) -> None
     batch = collate(TEXTS)
     terms = built(teacher_folder, batch).losses(batch)
     found = {name: (term.per, term.weight) for name, term in terms.items()}
-    assert found == {"ce": ("tokens", 5.0), "mlm": ("rows", 2.0), "cos": ("tokens", 1.0)}
+    assert found == {"kd": ("tokens", 5.0), "mlm": ("rows", 2.0), "cos": ("tokens", 1.0)}
 
 
 def test_other_than_masked_positions_predict_nothing() -> None:

@@ -12,9 +12,9 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from lit_distill.__main__ import main
 from lit_distill.errors import UserError
 from lit_distill.models import (
-    CarvedStudent,
     LanguageModel,
-    Teacher,
+    LayerCopyStudent,
+    TeacherSpec,
     load_tokenizer,
     student_state,
     tokenizer_files,
@@ -25,7 +25,7 @@ from lit_distill.training.checkpoints import KEY
 
 @pytest.fixture
 def student(tiny_bert: Path) -> LanguageModel:
-    return CarvedStudent(distilbert=True).build(Teacher(str(tiny_bert)).build(), 0)
+    return LayerCopyStudent(distilbert=True).build(TeacherSpec(str(tiny_bert)).build(), 0)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from callbacks.watching.non_finite import NonFiniteLoss
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.losses import Term
-from lit_distill.models import Teacher, load_tokenizer, shard_auxiliary, whole_state
+from lit_distill.models import TeacherSpec, full_state_dict, load_tokenizer, shard_auxiliary
 from lit_distill.schedules import Constant
 
 BATCH = typed(collate(samples(6, 100)))
@@ -47,7 +47,7 @@ def method(
 ) -> ProjectedStates:
     seed_everything(0, verbose=False)  # a seed of an earlier run would reach the ranks alone
     return kind(
-        teacher=Teacher(str(folder)),
+        teacher=TeacherSpec(str(folder)),
         dropout=0.0,
         optimizer=lambda groups: torch.optim.SGD(groups, lr=0.1, momentum=0.9),
         schedule=Constant(warmup=0.0),
@@ -116,7 +116,7 @@ def test_buffers_are_the_first_ranks_on_every_rank(tiny_bert: Path, tmp_path: Pa
     def work() -> None:
         loop, module = in_pieces(tmp_path), method(tiny_bert, Centred)
         loop.fit(module, datamodule=Served([[BATCH] * 2, [others] * 2]))
-        torch.save(whole_state(module.auxiliary), tmp_path / f"{loop.global_rank}.pt")
+        torch.save(full_state_dict(module.auxiliary), tmp_path / f"{loop.global_rank}.pt")
 
     on_two_ranks(work, tmp_path / "log.txt")
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))

@@ -15,7 +15,7 @@ from transformers import AutoModelForMaskedLM
 
 from lit_distill.errors import UserError
 from lit_distill.methods import TripleLoss
-from lit_distill.models import CarvedStudent, Teacher, load_tokenizer
+from lit_distill.models import LayerCopyStudent, TeacherSpec, load_tokenizer
 from lit_distill.tools.export import export
 from lit_distill.training.checkpoints import KEY
 
@@ -45,7 +45,9 @@ def merged(tiny_bert: Path, tmp_path: Path) -> Path:
 
 def still(folder: Path) -> TripleLoss:
     """Carves all layers and learns nothing."""
-    method = TripleLoss(teacher=Teacher(str(folder)), student=CarvedStudent("first", num_layers=4))
+    method = TripleLoss(
+        teacher=TeacherSpec(str(folder)), student=LayerCopyStudent("first", num_layers=4)
+    )
     method.optimizer = lambda groups: torch.optim.SGD(groups, lr=0.0)
     return method
 

@@ -16,7 +16,7 @@ from transformers import BertForMaskedLM
 
 from lit_distill.errors import UserError
 from lit_distill.methods import MaskedLM, TripleLoss
-from lit_distill.models import CarvedStudent, Teacher, load_tokenizer
+from lit_distill.models import LayerCopyStudent, TeacherSpec, load_tokenizer
 from lit_distill.schedules import Constant
 from lit_distill.training.distillation import Distillation
 
@@ -44,7 +44,7 @@ def data(tiny_bert: Path, count: int = 2) -> Served:
 
 
 def module(tiny_bert: Path, **options: Any) -> TripleLoss:
-    return TripleLoss(teacher=Teacher(str(tiny_bert)), **options)
+    return TripleLoss(teacher=TeacherSpec(str(tiny_bert)), **options)
 
 
 @pytest.fixture
@@ -95,17 +95,17 @@ def test_logged_terms_are_unweighted_means_over_the_window(tiny_bert: Path, tmp_
     for batches, accumulate in (([collate(texts)], 1), (window(parts), 2)):
         logger = CSVLogger(tmp_path / str(accumulate), name="", version="")
         loop = trainer(tmp_path, max_steps=1, accumulate_grad_batches=accumulate, logger=logger)
-        method = module(tiny_bert, alpha_ce=3.0, alpha_mlm=0.5, dropout=0.0)
+        method = module(tiny_bert, alpha_kd=3.0, alpha_mlm=0.5, dropout=0.0)
         loop.fit(method, datamodule=Served([batches]))
         with (tmp_path / str(accumulate) / "metrics.csv").open() as file:
             (row,) = csv.DictReader(file)
         assert row.pop("step") == "0"
         logged.append({name: float(value) for name, value in row.items()})
         assert {f"train/{name}": value for name, value in method.logged.items()} == logged[-1]
-    assert logged[0].keys() == {"train/ce", "train/mlm", "train/cos", "train/loss"}
+    assert logged[0].keys() == {"train/kd", "train/mlm", "train/cos", "train/loss"}
     for name, value in logged[0].items():
         assert logged[1][name] == pytest.approx(value, rel=1e-5)
-    weighted = 3.0 * logged[0]["train/ce"] + 0.5 * logged[0]["train/mlm"] + logged[0]["train/cos"]
+    weighted = 3.0 * logged[0]["train/kd"] + 0.5 * logged[0]["train/mlm"] + logged[0]["train/cos"]
     assert logged[0]["train/loss"] == pytest.approx(weighted, rel=1e-5)
 
 
@@ -130,13 +130,13 @@ def test_a_checkpoint_holds_no_teacher_and_resumes_strictly(
 
 def test_validation_needs_no_teacher(tiny_bert: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_bert, tmp_path / "teacher")
-    given = TripleLoss(teacher=Teacher(str(tmp_path / "teacher")))
+    given = TripleLoss(teacher=TeacherSpec(str(tmp_path / "teacher")))
     loop = trainer(tmp_path)
     loop.fit(given, datamodule=data(tiny_bert))
     loop.save_checkpoint(tmp_path / "a.ckpt")
     (with_teacher,) = loop.validate(given, datamodule=data(tiny_bert), verbose=False)
     shutil.rmtree(tmp_path / "teacher")
-    alone = TripleLoss(teacher=Teacher(str(tmp_path / "teacher")))
+    alone = TripleLoss(teacher=TeacherSpec(str(tmp_path / "teacher")))
     (scores,) = trainer(tmp_path).validate(
         alone, datamodule=data(tiny_bert), ckpt_path=tmp_path / "a.ckpt", verbose=False
     )
@@ -202,7 +202,7 @@ def test_a_resumed_run_has_the_very_weights_that_were_saved(
 def test_another_student_is_refused_on_resume(
     tiny_bert: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
-    three = module(tiny_bert, student=CarvedStudent(num_layers=3))
+    three = module(tiny_bert, student=LayerCopyStudent(num_layers=3))
     with pytest.raises(UserError, match="num_hidden_layers: 2 saved, 3 now"):
         trainer(tmp_path, max_steps=3).fit(three, datamodule=data(tiny_bert), ckpt_path=checkpoint)
 

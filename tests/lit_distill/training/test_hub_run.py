@@ -14,7 +14,7 @@ from hub_client import HubClient, environment
 from hub_server import HubServer
 from safetensors.torch import load_file, save
 
-from lit_distill.models import Teacher, fingerprint, load_tokenizer
+from lit_distill.models import TeacherSpec, fingerprint, load_tokenizer
 from lit_distill.training.checkpoints import KEY
 
 pytestmark = pytest.mark.rotated(3)  # they wait
@@ -65,7 +65,7 @@ def test_a_run_from_the_hub_keeps_the_pins_and_the_token_to_itself(
     assert done.returncode == 0, done.stderr
     checkpoint = torch.load(folder / "run/checkpoints/last.ckpt", weights_only=True)[KEY]
     (teacher,) = checkpoint["teachers"].values()
-    assert teacher["fingerprint"] == fingerprint(Teacher(str(tiny_bert)).build())
+    assert teacher["fingerprint"] == fingerprint(TeacherSpec(str(tiny_bert)).build())
     exported = load_tokenizer(str(folder / "run/student-last"))
     assert exported.get_vocab() == load_tokenizer(str(tiny_bert)).get_vocab()
     config = yaml.safe_load((folder / "run/config.yaml").read_text())
@@ -103,7 +103,7 @@ def test_without_a_hub_the_cache_serves(
     use = f"load_tokenizer('{model}@{commit}')\n"
     use += f"print(fingerprint(Teacher({model!r}, {commit!r}).build()))\n"
     read = f"print(*HubReader({corpus!r}, revision={texts!r}).rows())\n"
-    expected = fingerprint(Teacher(str(tiny_bert)).build())
+    expected = fingerprint(TeacherSpec(str(tiny_bert)).build())
     assert hub_client.run(use).printed == expected
     assert hub_client.run(read).printed == "one two"
     hub.requests.clear()

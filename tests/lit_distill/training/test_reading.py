@@ -12,21 +12,21 @@ from batches import collate, samples
 from command_line import merged, refused
 from shipped_methods import METHODS, WRITING, build, quiet_trainer
 
-from data_modules import MaskedTokens, MultilingualCorpus, NextToken, Noised, Plain, Source
+from data_modules import MaskedTokens, MultilingualCorpus, NextToken, Noised, NoTargets, Source
 from data_modules.objectives.objectives import Objective, objective_for
 from data_modules.prompting.collation import Responses
 from lit_distill.__main__ import main
 from lit_distill.batch import as_written
 from lit_distill.errors import UserError
 from lit_distill.methods import MaskedLM, MiniLMv2
-from lit_distill.models import Teacher
+from lit_distill.models import TeacherSpec
 
-TEXTS: tuple[Objective, ...] = (MaskedTokens(), NextToken(), Plain(), Noised())
+TEXTS: tuple[Objective, ...] = (MaskedTokens(), NextToken(), NoTargets(), Noised())
 EITHER = {"MaskedTokens", "NextToken", "Responses"}
 READS = {
     "masked_lm": {"MaskedTokens"},
     "causal_lm": {"NextToken", "Responses"},
-    **{name: {"Plain", "NextToken", "Responses"} for name in ("minilm", "minilm_v2")},
+    **{name: {"NoTargets", "NextToken", "Responses"} for name in ("minilm", "minilm_v2")},
     **dict.fromkeys(("triple_loss", "supervised_kd", "co_distillation", "mutual_learning"), EITHER),
     **{name: {"Responses"} for name in WRITING},
 }
@@ -70,8 +70,8 @@ def test_what_a_method_reads_is_the_objective_where_none_is_given(
     assert found == {
         "masked_lm": (MaskedTokens(), MaskedTokens()),
         "causal_lm": (NextToken(), NextToken()),
-        "minilm": (Plain(), Plain()),
-        "minilm_v2": (Plain(), Plain()),
+        "minilm": (NoTargets(), NoTargets()),
+        "minilm_v2": (NoTargets(), NoTargets()),
     }.get(name, (MaskedTokens(), NextToken()))
 
 
@@ -81,7 +81,7 @@ def test_a_method_swapped_by_config_is_trained_on_what_it_reads(
     """MiniLMv2 read 167 of 1,020 ids as masks; its report had no numbers."""
     config = merged(capsys, *MINILM)
     assert config["data"]["init_args"]["objective"] == {
-        "class_path": "data_modules.Plain",
+        "class_path": "data_modules.NoTargets",
         "init_args": {},
     }
     assert merged(capsys, "-c", "exp.yaml")["data"]["init_args"]["objective"] is None
@@ -116,7 +116,7 @@ def test_masked_text_for_a_method_of_plain_text_is_refused_before_it_is_tokenise
 ) -> None:
     found = refused(capsys, "fit", *MINILM, "--data.objective=MaskedTokens", "--run_dir=run")
     assert found == (
-        "MiniLMv2 reads Plain or NextToken, and the data's objective is MaskedTokens: leave "
+        "MiniLMv2 reads NoTargets or NextToken, and the data's objective is MaskedTokens: leave "
         "data.init_args.objective out, or use another method."
     )
     assert not Path("run/cache").exists()
@@ -149,7 +149,7 @@ def test_hidden_tokens_can_be_shown() -> None:
 
 def test_the_trainer_alone_decides_too(tiny_bert: Path, text_folder: Path, tmp_path: Path) -> None:
     """Without the command line: what is trained by a method is what it reads."""
-    module = MiniLMv2(teacher=Teacher(str(tiny_bert)), relation_heads=4)
+    module = MiniLMv2(teacher=TeacherSpec(str(tiny_bert)), relation_heads=4)
     data = MultilingualCorpus(
         [Source(files="{language}.txt")],
         data_dir=str(text_folder),
@@ -161,4 +161,4 @@ def test_the_trainer_alone_decides_too(tiny_bert: Path, text_folder: Path, tmp_p
         validation_windows=3,
     )
     quiet_trainer(precision="32-true", default_root_dir=tmp_path).fit(module, datamodule=data)
-    assert data.objective == Plain()
+    assert data.objective == NoTargets()

@@ -15,7 +15,7 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from lit_distill.errors import UserError
 from lit_distill.methods import TripleLoss
-from lit_distill.models import CarvedStudent, Teacher, shard
+from lit_distill.models import LayerCopyStudent, TeacherSpec, shard
 
 
 def refused(method: TripleLoss, strategy: Any, message: str) -> None:
@@ -28,14 +28,16 @@ def refused(method: TripleLoss, strategy: Any, message: str) -> None:
 def test_other_ways_of_sharding_are_refused_rather_than_wrong(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    method = TripleLoss(teacher=Teacher(str(tiny_bert)))
+    method = TripleLoss(teacher=TeacherSpec(str(tiny_bert)))
     refused(method, FSDPStrategy(), r"use configs/trainer/fsdp\.yaml")
     deepspeed = SimpleNamespace(zero_stage_3=True)  # the real one wants its package
     monkeypatch.setattr("lit_distill.training.strategies.DeepSpeedStrategy", SimpleNamespace)
     refused(method, deepspeed, r"DeepSpeed stage 3 is not supported .* use stage 2")
     mesh = {"tensor_parallel": SimpleNamespace(size=lambda: 2)}
     with pytest.raises(UserError, match=r"tensor_parallel_size is 2; only 1 is supported"):
-        shard(CarvedStudent().build(Teacher(str(tiny_bert)).build(), 0), cast(DeviceMesh, mesh))
+        shard(
+            LayerCopyStudent().build(TeacherSpec(str(tiny_bert)).build(), 0), cast(DeviceMesh, mesh)
+        )
 
 
 class Twice(SingleDeviceStrategy):
@@ -61,7 +63,7 @@ def test_a_division_by_the_strategy_itself_is_undone(tiny_bert: Path) -> None:
     ends = []
     for strategy in (SingleDeviceStrategy("cpu"), Twice("cpu")):
         method = TripleLoss(
-            teacher=Teacher(str(tiny_bert)),
+            teacher=TeacherSpec(str(tiny_bert)),
             dropout=0.0,
             optimizer=lambda groups: torch.optim.SGD(groups, lr=1.0),
         )

@@ -20,14 +20,14 @@ from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.methods import MaskedLM, TripleLoss
 from lit_distill.models import (
-    CachedTeaching,
-    CarvedStudent,
+    CachedOutputs,
     FreshStudent,
     LanguageModel,
+    LayerCopyStudent,
     PretrainedStudent,
     Student,
-    Teacher,
     TeacherCache,
+    TeacherSpec,
 )
 from lit_distill.schedules import Constant
 from lit_distill.tools.caching.cache_teacher import CacheOptions, cache_teacher
@@ -72,7 +72,7 @@ def write(
         if key not in made:
             folder = str(tmp_path_factory.mktemp("cache") / "cache")
             chosen = CacheOptions(**{"k": 16, "temperature": 2.0, "shard_tokens": 4000, **options})
-            cache_teacher(folder, Teacher(str(tiny_bert)), make(), chosen)
+            cache_teacher(folder, TeacherSpec(str(tiny_bert)), make(), chosen)
             made[key] = folder
         return made[key]
 
@@ -87,10 +87,10 @@ def method(tiny_bert: Path) -> Callable[..., TripleLoss]:
     def build(**options: Any) -> TripleLoss:
         return TripleLoss(
             **{
-                "teacher": Teacher(str(tiny_bert)),
-                "student": CarvedStudent(num_layers=2),
+                "teacher": TeacherSpec(str(tiny_bert)),
+                "student": LayerCopyStudent(num_layers=2),
                 "alpha_cos": 0.0,
-                "restrict_ce_to_mask": True,
+                "restrict_kd_to_mask": True,
                 "dropout": 0.0,
                 "optimizer": lambda groups: torch.optim.SGD(groups, lr=0.05),
                 "schedule": Constant(warmup=0.0),
@@ -127,7 +127,7 @@ def weights(module: TripleLoss) -> torch.Tensor:
 
 
 STUDENTS: dict[str, Callable[[Path], Student]] = {
-    "carved": lambda folder: CarvedStudent(num_layers=2),
+    "carved": lambda folder: LayerCopyStudent(num_layers=2),
     "random": lambda folder: FreshStudent(config={"num_hidden_layers": 1}),
     "the teacher": lambda folder: PretrainedStudent(str(folder)),
 }
@@ -159,9 +159,9 @@ def test_every_loss_is_within_twice_the_reported_error(
         batch = next(batches, None) or next(batches := iter(corpus.train_dataloader()))
         with torch.no_grad():
             module.cache = None
-            live = module.losses(batch)["ce"].sum
+            live = module.losses(batch)["kd"].sum
             module.cache = cache
-            cached = module.losses(cache.read(batch))["ce"].sum
+            cached = module.losses(cache.read(batch))["kd"].sum
         differences.append(((cached - live).abs() / len(batch["rows"]) / 2.0**2).item())
     assert max(differences) <= 2 * error
     if student == "random":  # and the error that is reported is not an idle one
@@ -181,13 +181,13 @@ def test_with_all_tokens_a_run_ends_where_the_live_one_does(
     moved = weights(live) - weights(start)
     assert moved.norm() > 0.01
     assert (weights(cached) - weights(live)).norm() < 1e-3 * moved.norm()
-    assert cached.logged["ce"] == pytest.approx(live.logged["ce"], abs=1e-4)
+    assert cached.logged["kd"] == pytest.approx(live.logged["kd"], abs=1e-4)
 
 
 def test_states_come_from_the_cache_too(
     write: Callable[..., str], make: Make, method: Callable[..., TripleLoss], tmp_path: Path
 ) -> None:
-    options = {"alpha_cos": 1.0, "restrict_ce_to_mask": False}
+    options = {"alpha_cos": 1.0, "restrict_kd_to_mask": False}
     live = method(**options)
     cached = method(teacher_cache=write(k=V, positions="tokens", states=True), **options)
     for module in (live, cached):
@@ -273,7 +273,7 @@ def test_another_text_or_other_masks_are_refused_by_name(
     ("options", "named"),
     [
         ({"temperature": 1.0}, "temperature: 2.0 in the cache, 1.0 now"),
-        ({"restrict_ce_to_mask": False}, "positions: 'rows' in the cache, 'tokens' now"),
+        ({"restrict_kd_to_mask": False}, "positions: 'rows' in the cache, 'tokens' now"),
         ({"alpha_mse": 1.0}, r"LogitMSE\(\) needs the teacher's logits"),
         ({"alpha_cos": 1.0}, "compares hidden states .* has none"),
     ],
@@ -299,12 +299,12 @@ def test_other_models_are_refused_by_name(
     tiny_bert: Path,
     tmp_path: Path,
 ) -> None:
-    other = Teacher(str(tiny_bert)).build()
+    other = TeacherSpec(str(tiny_bert)).build()
     with torch.no_grad():
         next(other.parameters()).add_(1.0)
     folder = tmp_path / "other"
     other.model.save_pretrained(folder)
-    spec = Teacher(str(folder), tokenizer=str(tiny_bert))
+    spec = TeacherSpec(str(folder), tokenizer=str(tiny_bert))
     with pytest.raises(UserError, match=r"teacher: '\w+' in the cache, '\w+' now"):
         fit(method(teacher_cache=write(), teacher=spec), make(), tmp_path)
     larger = FreshStudent("bert", {"vocab_size": V + 8, "hidden_size": 12, "num_hidden_layers": 1})
@@ -370,7 +370,7 @@ def test_rows_among_all_positions_are_found(write: Callable[..., str], make: Mak
     corpus.setup("fit")
     corpus.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     batch: Batch = cache.read(next(iter(corpus.train_dataloader())))
-    taught = CachedTeaching(cache, batch)
+    taught = CachedOutputs(cache, batch)
     every, some = taught.signal(batch["tokens"]), taught.signal(batch["rows"])
     where = [batch["tokens"].tolist().index(row) for row in batch["rows"].tolist()]
     assert some.ids.equal(every.ids[where])
@@ -381,7 +381,7 @@ def test_from_the_command_line_to_an_export(
 ) -> None:
     """The tokenizer comes with the cache."""
     config = ["-c", "exp.yaml", "--data.mask_variants=2", "--data.cache_dir=tokens"]
-    cached = ["--model.restrict_ce_to_mask=true", "--model.alpha_cos=0"]
+    cached = ["--model.restrict_kd_to_mask=true", "--model.alpha_cos=0"]
     assert main(["cache-teacher", *config, "--output=cache", "--cache.k=16"]) == 0
     student = {"class_path": "FreshStudent", "init_args": {
         "model_type": "bert", "config": {"hidden_size": 8, "num_hidden_layers": 1,

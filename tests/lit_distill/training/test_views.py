@@ -13,7 +13,7 @@ from shipped_methods import quiet_trainer
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.losses import ForwardKL, LogitTerm, Term
-from lit_distill.models import Teacher
+from lit_distill.models import TeacherSpec
 from lit_distill.schedules import Constant
 from lit_distill.training.distillation import Distillation
 
@@ -54,7 +54,7 @@ class Across(Distillation):
 def method(folder: Path, told: bool) -> Across:
     return Across(
         told,
-        teacher=Teacher(str(folder)),
+        teacher=TeacherSpec(str(folder)),
         dropout=0.0,
         schedule=Constant(),
         optimizer=torch.optim.SGD,
@@ -69,7 +69,7 @@ def test_the_teacher_is_asked_about_its_own_rows(tiny_bert: Path) -> None:
     student = fresh.student_specs["student"].build(teacher, 0).double()
     values: dict[str, Any] = dict(batch)
     log_p, log_q = (
-        torch.log_softmax(model.project(model.encode(batch, view).rows(values[f"{view}rows"])), -1)
+        torch.log_softmax(model.logits(model.encode(batch, view).rows(values[f"{view}rows"])), -1)
         for model, view in ((teacher, "tgt_"), (student, "src_"))
     )
     expected = (log_p.exp() * (log_p - log_q)).sum(-1).mean()

@@ -34,14 +34,14 @@ def test_values_and_gradients_are_the_oracles(promised, bias, caps):
     values, gradients = run(student, teacher, targets, promised)
     teacher_bias = None if teacher.bias is None else teacher.bias.tolist()
     teacher_rows = [
-        oracle.project(row, teacher.weight.tolist(), teacher_bias, teacher.cap)
+        oracle.logits(row, teacher.weight.tolist(), teacher_bias, teacher.cap)
         for row in teacher.rows.tolist()
     ]
 
     def sums(rows, weight, bias):
         found = [0j] * 4
         for n, target in enumerate(targets.tolist()):
-            z, other = oracle.project(rows[n], weight, bias, student.cap), teacher_rows[n]
+            z, other = oracle.logits(rows[n], weight, bias, student.cap), teacher_rows[n]
             found[0] += oracle.forward_kl(z, other, 2.0)
             found[1] += 0j if target == IGNORED else oracle.cross_entropy(z, target)
             found[2] += oracle.squared_distance(z, other)
@@ -176,10 +176,12 @@ def test_a_vocabulary_entry_switched_off_by_the_bias_counts_nothing():
     sums = linear_losses(losses, student, teacher, targets, coefficients)
     gradients = torch.autograd.grad(sums[0] + sums[1], parts(student))
 
-    def cut(head: Head) -> Head:
+    def without_padding(head: Head) -> Head:
         return Head(head.rows, head.weight[:-2], head.bias[:-2])
 
-    expected = linear_losses(losses, cut(student), cut(teacher), targets, coefficients)
+    expected = linear_losses(
+        losses, without_padding(student), without_padding(teacher), targets, coefficients
+    )
     torch.testing.assert_close(sums, expected)
     assert_same(
         list(torch.autograd.grad(expected[0] + expected[1], parts(student))), list(gradients), 1e-12

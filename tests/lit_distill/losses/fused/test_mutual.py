@@ -16,7 +16,7 @@ from lit_distill.losses import (
     ForwardKL,
     Head,
     JensenShannon,
-    Learning,
+    PeerLosses,
     RowLoss,
     linear_losses,
     mutual_losses,
@@ -46,8 +46,8 @@ def draw(
     return heads, targets
 
 
-def learn(*temperatures: float, to_mean: bool = False) -> list[Learning]:
-    return [Learning((CrossEntropy(), ForwardKL(t)), to_mean) for t in temperatures]
+def learn(*temperatures: float, to_mean: bool = False) -> list[PeerLosses]:
+    return [PeerLosses((CrossEntropy(), ForwardKL(t)), to_mean) for t in temperatures]
 
 
 def parts(head: Head) -> list[Tensor]:
@@ -56,7 +56,7 @@ def parts(head: Head) -> list[Tensor]:
 
 
 def run(
-    models: Sequence[Learning],
+    models: Sequence[PeerLosses],
     heads: Sequence[Head],
     targets: Tensor,
     promised: bool = True,
@@ -98,13 +98,13 @@ def test_values_and_gradients_are_those_of_the_loops(
     ]
     expected: list[float] = []
     for k, (rows, weight, bias) in enumerate(plain):
-        heard = [*logits[:k], *logits[k + 1 :]]
+        target = [*logits[:k], *logits[k + 1 :]]
         sizes = [rows.numel(), weight.numel(), bias.numel()]
 
         def total(
             point: Sequence[complex],
             sizes: list[int] = sizes,
-            heard: list[list[list[float]]] = heard,
+            target: list[list[list[float]]] = target,
             k: int = k,
         ) -> complex:
             width = sizes[0] // ROWS
@@ -112,10 +112,10 @@ def test_values_and_gradients_are_those_of_the_loops(
             r = [point[width * n : width * (n + 1)] for n in range(ROWS)]
             w = [point[first + width * v : first + width * (v + 1)] for v in range(VOCABULARY)]
             own = [project(row, w, point[second:], cap) for row in r]
-            hard, soft = oracle.one_model(own, heard, targets.tolist(), temperatures[k], to_mean)
+            hard, soft = oracle.one_model(own, target, targets.tolist(), temperatures[k], to_mean)
             return FACTORS[2 * k] * hard + FACTORS[2 * k + 1] * soft
 
-        hard, soft = oracle.one_model(logits[k], heard, targets.tolist(), temperatures[k], to_mean)
+        hard, soft = oracle.one_model(logits[k], target, targets.tolist(), temperatures[k], to_mean)
         expected += [hard.real, soft.real]
         point = torch.cat([rows.flatten(), weight.flatten(), bias]).tolist()
         close([torch.tensor(gradient(total, point), dtype=torch.float64)], [
@@ -129,7 +129,7 @@ def test_values_and_gradients_are_those_of_the_loops(
 def test_nobody_is_pulled_towards_who_learns_from_him() -> None:
     heads, targets = draw(2)
     for k in (0, 1):
-        alone: list[Learning] = [Learning(), Learning()]
+        alone: list[PeerLosses] = [PeerLosses(), PeerLosses()]
         alone[k] = learn(2.0)[0]
         (hard, soft) = mutual_losses(alone, heads, targets, (1.0, 1.0))
         own, other = parts(heads[k]), parts(heads[1 - k])
@@ -153,7 +153,7 @@ def test_a_pair_is_two_linear_losses() -> None:
     """Each with the other as its teacher; any divergence goes."""
     heads, targets = draw(2)
     losses: list[tuple[RowLoss, ...]] = [(CrossEntropy(), JensenShannon()), (ForwardKL(3.0),)]
-    values, gradients = run([Learning(own) for own in losses], heads, targets)
+    values, gradients = run([PeerLosses(own) for own in losses], heads, targets)
     factors = iter(FACTORS)
     for k in (0, 1):
         sums = linear_losses(losses[k], heads[k], heads[1 - k], targets)
@@ -187,7 +187,7 @@ def test_nothing_depends_on_tiles_or_the_order_of_rows(
 def test_who_only_speaks_gets_no_gradient() -> None:
     (head, other), targets = draw(2)
     speaker = Head(*(part.detach() for part in parts(other)))
-    hard, soft = mutual_losses([learn(1.0)[0], Learning()], [head, speaker], targets, (1.0, 2.0))
+    hard, soft = mutual_losses([learn(1.0)[0], PeerLosses()], [head, speaker], targets, (1.0, 2.0))
     (hard + 2 * soft).backward()
     assert head.weight.grad is not None
     assert speaker.weight.grad is None

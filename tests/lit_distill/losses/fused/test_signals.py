@@ -118,7 +118,7 @@ def top(teacher: Head, loss: Divergence, k: int, tail: str) -> TopK:
 @every_divergence
 def test_the_likeliest_tokens_are_exact_where_they_are_all(loss, tail):
     student, teacher, targets = draw()
-    if tail == "renormalise" and not loss.lumps:
+    if tail == "renormalise" and not loss.allows_bucketing:
         pytest.skip("refused: see below")
     expected = loss(logits(student), logits(teacher)).sum()
     check(loss, top(teacher, loss, VOCABULARY, tail), student, targets, expected, 1e-11)
@@ -138,7 +138,7 @@ def test_a_bucket_makes_one_entry_of_the_tail(loss):
     both = (coarse(head, signal.ids.long(), t) for head in (student, teacher))
     expected = loss(*(t * log_p for log_p in both)).sum()
     check(loss, signal, student, targets, expected)
-    if loss.lumps and loss.temperature == 1:  # an f-divergence: a coarser look sees less
+    if loss.allows_bucketing and loss.temperature == 1:  # an f-divergence: a coarser look sees less
         assert expected < loss(logits(student), logits(teacher)).sum()
 
 
@@ -146,7 +146,7 @@ def test_a_bucket_makes_one_entry_of_the_tail(loss):
 def test_a_tail_left_out_has_no_mass(loss):
     student, teacher, targets = draw()
     signal = top(teacher, loss, 3, "renormalise")
-    if not loss.lumps:
+    if not loss.allows_bucketing:
         with pytest.raises(
             ValueError, match=r'not defined where the teacher gives nothing.*"bucket"'
         ):
@@ -166,7 +166,7 @@ def test_tokens_that_the_teacher_forbids_have_no_mass(loss, tail):
     bias = teacher.bias.detach().clone()
     bias[[1, 4]] = -torch.inf
     masked = replace(teacher, bias=bias)
-    if not loss.lumps:  # infinite; what matters is that no number is NaN
+    if not loss.allows_bucketing:  # infinite; what matters is that no number is NaN
         if tail != "renormalise":
             (value,) = linear_losses([loss], student, top(masked, loss, VOCABULARY, tail), targets)
             assert not value.isnan()
@@ -212,9 +212,9 @@ def test_what_does_not_fit_is_refused():
     for loss in (LogitMSE(), NormalisedKD()):
         with pytest.raises(ValueError, match="compares logits"):
             linear_losses([loss], student, signal, targets)
-    assert not ReverseKL().lumps
-    assert not SkewReverseKL(0.0).lumps
-    assert not AlphaBeta(1.0, 1.0).lumps
+    assert not ReverseKL().allows_bucketing
+    assert not SkewReverseKL(0.0).allows_bucketing
+    assert not AlphaBeta(1.0, 1.0).allows_bucketing
     short = (teachers[0], replace(teachers[1], weight=teachers[1].weight[1:], bias=None))
     with pytest.raises(ValueError, match="compared entry by entry"):
         linear_losses([ForwardKL()], student, MeanOfLogits(short, (0.5, 0.5)))

@@ -21,7 +21,7 @@ def test_organs_are_the_models_own(model: LanguageModel, family: str):
     assert anatomy.model_type == hf.config.model_type == family
     assert anatomy.model_class() is type(hf)
     assert len(anatomy.layers(hf)) == 4
-    assert anatomy.decoder(hf) is hf.get_output_embeddings()
+    assert anatomy.lm_head(hf) is hf.get_output_embeddings()
     tables = [getattr(part, "weight", None) for part in anatomy.embeddings(hf).modules()]
     assert any(table is hf.get_input_embeddings().weight for table in tables)
     paths = [anatomy.projection_paths[kind] for kind in ("query", "key", "value")]
@@ -90,6 +90,6 @@ def test_no_parameter_is_trained_that_nothing_reads(
     for tied in (True, False):
         model = LanguageModel(make_model(family, tie_word_embeddings=tied))
         batch = make_batch(model)
-        model.project(model.encode(batch).rows(batch["tokens"])).sin().sum().backward()
+        model.logits(model.encode(batch).rows(batch["tokens"])).sin().sum().backward()
         for name, parameter in model.named_parameters():
             assert parameter.requires_grad == (parameter.grad is not None), name

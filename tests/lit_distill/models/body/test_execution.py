@@ -112,10 +112,10 @@ def test_an_unknown_backend_is_refused() -> None:
 
 
 def test_a_model_that_cannot_is_refused(bert: LanguageModel) -> None:
-    class Plain(type(bert.model)):  # type: ignore[misc]
+    class NoTargets(type(bert.model)):  # type: ignore[misc]
         supports_gradient_checkpointing = False
 
-    bert.model.__class__ = Plain
+    bert.model.__class__ = NoTargets
     with pytest.raises(UserError, match="Plain has no gradient checkpointing"):
         Execution(gradient_checkpointing=True).apply(bert)
     assert isinstance(bert.model, nn.Module)

@@ -101,10 +101,10 @@ def test_logits_are_the_models_own_exactly(model: LanguageModel, batch: Batch):
     own = model.model(**model_inputs(batch)).logits.flatten(0, 1)
     encoded = model.encode(batch)
     every = torch.arange(len(own))
-    assert torch.equal(model.project(encoded.rows(every)), own)
+    assert torch.equal(model.logits(encoded.rows(every)), own)
     some = batch["tokens"][[0, 3, 8, 11, 20]]
-    assert torch.equal(model.project(encoded.rows(some)), own[some])
-    by_head = model.with_head(logits_of, encoded.rows(some))
+    assert torch.equal(model.logits(encoded.rows(some)), own[some])
+    by_head = model.with_lm_head(logits_of, encoded.rows(some))
     assert torch.equal(by_head, own[some])
     assert model.vocab_size == own.shape[1] == 40
     assert model.hidden_size == encoded.hidden.shape[-1] == 16
@@ -120,7 +120,7 @@ def test_encode_runs_neither_head_nor_pooler_and_keeps_nothing_unasked(
     body = model.model.get_submodule("decoder" if "t5" in model.config.model_type else "")
     body = model.model.base_model if body is model.model else body
     body.register_forward_hook(lambda *call: seen.append(call[2]))
-    model.anatomy.decoder(model.model).register_forward_hook(lambda *call: pytest.fail("head ran"))
+    model.anatomy.lm_head(model.model).register_forward_hook(lambda *call: pytest.fail("head ran"))
     assert model.encode(batch).captured == {}
     assert seen[0].get("hidden_states") is None
     assert seen[0].get("decoder_hidden_states") is None
@@ -149,12 +149,12 @@ def test_early_stop_equals_the_full_forward_and_runs_no_later_layer(
     ran: list[int] = []
     for number, layer in enumerate(model.layers):
         layer.register_forward_hook(lambda *call, number=number: ran.append(number))
-    for until in range(4):
+    for last_layer in range(4):
         ran.clear()
-        stopped = model.encode(batch, until=until, capture=[Site("query", until)])
-        assert torch.equal(stopped.hidden, site_output(model, Site("hidden", until), seen))
-        assert list(stopped.captured) == [Site("query", until)]
-        assert ran == list(range(until + 1))
+        stopped = model.encode(batch, last_layer=last_layer, capture=[Site("query", last_layer)])
+        assert torch.equal(stopped.hidden, site_output(model, Site("hidden", last_layer), seen))
+        assert list(stopped.captured) == [Site("query", last_layer)]
+        assert ran == list(range(last_layer + 1))
     ran.clear()
     assert torch.equal(model.encode(batch).hidden, full)
     assert ran == [0, 1, 2, 3]
@@ -164,19 +164,19 @@ def test_hooks_and_layers_are_as_before_after_a_forward_and_after_an_exception(
     model: LanguageModel, batch: Batch
 ):
     layers, hooks, names = model.layers, hook_count(model), list(model.state_dict())
-    model.encode(batch, capture=SITES[:2], until=2)
+    model.encode(batch, capture=SITES[:2], last_layer=2)
     assert hook_count(model) == hooks
     key = "decoder_input_ids" if model.reads_pairs else "input_ids"
     broken: Any = {**batch, key: batch[key] + 1000}  # type: ignore[literal-required]
     with pytest.raises(IndexError):
-        model.encode(broken, capture=SITES, until=3)
+        model.encode(broken, capture=SITES, last_layer=3)
 
     def fail(*call: Any) -> None:
         raise OSError("in the middle")
 
     handle = layers[1].register_forward_hook(fail)
     with pytest.raises(OSError, match="in the middle"):
-        model.encode(batch, capture=[Site("key", 0)], until=2)
+        model.encode(batch, capture=[Site("key", 0)], last_layer=2)
     handle.remove()
     assert hook_count(model) == hooks
     assert model.layers is layers
@@ -257,7 +257,7 @@ def test_positions_and_token_types_and_views_reach_the_model(model: LanguageMode
     changed = model.encode(types).rows(batch["tokens"])
     if model.config.model_type == "bert":
         own = model.model(**model_inputs(batch), token_type_ids=types["token_type_ids"]).logits
-        assert torch.equal(model.project(changed), own.flatten(0, 1)[batch["tokens"]])
+        assert torch.equal(model.logits(changed), own.flatten(0, 1)[batch["tokens"]])
     else:
         assert torch.equal(changed, plain)
 
@@ -269,7 +269,7 @@ def test_gradients_through_the_head_are_the_models_own(model: LanguageModel, bat
     own = model.model(**model_inputs(batch)).logits.flatten(0, 1)[rows]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     expected = torch.autograd.grad((own * upstream).sum(), trained)
-    ours = model.with_head(logits_of, model.encode(batch).rows(rows))
+    ours = model.with_lm_head(logits_of, model.encode(batch).rows(rows))
     actual = torch.autograd.grad((ours * upstream).sum(), trained)
     for a, b in zip(actual, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=exact)
@@ -278,14 +278,14 @@ def test_gradients_through_the_head_are_the_models_own(model: LanguageModel, bat
 def test_tied_weights_get_the_gradients_of_both_uses(model: LanguageModel, batch: Batch):
     embedding = model.model.get_input_embeddings().weight
     if not model.config.tie_word_embeddings:
-        assert model.anatomy.decoder(model.model).weight is not embedding
+        assert model.anatomy.lm_head(model.model).weight is not embedding
         return
-    assert model.anatomy.decoder(model.model).weight is embedding
+    assert model.anatomy.lm_head(model.model).weight is embedding
     rows = batch["tokens"]
 
     def gradient(cut_body: bool, cut_head: bool) -> Tensor:
         hidden = model.encode(batch).rows(rows)
-        loss = model.with_head(
+        loss = model.with_lm_head(
             lambda head: (head.rows @ (head.weight.detach() if cut_head else head.weight).T).sin(),
             hidden.detach() if cut_body else hidden,
         ).sum()
@@ -298,7 +298,7 @@ def test_tied_weights_get_the_gradients_of_both_uses(model: LanguageModel, batch
 
 
 def captured_loss(model: LanguageModel, batch: Batch, sites: list[Site]) -> Tensor:
-    encoded = model.encode(batch, capture=sites, until=2)
+    encoded = model.encode(batch, capture=sites, last_layer=2)
     return torch.stack([value.sin().sum() for value in encoded.captured.values()]).sum()
 
 
@@ -311,7 +311,7 @@ def test_captures_are_right_under_gradient_checkpointing(model: LanguageModel, b
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     expected = torch.autograd.grad(plain, trained, allow_unused=True)
     model.model.activation_checkpointing_enable()
-    encoded = model.encode(batch, capture=sites, until=2)
+    encoded = model.encode(batch, capture=sites, last_layer=2)
     before = {site: value.detach().clone() for site, value in encoded.captured.items()}
     loss = torch.stack([value.sin().sum() for value in encoded.captured.values()]).sum()
     actual = torch.autograd.grad(loss, trained, allow_unused=True)
@@ -340,14 +340,14 @@ def test_layers_that_do_not_run_are_refused_with_numbers(
     bert: LanguageModel, make_batch: Callable[..., Any]
 ):
     batch = make_batch(bert)
-    with pytest.raises(UserError, match=r"until=4: BertForMaskedLM has 4 layers, numbered 0 to 3"):
-        bert.encode(batch, until=4)
-    with pytest.raises(UserError, match=r"until=-1"):
-        bert.encode(batch, until=-1)
+    with pytest.raises(UserError, match=r"last_layer=4: BertForMaskedLM has 4 layers, .* 0 to 3"):
+        bert.encode(batch, last_layer=4)
+    with pytest.raises(UserError, match=r"last_layer=-1"):
+        bert.encode(batch, last_layer=-1)
     with pytest.raises(UserError, match=r"query of layer 4 .* layers 0 to 3 of 4"):
         bert.encode(batch, capture=[Site("query", 4)])
     with pytest.raises(UserError, match=r"hidden of layer 2 .* layers 0 to 1 of 4"):
-        bert.encode(batch, capture=[Site("hidden", 2)], until=1)
+        bert.encode(batch, capture=[Site("hidden", 2)], last_layer=1)
 
 
 def test_a_replaced_decoder_is_used(bert: LanguageModel):
@@ -355,8 +355,8 @@ def test_a_replaced_decoder_is_used(bert: LanguageModel):
     bert.model.set_output_embeddings(smaller)
     rows = torch.randn(2, 16)
     assert bert.vocab_size == 7
-    assert bert.project(rows).shape == (2, 7)
-    assert bert.with_head(lambda head: head.bias, rows) is None
+    assert bert.logits(rows).shape == (2, 7)
+    assert bert.with_lm_head(lambda head: head.bias, rows) is None
 
 
 def test_it_holds_the_model_and_does_not_copy_it(make_model: Callable[..., Any]):

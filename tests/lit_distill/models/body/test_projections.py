@@ -17,7 +17,7 @@ from lit_distill.models import (
     Site,
     attention_heads,
     check_layer,
-    freeze_unreached,
+    freeze_without_gradient,
     probe,
     projections,
 )
@@ -102,7 +102,7 @@ def test_gradients_are_those_of_a_whole_forward(model: LanguageModel, batch: Bat
 
 def test_exactly_what_a_loss_reaches_stays_trainable(model: LanguageModel, batch: Batch) -> None:
     """Gradients exist on embeddings, lower layers and the layer's norm and projections."""
-    frozen = freeze_unreached(model, probe(model, 2, KINDS).values())
+    frozen = freeze_without_gradient(model, probe(model, 2, KINDS).values())
     loss = torch.stack([p.sin().sum() for p in projections(model, batch, 2, KINDS).values()]).sum()
     loss.backward()
     named = dict(model.model.named_parameters())
@@ -122,7 +122,7 @@ def test_exactly_what_a_loss_reaches_stays_trainable(model: LanguageModel, batch
 
 
 def test_a_kind_that_is_not_read_is_not_trained(bert: LanguageModel) -> None:
-    frozen = freeze_unreached(bert, probe(bert, 3, ["value"]).values())
+    frozen = freeze_without_gradient(bert, probe(bert, 3, ["value"]).values())
     assert "bert.encoder.layer.3.attention.self.query.weight" in frozen
     assert "bert.encoder.layer.3.attention.self.value.weight" not in frozen
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from lit_distill.batch import Batch
 from lit_distill.losses import ForwardKL, linear_losses
-from lit_distill.models import Ensemble, LanguageModel, Site, Teacher, shard, teach
+from lit_distill.models import Ensemble, LanguageModel, Site, TeacherSpec, shard, teach
 from lit_distill.models.body import sharding
 
 NAMES = ("data_parallel", "tensor_parallel")
@@ -73,7 +73,7 @@ def test_teachers_speak_where_their_weights_are_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two teachers whose weights are given back after every call, and a student in pieces."""
-    ensemble = Ensemble({"wider": Teacher("wider")})
+    ensemble = Ensemble({"wider": TeacherSpec("wider")})
 
     def models() -> list[LanguageModel]:
         found = [LanguageModel(make_model("bert", hidden_size=w)) for w in (16, 32, 16)]
@@ -86,7 +86,7 @@ def test_teachers_speak_where_their_weights_are_whole(
         rows = torch.tensor([0, 2, 3])
         states = student.encode(batch).rows(rows)
         (total,) = teach(teachers, ensemble, batch).with_signal(
-            lambda signal: student.with_head(
+            lambda signal: student.with_lm_head(
                 lambda head: linear_losses([ForwardKL()], head, signal, None, [1.0]), states
             ),
             rows,

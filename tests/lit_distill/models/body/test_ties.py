@@ -15,19 +15,19 @@ from transformers import PreTrainedModel
 
 from callbacks.saving.student_folder import Training, write_student
 from lit_distill.models import (
-    CarvedStudent,
     FreshStudent,
     LanguageModel,
+    LayerCopyStudent,
     PretrainedStudent,
     Student,
-    Teacher,
+    TeacherSpec,
     student_from_state,
     student_state,
 )
 from lit_distill.models.architectures.table import anatomy_of_type
 from lit_distill.models.students.student import differing_names
 
-ALL = CarvedStudent("first", num_layers=4)
+ALL = LayerCopyStudent("first", num_layers=4)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def two_tables(
     model, folder = make_model(family, **changes), tmp_path / "source"
     model.save_pretrained(folder)
     weights = load_file(folder / "model.safetensors")
-    head = f"{anatomy_of_type(family).decoder_path}.weight"
+    head = f"{anatomy_of_type(family).lm_head_path}.weight"
     weights[head] = torch.randn(40, 16)
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     if not changes["tie_word_embeddings"]:  # as Google's files say
@@ -80,10 +80,10 @@ def test_a_head_of_its_own_survives_carving_checkpoint_and_export(
     folder, source = two_tables
     right = logits(source)
     how: Student = ALL if start == "carved" else PretrainedStudent(str(folder))
-    student = how.build(Teacher(str(folder)).build(), 0)
+    student = how.build(TeacherSpec(str(folder)).build(), 0)
     assert torch.equal(logits(student.model), right)
     with torch.no_grad():  # an update of either table moves the other no longer
-        student.anatomy.decoder(student.model).weight.mul_(-1)
+        student.anatomy.lm_head(student.model).weight.mul_(-1)
     assert not torch.equal(logits(student.model), right)
     weights = student.state_dict()
     restored = student_from_state(json.loads(json.dumps(student_state(student))))
@@ -119,7 +119,7 @@ def test_what_is_shared_stays_one_table(
     restored = student_from_state(student_state(student), copies)
     restored.load_state_dict(copies)
     for model in (student, restored):
-        decoder, table = model.anatomy.decoder(model.model), model.model.get_input_embeddings()
+        decoder, table = model.anatomy.lm_head(model.model), model.model.get_input_embeddings()
         assert decoder.weight is table.weight
     plain = exported(student, tmp_path / "export", copies)
     assert plain.config.tie_word_embeddings is True
@@ -142,10 +142,10 @@ def test_a_fresh_student_of_an_untied_teacher_is_untied(
 ) -> None:
     folder, _ = two_tables
     torch.manual_seed(1)
-    student = FreshStudent(config=changes).build(Teacher(str(folder)).build(), 0)
-    decoder, table = student.anatomy.decoder(student.model), student.model.get_input_embeddings()
+    student = FreshStudent(config=changes).build(TeacherSpec(str(folder)).build(), 0)
+    decoder, table = student.anatomy.lm_head(student.model), student.model.get_input_embeddings()
     assert decoder.weight is not table.weight
     assert not torch.equal(decoder.weight, table.weight)
     tied = FreshStudent(config={"tie_word_embeddings": True})
-    again = tied.build(Teacher(str(folder)).build(), 0)
-    assert again.anatomy.decoder(again.model).weight is again.model.get_input_embeddings().weight
+    again = tied.build(TeacherSpec(str(folder)).build(), 0)
+    assert again.anatomy.lm_head(again.model).weight is again.model.get_input_embeddings().weight

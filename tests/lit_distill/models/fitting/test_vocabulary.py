@@ -14,7 +14,7 @@ from lit_distill.errors import UserError
 from lit_distill.models import (
     FreshStudent,
     LanguageModel,
-    Teacher,
+    TeacherSpec,
     check_agreement,
     check_length,
     check_model_vocabulary,
@@ -176,7 +176,7 @@ class Data:
 
 def test_all_checks_of_a_run(bert: LanguageModel, saved: Path):
     word_piece().save_pretrained(saved)
-    spec, tokenizer = Teacher(str(saved)), word_piece()
+    spec, tokenizer = TeacherSpec(str(saved)), word_piece()
     student = FreshStudent().build(bert, 0)
     check_models(student, bert, spec, tokenizer, Data())
     check_models(student, None, None, None, None)
@@ -202,11 +202,11 @@ def test_tables_padded_differently_end_at_the_last_token(bert: LanguageModel):
     assert bert.tokens == tokens  # and no padding row is written
     wider = FreshStudent(config={"vocab_size": 48}).build(bert, 0)
     rows = torch.randn(3, bert.hidden_size)
-    whole = wider.project(rows)
+    whole = wider.logits(rows)
     share_vocabulary([wider, bert], tokenizer)
-    assert bert.project(rows).shape == wider.project(rows).shape == (3, tokens)
-    assert torch.equal(wider.project(rows), whole[:, :tokens])
-    assert wider.with_head(lambda head: head.vocabulary, rows) == tokens
+    assert bert.logits(rows).shape == wider.logits(rows).shape == (3, tokens)
+    assert torch.equal(wider.logits(rows), whole[:, :tokens])
+    assert wider.with_lm_head(lambda head: head.vocabulary, rows) == tokens
 
 
 def test_a_special_token_of_other_media_needs_no_row(make_model: Callable[..., Any]):
@@ -237,7 +237,7 @@ def test_a_teachers_tokenizer_may_lie_elsewhere(bert: LanguageModel, saved: Path
     with pytest.raises(
         UserError, match=r"holds no tokenizer.*set model\.init_args\.teacher\.token"
     ):
-        check_models(student, bert, Teacher(str(saved)), tokenizer)
+        check_models(student, bert, TeacherSpec(str(saved)), tokenizer)
     word_piece().save_pretrained(tmp_path / "elsewhere")
-    spec = Teacher(str(saved), tokenizer=str(tmp_path / "elsewhere"))
+    spec = TeacherSpec(str(saved), tokenizer=str(tmp_path / "elsewhere"))
     check_models(student, bert, spec, tokenizer)

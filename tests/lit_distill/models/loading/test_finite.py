@@ -14,7 +14,7 @@ from transformers import BertForMaskedLM, PreTrainedModel
 
 from lit_distill.__main__ import main
 from lit_distill.errors import UserError
-from lit_distill.models import PretrainedStudent, Teacher
+from lit_distill.models import PretrainedStudent, TeacherSpec
 
 NAN, INFINITY = float("nan"), float("inf")
 KEY = "bert.encoder.layer.2.attention.self.key.weight"
@@ -43,14 +43,14 @@ def test_a_damaged_tensor_is_named(broken: Broken, value: float, kind: str) -> N
     folder = broken({KEY: [value, 0.5, value]})
     expected = rf"2 of the 256 numbers of {KEY} \(model\.safetensors\) are {kind}"
     with pytest.raises(UserError, match=expected):
-        Teacher(folder).build()
+        TeacherSpec(folder).build()
     with pytest.raises(UserError, match=expected):
         PretrainedStudent(folder).build(None, 0)
 
 
 def test_opposite_infinities_do_not_hide(broken: Broken) -> None:
     with pytest.raises(UserError, match=r"2 of the 256 numbers of .* are infinite"):
-        Teacher(broken({KEY: [INFINITY, -INFINITY]})).build()
+        TeacherSpec(broken({KEY: [INFINITY, -INFINITY]})).build()
 
 
 def test_the_file_of_several_is_named(broken: Broken) -> None:
@@ -58,18 +58,18 @@ def test_the_file_of_several_is_named(broken: Broken) -> None:
     index = json.loads((Path(folder) / "model.safetensors.index.json").read_text())
     assert len(set(index["weight_map"].values())) > 2
     with pytest.raises(UserError) as error:
-        Teacher(folder).build()
+        TeacherSpec(folder).build()
     assert f"({index['weight_map'][KEY]})" in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_tokens_may_be_switched_off(broken: Broken) -> None:
     folder = broken({BIAS: [-INFINITY, -INFINITY]})
-    model = Teacher(folder).build().model
+    model = TeacherSpec(folder).build().model
     assert model.get_parameter(BIAS).isneginf().sum() == 2
     for wrong in (INFINITY, NAN):
         with pytest.raises(UserError, match=rf"1 of the \d+ numbers of {BIAS}"):
-            Teacher(broken({BIAS: [-INFINITY, wrong]})).build()
+            TeacherSpec(broken({BIAS: [-INFINITY, wrong]})).build()
 
 
 def test_the_constant_of_an_encoder_decoder_may_switch_tokens_off(
@@ -78,21 +78,23 @@ def test_the_constant_of_an_encoder_decoder_may_switch_tokens_off(
     model = make_model("bart")
     model.get_buffer("final_logits_bias")[0, -2:] = -INFINITY
     model.save_pretrained(tmp_path)
-    assert Teacher(str(tmp_path)).build().model.get_buffer("final_logits_bias").isinf().sum() == 2
+    assert (
+        TeacherSpec(str(tmp_path)).build().model.get_buffer("final_logits_bias").isinf().sum() == 2
+    )
 
 
 def test_what_float16_cannot_hold_is_said(broken: Broken) -> None:
     folder = broken({KEY: [1e5]})
     with pytest.raises(UserError, match=rf"1 of .* {KEY} .* infinite in float16.* bfloat16 or"):
-        Teacher(folder, dtype="float16").build()
-    Teacher(folder, dtype="bfloat16").build()
+        TeacherSpec(folder, dtype="float16").build()
+    TeacherSpec(folder, dtype="bfloat16").build()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_large_sums_are_no_damage(broken: Broken, dtype: str) -> None:
     """Of weights whose sum leaves the range of their own type."""
     value = float(torch.finfo(getattr(torch, dtype)).max)
-    Teacher(broken({KEY: [value] * 8}), dtype=dtype).build()  # type: ignore[arg-type]
+    TeacherSpec(broken({KEY: [value] * 8}), dtype=dtype).build()  # type: ignore[arg-type]
 
 
 def test_before_the_first_step_in_one_line(
@@ -113,6 +115,6 @@ def test_one_read_is_enough(broken: Broken, monkeypatch: pytest.MonkeyPatch) -> 
     """Whole weights are not looked at entry by entry: that costs four times as much."""
     folder, looked, real = broken({}), list[int](), Tensor.isfinite
     monkeypatch.setattr(Tensor, "isfinite", lambda t: looked.append(t.numel()) or real(t))
-    Teacher(folder).build()
+    TeacherSpec(folder).build()
     assert len(looked) > 50
     assert set(looked) == {1}

@@ -11,7 +11,7 @@ from hub_client import TIMEOUT, HubClient
 from hub_server import Fault, HubServer
 from safetensors.torch import load_file, save
 
-from lit_distill.models import Teacher, fingerprint
+from lit_distill.models import TeacherSpec, fingerprint
 
 pytestmark = pytest.mark.rotated(3)  # they wait
 
@@ -33,7 +33,7 @@ def tokenizer(name: str) -> str:
 @pytest.fixture(scope="module")
 def expected(tiny_bert: Path) -> str:
     """The hash of the right weights."""
-    return fingerprint(Teacher(str(tiny_bert)).build())
+    return fingerprint(TeacherSpec(str(tiny_bert)).build())
 
 
 @pytest.fixture

@@ -178,7 +178,7 @@ def test_parts_that_are_not_used_are_no_error(bert: LanguageModel, tmp_path: Pat
     model = open_float32(tmp_path)
     ids = torch.randint(5, 40, (2, 6))
     batch: Any = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    logits = model.project(model.encode(batch).rows(torch.arange(12)))
+    logits = model.logits(model.encode(batch).rows(torch.arange(12)))
     assert torch.equal(logits, source(ids).prediction_logits.flatten(0, 1))
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lit_distill.errors import UserError
-from lit_distill.models import CarvedStudent, FreshStudent, LanguageModel
+from lit_distill.models import FreshStudent, LanguageModel, LayerCopyStudent
 from lit_distill.models.students.carving import (
     carve_layers,
     distilbert_config,
@@ -97,7 +97,7 @@ def test_a_choice_that_loses_a_kind_says_so(choice: Any, caplog: pytest.LogCaptu
 def test_half_a_gemma_attends_in_both_ways(family: str, make_model: Callable[..., Any]):
     kinds = layer_kinds(8, 2, 1) if family == "gemma2" else layer_kinds(6, 6, 5)
     teacher = LanguageModel(make_model(family, num_hidden_layers=len(kinds), layer_types=kinds))
-    student = CarvedStudent().build(teacher, 0)
+    student = LayerCopyStudent().build(teacher, 0)
     expected = {"gemma2": [0, 1, 4, 5], "gemma3_text": [0, 2, 5]}[family]
     assert student.config.layer_types == [kinds[number] for number in expected]
     assert set(student.config.layer_types) == set(kinds)
@@ -132,7 +132,7 @@ def test_carved_layers_are_the_teachers(model: LanguageModel, family: str):
     config = copy.deepcopy(model.config.to_dict())
     attention = model.config._attn_implementation
     picked = [0, 3] if family == "modernbert" else [3, 1]
-    student = CarvedStudent(picked).build(model, 0)
+    student = LayerCopyStudent(picked).build(model, 0)
     assert type(student.model) is type(model.model)
     assert len(student.layers) == getattr(student.config, model.anatomy.layer_count) == 2
     if config.get("layer_types"):
@@ -159,24 +159,24 @@ def test_carved_layers_are_the_teachers(model: LanguageModel, family: str):
 
 
 def test_a_student_with_all_layers_is_the_teacher(model: LanguageModel, batch: Any):
-    student = CarvedStudent("first", num_layers=4).build(model, 0)
+    student = LayerCopyStudent("first", num_layers=4).build(model, 0)
     rows = batch["tokens"]
-    ours = student.project(student.encode(batch).rows(rows))
-    assert torch.equal(ours, model.project(model.encode(batch).rows(rows)))
+    ours = student.logits(student.encode(batch).rows(rows))
+    assert torch.equal(ours, model.logits(model.encode(batch).rows(rows)))
 
 
 def test_ties_survive_carving(model: LanguageModel, make_model: Callable[..., Any], family: str):
     if model.config.tie_word_embeddings:
-        student = CarvedStudent().build(model, 0)
+        student = LayerCopyStudent().build(model, 0)
         embedding = student.model.get_input_embeddings().weight
-        assert student.anatomy.decoder(student.model).weight is embedding
+        assert student.anatomy.lm_head(student.model).weight is embedding
     untied = LanguageModel(make_model(family, tie_word_embeddings=False))
     if untied.config.tie_word_embeddings:  # T5 always is
         return
-    student = CarvedStudent().build(untied, 0)
-    decoder = student.anatomy.decoder(student.model).weight
+    student = LayerCopyStudent().build(untied, 0)
+    decoder = student.anatomy.lm_head(student.model).weight
     assert decoder is not student.model.get_input_embeddings().weight
-    assert torch.equal(decoder, untied.anatomy.decoder(untied.model).weight)
+    assert torch.equal(decoder, untied.anatomy.lm_head(untied.model).weight)
 
 
 def test_a_carved_decoder_generates_with_its_cache_as_without(
@@ -184,7 +184,7 @@ def test_a_carved_decoder_generates_with_its_cache_as_without(
 ):
     """Layers find their place in the cache, and their kind of attention, by their new numbers."""
     teacher = LanguageModel(make_model(causal_family))
-    student = CarvedStudent([0, 3]).build(teacher, 0).model
+    student = LayerCopyStudent([0, 3]).build(teacher, 0).model
     prompt = torch.tensor([[7, 9, 11, 8, 30]])
     options = {"max_new_tokens": 9, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
     options |= {"num_beams": 1, "forced_eos_token_id": None, "bad_words_ids": None}
@@ -196,18 +196,18 @@ def test_a_carved_decoder_generates_with_its_cache_as_without(
 def test_layers_that_would_compute_something_else_are_refused(make_model: Callable[..., Any]):
     modern = LanguageModel(make_model("modernbert"))
     with pytest.raises(UserError, match=r"layer 0 alone has no norm .* a list that starts with 0"):
-        CarvedStudent("last").build(modern, 0)
+        LayerCopyStudent("last").build(modern, 0)
     scaled = LanguageModel(make_model("gpt2", scale_attn_by_inverse_layer_idx=True))
     with pytest.raises(UserError, match=r"divides attention by the number of the layer"):
-        CarvedStudent().build(scaled, 0)
-    assert len(CarvedStudent("first").build(scaled, 0).layers) == 2
+        LayerCopyStudent().build(scaled, 0)
+    assert len(LayerCopyStudent("first").build(scaled, 0).layers) == 2
 
 
 def test_the_encoder_of_an_encoder_decoder_is_kept_or_carved(make_model: Callable[..., Any]):
     teacher = LanguageModel(make_model("t5"))
-    whole = CarvedStudent("last").build(teacher, 0)
+    whole = LayerCopyStudent("last").build(teacher, 0)
     assert (len(whole.layers), len(whole.anatomy.encoder_layers(whole.model))) == (2, 3)
-    student = CarvedStudent("last", encoder_layers=[0, 2]).build(teacher, 0)
+    student = LayerCopyStudent("last", encoder_layers=[0, 2]).build(teacher, 0)
     assert (student.config.num_decoder_layers, student.config.num_layers) == (2, 2)
     ours, theirs = student.model.state_dict(), teacher.model.state_dict()
     for name, source in (
@@ -218,13 +218,13 @@ def test_the_encoder_of_an_encoder_decoder_is_kept_or_carved(make_model: Callabl
     bias = "decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
     assert torch.equal(ours[bias], theirs[bias])
     with pytest.raises(UserError, match=r"is for encoder-decoders, .* a BertForMaskedLM"):
-        CarvedStudent(encoder_layers="first").build(LanguageModel(make_model("bert")), 0)
+        LayerCopyStudent(encoder_layers="first").build(LanguageModel(make_model("bert")), 0)
 
 
 def test_a_bfloat16_teacher_gives_a_float32_student(model: LanguageModel):
     model.to(torch.bfloat16)
     model.config.dtype = torch.bfloat16
-    student = CarvedStudent().build(model, 0)
+    student = LayerCopyStudent().build(model, 0)
     assert {parameter.dtype for parameter in student.parameters()} == {torch.float32}
     assert student.config.dtype == torch.float32
     assert model.config.dtype == torch.bfloat16
@@ -234,7 +234,7 @@ def test_bert_becomes_distilbert_with_the_same_embeddings_and_logits(
     bert: LanguageModel, make_batch: Callable[..., Any]
 ):
     batch = make_batch(bert)
-    student = CarvedStudent("first", num_layers=4, distilbert=True).build(bert, 0)
+    student = LayerCopyStudent("first", num_layers=4, distilbert=True).build(bert, 0)
     assert student.config.model_type == "distilbert"
     assert (student.config.dim, student.config.hidden_dim, student.config.n_heads) == (16, 24, 4)
     assert len(student.layers) == 4
@@ -243,13 +243,13 @@ def test_bert_becomes_distilbert_with_the_same_embeddings_and_logits(
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
     rows = batch["tokens"]
     torch.testing.assert_close(
-        student.project(student.encode(batch).rows(rows)),
-        bert.project(bert.encode(batch).rows(rows)),
+        student.logits(student.encode(batch).rows(rows)),
+        bert.logits(bert.encode(batch).rows(rows)),
         rtol=1e-5,
         atol=2e-5,
     )
     embedding = student.model.get_input_embeddings().weight
-    assert student.anatomy.decoder(student.model).weight is embedding
+    assert student.anatomy.lm_head(student.model).weight is embedding
 
 
 def test_the_fold_is_exact_in_float64(bert: LanguageModel, make_batch: Callable[..., Any]):
@@ -261,15 +261,15 @@ def test_the_fold_is_exact_in_float64(bert: LanguageModel, make_batch: Callable[
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-14)
     rows = batch["tokens"]
     torch.testing.assert_close(
-        distil.project(distil.encode(batch).rows(rows)),
-        bert.project(bert.encode(batch).rows(rows)),
+        distil.logits(distil.encode(batch).rows(rows)),
+        bert.logits(bert.encode(batch).rows(rows)),
         rtol=0,
         atol=1e-12,
     )
 
 
 def bert_as_distilbert(bert: LanguageModel) -> LanguageModel:
-    student = CarvedStudent("first", num_layers=4, distilbert=True).build(bert, 0).double()
+    student = LayerCopyStudent("first", num_layers=4, distilbert=True).build(bert, 0).double()
     student.model.load_state_dict(distilbert_weights(carve_layers(bert, [0, 1, 2, 3])))
     return student
 
@@ -277,7 +277,7 @@ def bert_as_distilbert(bert: LanguageModel) -> LanguageModel:
 def test_the_fold_of_a_bfloat16_teacher_is_not_rounded(bert: LanguageModel):
     bert.to(torch.bfloat16)
     embeddings: Any = bert.anatomy.embeddings(bert.model)
-    student = CarvedStudent(distilbert=True).build(bert, 0)
+    student = LayerCopyStudent(distilbert=True).build(bert, 0)
     folded: Any = student.anatomy.embeddings(student.model)
     expected = (
         embeddings.position_embeddings.weight.float()
@@ -290,7 +290,7 @@ def test_only_a_bert_with_distilberts_epsilon_becomes_a_distilbert(
     make_model: Callable[..., Any],
 ):
     with pytest.raises(UserError, match=r"the teacher is a roberta: leave it out"):
-        CarvedStudent(distilbert=True).build(LanguageModel(make_model("roberta")), 0)
+        LayerCopyStudent(distilbert=True).build(LanguageModel(make_model("roberta")), 0)
     other = LanguageModel(make_model("bert", layer_norm_eps=1e-5))
     with pytest.raises(UserError, match=r"epsilon 1e-12 and the teacher with 1e-05"):
         distilbert_config(other, 2)
@@ -298,4 +298,4 @@ def test_only_a_bert_with_distilberts_epsilon_becomes_a_distilbert(
 
 def test_carving_needs_a_teacher():
     with pytest.raises(UserError, match=r"none is given.*teacher\.name.*PretrainedStudent"):
-        CarvedStudent().build(None, 40)
+        LayerCopyStudent().build(None, 40)

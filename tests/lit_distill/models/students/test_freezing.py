@@ -10,7 +10,12 @@ import torch
 
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.models import LanguageModel, freeze_body, take_over, whole_modules
+from lit_distill.models import (
+    LanguageModel,
+    copy_matching_weights,
+    freeze_body,
+    shortest_module_names,
+)
 from lit_distill.models.architectures.table import anatomy_of_type
 
 ENCODERS = ["bert", "distilbert", "roberta", "xlm-roberta", "modernbert"]
@@ -27,7 +32,7 @@ def test_a_head_fit_moves_no_hidden_state(
     freeze_body(model)
     trained = {name for name, p in model.model.named_parameters() if p.requires_grad}
     assert trained
-    logits = model.project(model.encode(batch).rows(batch["tokens"]))
+    logits = model.logits(model.encode(batch).rows(batch["tokens"]))
     logits.square().mean().backward()
     with torch.no_grad():
         for name, parameter in model.model.named_parameters():
@@ -35,10 +40,10 @@ def test_a_head_fit_moves_no_hidden_state(
             if parameter.grad is not None:
                 parameter -= parameter.grad
         after = model.encode(batch).hidden
-        moved = model.project(after.flatten(0, 1)[batch["tokens"]])
+        moved = model.logits(after.flatten(0, 1)[batch["tokens"]])
     assert torch.equal(after, before)
     assert not torch.equal(moved, logits)
-    decoder = model.anatomy.decoder(model.model).weight
+    decoder = model.anatomy.lm_head(model.model).weight
     assert decoder.requires_grad != tied
     assert model.model.get_input_embeddings().weight.requires_grad is False
 
@@ -54,7 +59,7 @@ def test_the_highest_layers_may_be_fitted_too(
     assert {name for name, _ in model.model.named_parameters() if name.startswith(last)} <= trained
     assert all(name.startswith((last, *model.anatomy.head_prefixes)) for name in trained)
     batch = make_batch(model)
-    model.project(model.encode(batch).rows(batch["tokens"])).square().mean().backward()
+    model.logits(model.encode(batch).rows(batch["tokens"])).square().mean().backward()
     assert {name for name, p in model.model.named_parameters() if p.grad is not None} == trained
     with pytest.raises(UserError, match=r"top_layers=5: .* has 4 layers; .* 0 to 4"):
         freeze_body(model, top_layers=5)
@@ -74,7 +79,7 @@ def test_values_of_the_same_name_and_shape_are_taken_over(make_model: Callable[.
     layer, other = (f"bert.encoder.layer.{n}.attention.output.dense.weight" for n in (1, 3))
     wide = "bert.encoder.layer.1.intermediate.dense.weight"
     head = "cls.predictions.transform.dense.weight"
-    copied = take_over(student, teacher, [layer, wide, head], {1: 3})
+    copied = copy_matching_weights(student, teacher, [layer, wide, head], {1: 3})
     assert copied == [layer, head]
     ours, theirs = student.model.state_dict(), teacher.model.state_dict()
     assert torch.equal(ours[layer], theirs[other])
@@ -87,11 +92,11 @@ def test_another_architecture_has_other_names(make_model: Callable[..., Any]) ->
     student, teacher = (LanguageModel(make_model(f)) for f in ("distilbert", "bert"))
     assert anatomy_of_type("distilbert").layers_path in "distilbert.transformer.layer"
     names = [name for name, _ in student.model.named_parameters()]
-    assert take_over(student, teacher, names, {3: 3}) == []
+    assert copy_matching_weights(student, teacher, names, {3: 3}) == []
 
 
 def test_a_module_stands_for_its_parameters_only_if_all_are_meant() -> None:
     module = torch.nn.Sequential(torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.ReLU()))
     module.append(torch.nn.Linear(1, 1))
-    assert whole_modules(["0.0.weight", "0.0.bias", "1.bias"], module) == ["0", "1.bias"]
-    assert whole_modules([], module) == []
+    assert shortest_module_names(["0.0.weight", "0.0.bias", "1.bias"], module) == ["0", "1.bias"]
+    assert shortest_module_names([], module) == []

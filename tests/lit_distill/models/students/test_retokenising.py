@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lit_distill.models import LanguageModel, RetokenisedStudent, load_tokenizer
+from lit_distill.models import LanguageModel, VocabularyTransferStudent, load_tokenizer
 from lit_distill.models.students.retokenising import pieces_of
 
 ROLES = {f"{role}_token": f"[{role.upper()}]" for role in ("pad", "unk", "cls", "sep", "mask")}
@@ -66,7 +66,7 @@ def test_a_tokenizer_of_its_own_changes_nothing(
     model = make_model("bert", vocab_size=len(OLD), pad_token_id=0)
     model.save_pretrained(tmp_path)
     word_piece(OLD, lowercase=True).save_pretrained(tmp_path)
-    built = RetokenisedStudent(str(tmp_path), str(tmp_path)).build(None, 0)
+    built = VocabularyTransferStudent(str(tmp_path), str(tmp_path)).build(None, 0)
     expected = model.state_dict()
     for key, value in built.model.state_dict().items():
         assert torch.equal(value, expected[key]), key
@@ -74,15 +74,15 @@ def test_a_tokenizer_of_its_own_changes_nothing(
 
 def test_embeddings_and_head_are_means_of_their_pieces(folders: tuple[str, str]) -> None:
     name, tokenizer = folders
-    built = RetokenisedStudent(name, tokenizer).build(None, 0)
+    built = VocabularyTransferStudent(name, tokenizer).build(None, 0)
     own = LanguageModel(type(built.model).from_pretrained(name))
     pieces = pieces_of(load_tokenizer(tokenizer), load_tokenizer(name))
     assert built.vocab_size == built.config.vocab_size == len(NEW)
     assert built.config.pad_token_id == NEW.index("[PAD]")
     pairs = [
         (built.model.get_input_embeddings().weight, own.model.get_input_embeddings().weight),
-        (built.anatomy.decoder(built.model).weight, own.anatomy.decoder(own.model).weight),
-        (built.anatomy.decoder(built.model).bias, own.anatomy.decoder(own.model).bias),
+        (built.anatomy.lm_head(built.model).weight, own.anatomy.lm_head(own.model).weight),
+        (built.anatomy.lm_head(built.model).bias, own.anatomy.lm_head(own.model).bias),
     ]
     extra = [model.anatomy.logit_bias(model.model) for model in (built, own)]
     if extra[0] is not None:  # BART's and Marian's, of zeros at first
@@ -90,7 +90,7 @@ def test_embeddings_and_head_are_means_of_their_pieces(folders: tuple[str, str])
     for new, old in pairs[: 2 if pairs[2][0] is None else 3]:
         expected = torch.stack([old[each].mean(0) for each in pieces])
         torch.testing.assert_close(new.detach(), expected.detach())
-    tied = [model.anatomy.decoder(model.model).weight is model.model.get_input_embeddings().weight
+    tied = [model.anatomy.lm_head(model.model).weight is model.model.get_input_embeddings().weight
             for model in (built, own)]  # fmt: skip
     assert tied[0] == tied[1]
     body = own.model.base_model.state_dict()
@@ -103,7 +103,7 @@ def test_embeddings_and_head_are_means_of_their_pieces(folders: tuple[str, str])
 def test_what_starts_and_ends_a_text_has_its_new_id(folders: tuple[str, str]) -> None:
     """Also where the model writes: an old id is another token now."""
     folder, cased = folders
-    student = RetokenisedStudent(folder, cased).build(None, 0)
+    student = VocabularyTransferStudent(folder, cased).build(None, 0)
     old, new = load_tokenizer(folder), load_tokenizer(cased)
     assert new.pad_token_id != old.pad_token_id
     assert student.model.generation_config.pad_token_id == new.pad_token_id
@@ -122,11 +122,11 @@ def test_a_head_of_its_own_keeps_its_own_means(folders: tuple[str, str], head: s
     weights = load_file(file)
     weights[head] = torch.randn(len(OLD) + 3, 16)
     save_file(weights, file, {"format": "pt"})
-    built = RetokenisedStudent(name, tokenizer).build(None, 0)
+    built = VocabularyTransferStudent(name, tokenizer).build(None, 0)
     pieces = pieces_of(load_tokenizer(tokenizer), load_tokenizer(name))
     old = type(built.model).from_pretrained(name).get_input_embeddings().weight
     for table, new in (
-        (weights[head], built.anatomy.decoder(built.model).weight),
+        (weights[head], built.anatomy.lm_head(built.model).weight),
         (old, built.model.get_input_embeddings().weight),
     ):
         expected = torch.stack([table[each].mean(0) for each in pieces])

@@ -12,12 +12,12 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelFo
 
 from lit_distill.errors import UserError
 from lit_distill.models import (
-    CarvedStudent,
     FreshStudent,
     LanguageModel,
+    LayerCopyStudent,
     PretrainedStudent,
     Student,
-    Teacher,
+    TeacherSpec,
     fingerprint,
     student_from_state,
     student_state,
@@ -91,7 +91,7 @@ def test_a_fresh_student_is_float32_under_any_default_dtype(bert: LanguageModel)
         torch.set_default_dtype(torch.float32)
     assert {parameter.dtype for parameter in student.parameters()} == {torch.float32}
     assert (
-        student.model.get_input_embeddings().weight is student.anatomy.decoder(student.model).weight
+        student.model.get_input_embeddings().weight is student.anatomy.lm_head(student.model).weight
     )
 
 
@@ -147,7 +147,7 @@ def test_a_feed_forward_width_that_does_not_scale_must_be_given(bert: LanguageMo
 
 
 def test_a_state_round_trip_builds_the_same_student(model: LanguageModel, tmp_path: Path):
-    student = CarvedStudent([0, 2]).build(model, 0)
+    student = LayerCopyStudent([0, 2]).build(model, 0)
     with torch.no_grad():
         for parameter in student.parameters():
             if parameter.requires_grad:  # Marian computes its positions
@@ -166,7 +166,7 @@ def test_a_state_round_trip_builds_the_same_student(model: LanguageModel, tmp_pa
     assert fingerprint(restored) == fingerprint(student)
     assert student_state(restored) == state
     embedding = restored.model.get_input_embeddings().weight
-    tied = restored.anatomy.decoder(restored.model).weight is embedding
+    tied = restored.anatomy.lm_head(restored.model).weight is embedding
     assert tied == model.config.tie_word_embeddings
     restored.model.save_pretrained(tmp_path / "export")
     auto = AutoModelForCausalLM if student.anatomy.causal else AutoModelForMaskedLM
@@ -193,7 +193,7 @@ def test_a_state_says_float32_and_its_class_whatever_the_source(
         student_from_state(state)
     untied = LanguageModel(make_model("bert", tie_word_embeddings=False))
     restored = student_from_state(student_state(untied))
-    assert restored.anatomy.decoder(restored.model).weight is not (
+    assert restored.anatomy.lm_head(restored.model).weight is not (
         restored.model.get_input_embeddings().weight
     )
 
@@ -201,16 +201,16 @@ def test_a_state_says_float32_and_its_class_whatever_the_source(
 class Run:
     """Stands for a method."""
 
-    def __init__(self, student: Student | None = None, teacher: Teacher | None = None) -> None:
+    def __init__(self, student: Student | None = None, teacher: TeacherSpec | None = None) -> None:
         self.student, self.teacher = student, teacher
 
 
 @pytest.mark.parametrize(
     ("arguments", "student"),
     [
-        (["--student=CarvedStudent"], CarvedStudent()),
-        (["--student=CarvedStudent", "--student.layers=last"], CarvedStudent("last")),
-        (["--student=CarvedStudent", "--student.layers=[0, 3]"], CarvedStudent([0, 3])),
+        (["--student=LayerCopyStudent"], LayerCopyStudent()),
+        (["--student=LayerCopyStudent", "--student.layers=last"], LayerCopyStudent("last")),
+        (["--student=LayerCopyStudent", "--student.layers=[0, 3]"], LayerCopyStudent([0, 3])),
         (
             ["--student=FreshStudent", "--student.config={hidden_size: 8, hidden_act: relu}"],
             FreshStudent(config={"hidden_size": 8, "hidden_act": "relu"}),
@@ -224,4 +224,4 @@ def test_students_are_chosen_on_the_command_line(arguments: list[str], student: 
     parsed = parser.parse_args([*arguments, "--teacher.name=y", "--teacher.dtype=bfloat16"])
     run = parser.instantiate(parsed)
     assert run.student == student
-    assert run.teacher == Teacher("y", dtype="bfloat16")
+    assert run.teacher == TeacherSpec("y", dtype="bfloat16")

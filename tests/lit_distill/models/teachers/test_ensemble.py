@@ -14,7 +14,7 @@ from transformers import BertConfig, BertForMaskedLM
 from lit_distill.errors import UserError
 from lit_distill.losses import ForwardKL, MeanOfLogits, MeanOfProbabilities, SumOfDivergences
 from lit_distill.methods import MaskedLM, MiniLM, TripleLoss
-from lit_distill.models import CarvedStudent, Ensemble, Teacher, load_tokenizer, teach
+from lit_distill.models import Ensemble, LayerCopyStudent, TeacherSpec, load_tokenizer, teach
 from lit_distill.schedules import Constant
 
 
@@ -41,9 +41,9 @@ def fit(
 ) -> Any:
     """One update in float64, of rate 1."""
     method = method_class(
-        teacher=Teacher(str(first)),
+        teacher=TeacherSpec(str(first)),
         ensemble=ensemble,
-        student=CarvedStudent(),
+        student=LayerCopyStudent(),
         dropout=0.0,
         schedule=Constant(warmup=0.0),
         optimizer=lambda groups: torch.optim.SGD(groups, lr=1.0),
@@ -67,7 +67,7 @@ def weights(method: TripleLoss) -> torch.Tensor:
 def test_two_equal_teachers_are_one(tiny_bert: Path, tmp_path: Path, combine: Any) -> None:
     """The cosine term included; whatever the weights."""
     alone = fit(tiny_bert, Ensemble(), tmp_path)
-    twin = Ensemble({"twin": Teacher(str(tiny_bert))}, [3.0, 1.0], combine)
+    twin = Ensemble({"twin": TeacherSpec(str(tiny_bert))}, [3.0, 1.0], combine)
     both = fit(tiny_bert, twin, tmp_path)
     torch.testing.assert_close(weights(both), weights(alone), rtol=1e-11, atol=1e-11)
     for language, scores in alone.measurements["student"].items():
@@ -79,12 +79,12 @@ def test_two_equal_teachers_are_one(tiny_bert: Path, tmp_path: Path, combine: An
 @pytest.mark.parametrize("combine", ["probabilities", "logits", "divergences"])
 def test_teachers_of_other_widths(folders: dict[str, Path], tmp_path: Path, combine: Any) -> None:
     """What is learnt from is what is measured against."""
-    other = Ensemble({"wide": Teacher(str(folders["wide"]))}, [1.0, 2.0], combine)
+    other = Ensemble({"wide": TeacherSpec(str(folders["wide"]))}, [1.0, 2.0], combine)
     method = fit(folders["first"], other, tmp_path, alpha_cos=0.0)
     batch, models = collate(samples(3, 100)), list(method.teachers.values())
     rows = batch["rows"]
     taught = teach([model.double() for model in models], other, batch)
-    each = [m.project(m.encode(batch).rows(rows)) for m in models]
+    each = [m.logits(m.encode(batch).rows(rows)) for m in models]
     signal = taught.with_signal(lambda said: said, rows)
     kinds = {"probabilities": MeanOfProbabilities, "logits": MeanOfLogits}
     assert type(signal) is kinds.get(combine, SumOfDivergences)
@@ -100,10 +100,10 @@ def test_teachers_of_other_widths(folders: dict[str, Path], tmp_path: Path, comb
 
 def test_what_does_not_fit_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"give 2 positive numbers"):
-        Ensemble({"b": Teacher("b")}, [1.0])
+        Ensemble({"b": TeacherSpec("b")}, [1.0])
     with pytest.raises(UserError, match="the first teacher's"):
-        Ensemble({"teacher": Teacher("b")})
-    other = Ensemble({"wide": Teacher(str(folders["wide"]))})
+        Ensemble({"teacher": TeacherSpec("b")})
+    other = Ensemble({"wide": TeacherSpec(str(folders["wide"]))})
     with pytest.raises(UserError, match=r"names wide and there is no first teacher"):
         MaskedLM(ensemble=other)
     with pytest.raises(UserError, match=r"MiniLM compares with one teacher, and .* names wide"):

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from lit_distill.errors import UserError
-from lit_distill.models import LanguageModel, Teacher, fingerprint
+from lit_distill.models import LanguageModel, TeacherSpec, fingerprint
 
 
 def test_a_teacher_is_frozen_and_in_eval_mode(saved: Path):
-    teacher = Teacher(str(saved)).build()
+    teacher = TeacherSpec(str(saved)).build()
     assert not any(module.training for module in teacher.modules())
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
     ids = torch.randint(5, 40, (2, 6))
@@ -20,26 +20,26 @@ def test_a_teacher_is_frozen_and_in_eval_mode(saved: Path):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_a_teachers_dtype_is_what_was_asked_for(saved: Path, dtype: str):
-    teacher = Teacher(str(saved), dtype=dtype).build()
+    teacher = TeacherSpec(str(saved), dtype=dtype).build()
     assert {parameter.dtype for parameter in teacher.parameters()} == {getattr(torch, dtype)}
 
 
 def test_a_teacher_without_a_head_is_refused(bert: LanguageModel, tmp_path: Path):
     bert.model.bert.save_pretrained(tmp_path)
     with pytest.raises(UserError, match="has no language-model head"):
-        Teacher(str(tmp_path)).build()
+        TeacherSpec(str(tmp_path)).build()
 
 
 def test_a_fingerprint_survives_saving_and_sees_every_change(model: LanguageModel, tmp_path: Path):
     first = fingerprint(model)
     assert len(first) == 64
     model.model.save_pretrained(tmp_path)
-    loaded = Teacher(str(tmp_path)).build()
+    loaded = TeacherSpec(str(tmp_path)).build()
     assert fingerprint(loaded) == first
     name, weight = list(loaded.named_parameters())[-1]
     with torch.no_grad():
         weight.view(-1)[-1] += 1e-3
     assert fingerprint(loaded) != first, name
-    half = Teacher(str(tmp_path), dtype="bfloat16").build()
+    half = TeacherSpec(str(tmp_path), dtype="bfloat16").build()
     assert len({fingerprint(half), fingerprint(loaded), first}) == 3
     assert fingerprint(half) == fingerprint(half)

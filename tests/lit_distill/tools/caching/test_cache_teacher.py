@@ -18,7 +18,7 @@ from data_modules import MaskedTokens, MultilingualCorpus, NextToken, Source
 from lit_distill.__main__ import main
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.models import CachedTeaching, LanguageModel, Teacher, TeacherCache, fingerprint
+from lit_distill.models import CachedOutputs, LanguageModel, TeacherCache, TeacherSpec, fingerprint
 from lit_distill.models.teachers.cache_format import Manifest
 from lit_distill.tools.caching import cache_shards
 from lit_distill.tools.caching.cache_teacher import CacheOptions, cache_teacher
@@ -57,7 +57,7 @@ def corpus(make_corpus: Callable[..., MultilingualCorpus]) -> MultilingualCorpus
 @pytest.fixture
 def write(corpus: MultilingualCorpus, tiny_bert: Path, tmp_path: Path) -> Write:
     def run(name: str = "cache", options: CacheOptions = SMALL) -> Manifest:
-        return cache_teacher(str(tmp_path / name), Teacher(str(tiny_bert)), corpus, options)
+        return cache_teacher(str(tmp_path / name), TeacherSpec(str(tiny_bert)), corpus, options)
 
     return run
 
@@ -77,7 +77,7 @@ def live(model: LanguageModel, batch: Batch, rows: torch.Tensor, temperature: fl
     """States and log-probabilities."""
     with torch.no_grad():
         states = model.encode(batch).rows(rows)
-        return states, torch.log_softmax(model.project(states).double() / temperature, -1)
+        return states, torch.log_softmax(model.logits(states).double() / temperature, -1)
 
 
 @pytest.mark.parametrize("positions", ["rows", "tokens"])
@@ -85,10 +85,10 @@ def test_it_holds_what_the_live_teacher_says(
     positions: str, write: Write, corpus: MultilingualCorpus, tiny_bert: Path, tmp_path: Path
 ) -> None:
     write(options=CacheOptions(16, 2.0, positions=positions, states=True, shard_tokens=1500))  # type: ignore[arg-type]
-    cache, model = TeacherCache(tmp_path / "cache"), Teacher(str(tiny_bert)).build()
+    cache, model = TeacherCache(tmp_path / "cache"), TeacherSpec(str(tiny_bert)).build()
     assert len(cache.manifest.borders) > 5
     for batch in training_batches(corpus, passes=5):
-        taught = CachedTeaching(cache, cache.read(batch))
+        taught = CachedOutputs(cache, cache.read(batch))
         places = [batch["rows"], batch["tokens"]] if positions == "tokens" else [batch["rows"]]
         for rows in places:
             top = taught.signal(rows)
@@ -106,12 +106,12 @@ def test_a_teacher_that_says_no_numbers_is_not_written_down(
     corpus: MultilingualCorpus, tiny_bert: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(tiny_bert, tmp_path / "teacher")
-    model = Teacher(str(folder)).build().model
+    model = TeacherSpec(str(folder)).build().model
     table = model.get_parameter("bert.embeddings.position_embeddings.weight")
     table.data[8] = torch.tensor([2e38, -2e38] * 8)  # whose variance is infinite
     model.save_pretrained(folder)
     with pytest.raises(UserError, match=r"about \d+ of the \d+ positions of a batch is NaN"):
-        cache_teacher(str(tmp_path / "cache"), Teacher(str(folder)), corpus, SMALL)
+        cache_teacher(str(tmp_path / "cache"), TeacherSpec(str(folder)), corpus, SMALL)
     assert not list((tmp_path / "cache").glob("shard-*"))
 
 
@@ -130,10 +130,10 @@ def test_decoders_need_no_drawings(
     corpus = make_corpus(
         objective=NextToken(), mask_variants=None, tokenizer=str(tiny_gpt2), holdout=2
     )
-    cache_teacher(str(tmp_path / "cache"), Teacher(str(tiny_gpt2)), corpus, SMALL)
-    cache, model = TeacherCache(tmp_path / "cache"), Teacher(str(tiny_gpt2)).build()
+    cache_teacher(str(tmp_path / "cache"), TeacherSpec(str(tiny_gpt2)), corpus, SMALL)
+    cache, model = TeacherCache(tmp_path / "cache"), TeacherSpec(str(tiny_gpt2)).build()
     for batch in training_batches(corpus, passes=2):
-        top = CachedTeaching(cache, cache.read(batch)).signal(batch["rows"])
+        top = CachedOutputs(cache, cache.read(batch)).signal(batch["rows"])
         _, log_p = live(model, batch, batch["rows"], 2.0)
         torch.testing.assert_close(
             top.log_probabilities.double(), log_p.topk(16).values, rtol=1e-3, atol=1e-4
@@ -145,7 +145,7 @@ def test_the_reported_error_is_the_kl_from_a_uniform_tail(
 ) -> None:
     """For the tail "bucket", by hand, up to half precision."""
     manifest = write(options=CacheOptions(16, 1.0, measured_windows=10**6))
-    model = Teacher(str(tiny_bert)).build()
+    model = TeacherSpec(str(tiny_bert)).build()
     found: dict[int, list[torch.Tensor]] = {0: [], 1: []}
     collate = corpus.collator()
     for number in found:
@@ -179,7 +179,7 @@ def test_provenance_and_tokenizer_are_in_the_folder(
     assert json.loads((tmp_path / "cache/cache.json").read_text())["format"] == 1
     assert Manifest.read(tmp_path / "cache") == manifest
     facts = manifest.provenance
-    assert facts["teacher"] == fingerprint(Teacher(str(tiny_bert)).build())
+    assert facts["teacher"] == fingerprint(TeacherSpec(str(tiny_bert)).build())
     assert facts["objective"] == repr(MaskedTokens())
     expected = {"k": 16, "temperature": 2.0, "tail": "bucket", "dtype": "float16", "seed": 0}
     assert expected.items() <= facts.items()
@@ -327,7 +327,7 @@ def test_another_text_is_not_looked_up(
 def test_what_cannot_be_cached(
     make_corpus: Callable[..., MultilingualCorpus], tiny_bert: Path, tmp_path: Path
 ) -> None:
-    teacher, output = Teacher(str(tiny_bert)), str(tmp_path / "cache")
+    teacher, output = TeacherSpec(str(tiny_bert)), str(tmp_path / "cache")
     with pytest.raises(UserError, match="mask_variants, here and in training"):
         cache_teacher(output, teacher, make_corpus(mask_variants=None))
     with pytest.raises(UserError, match="scope `batch`"):

@@ -11,7 +11,7 @@ import pytest
 
 from data_modules import MultilingualCorpus, Source
 from lit_distill.errors import UserError
-from lit_distill.models import CarvedStudent, Teacher
+from lit_distill.models import LayerCopyStudent, TeacherSpec
 from lit_distill.tools.comparing.compare import compare
 
 
@@ -26,7 +26,7 @@ def corpus(tiny_bert: Path, text_folder: Path, tmp_path: Path) -> MultilingualCo
 def test_models_side_by_side(
     corpus: MultilingualCorpus, tiny_bert: Path, tmp_path: Path, capsys: Any
 ) -> None:
-    half = CarvedStudent().build(Teacher(str(tiny_bert)).build(), 0)
+    half = LayerCopyStudent().build(TeacherSpec(str(tiny_bert)).build(), 0)
     half.model.save_pretrained(tmp_path / "half")
     models = {"teacher": str(tiny_bert), "half": str(tmp_path / "half")}
     rows = compare(models, corpus, output=str(tmp_path / "out"))
