@@ -156,6 +156,7 @@ def test_gradient_depends_on_no_padding_split_or_order(
     agrees("accumulation over 4", step([parts]))
 
 
+@pytest.mark.parametrize("precision", ["64-true"], indirect=True)
 def test_gradient_depends_on_no_number_of_ranks(
     agrees: Agrees, step: Step, parts: list[Batch]
 ) -> None:
@@ -269,25 +270,25 @@ def test_bf16_is_near(
     assert (whole - mixed).norm() / whole.norm() < 0.03
 
 
+@pytest.mark.parametrize("precision", ["64-true"], indirect=True)
 def test_gradient_is_the_same_with_weights_in_pieces(
     method: Callable[..., Distillation],
     agrees: Agrees,
     parts: list[Batch],
-    precision: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """FSDP2 over two ranks: of a tied embedding, the gradients of both its uses."""
-    if (
-        precision == "64-true"
-    ):  # which Lightning does not offer: models are widened before the split
-        monkeypatch.setattr(
-            "lit_distill.training.building.shard", lambda model, mesh: shard(model.double(), mesh)
-        )
-        monkeypatch.setattr(
-            "lit_distill.training.building.shard_auxiliary",
-            lambda parts, mesh: shard_auxiliary({k: v.double() for k, v in parts.items()}, mesh),
-        )
+    """FSDP2 over two ranks: of a tied embedding, the gradients of both its uses.
+
+    Lightning offers it no float64: models are widened before the split.
+    """
+    monkeypatch.setattr(
+        "lit_distill.training.building.shard", lambda model, mesh: shard(model.double(), mesh)
+    )
+    monkeypatch.setattr(
+        "lit_distill.training.building.shard_auxiliary",
+        lambda parts, mesh: shard_auxiliary({k: v.double() for k, v in parts.items()}, mesh),
+    )
 
     def work() -> None:
         loop = quiet_trainer(

@@ -95,6 +95,10 @@ def test_nothing_is_unpickled_but_by_a_table_of_names() -> None:
 
 def test_tests_mirror_the_packages_without_init_files() -> None:
     assert not list((ROOT / "tests").rglob("__init__.py"))
+    for package in PACKAGES:
+        for path in (ROOT / "tests" / package).rglob("test_*.py"):
+            mirrored = ROOT / path.parent.relative_to(ROOT / "tests")
+            assert mirrored.is_dir(), f"{ids(path)} tests nothing in {ids(mirrored)}"
 
 
 def test_a_folder_of_machinery_stays_small() -> None:
