@@ -129,6 +129,15 @@ def test_rooms_form_no_circle() -> None:
     TopologicalSorter(arrows).prepare()  # raises CycleError, with the circle
 
 
+def test_benchmarks_form_no_circle() -> None:
+    folder = ROOT / "benchmarks"
+    arrows = {}
+    for path in folder.rglob("*.py"):
+        found = re.findall(r"^\s*(?:from|import) ([\w.]+)", path.read_text("utf-8"), re.MULTILINE)
+        arrows[".".join(path.relative_to(folder).with_suffix("").parts)] = found
+    TopologicalSorter(arrows).prepare()
+
+
 def test_import_floors() -> None:
     result = subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
