@@ -25,9 +25,9 @@ LOSSES = (
     ),
     Mutant(
         "the derivative of the soft cap is left out",
-        "lit_distill/losses/fused/tiles.py",
-        "total.mul_(1 - (student.values / cap).square())",
-        "total",
+        "lit_distill/losses/fused/row_pass.py",
+        "total.mul_(1 - (models[k].values / cap).square())",
+        "pass",
         "tests/lit_distill/losses/fused/test_linear.py",
     ),
     Mutant(
@@ -74,9 +74,9 @@ LOSSES = (
     ),
     Mutant(
         "weights of rows change the values and not the gradients",
-        "lit_distill/losses/fused/tiles.py",
-        "            total.mul_(weights.unsqueeze(1))\n",
-        "            pass\n",
+        "lit_distill/losses/fused/row_pass.py",
+        "                total.mul_(weights.unsqueeze(1))\n",
+        "                pass\n",
         "tests/lit_distill/losses/test_every_loss.py",
     ),
     Mutant(
@@ -179,21 +179,21 @@ LOSSES = (
     ),
     Mutant(
         "each model gets the other's gradient",
-        "lit_distill/losses/fused/mutual.py",
-        "for z, total in zip(logits, totals, strict=True):",
-        "for z, total in zip(logits[::-1], totals, strict=True):",
+        "lit_distill/losses/fused/row_pass.py",
+        "for z, total in zip(logits[:models], totals, strict=True):",
+        "for z, total in zip(logits[:models][::-1], totals, strict=True):",
         MUTUAL,
     ),
     Mutant(
         "a model hears itself among the others",
-        "lit_distill/losses/fused/mutual.py",
-        "[*rows.logits[:k], *rows.logits[k + 1 :]]",
-        "[*rows.logits]",
+        "lit_distill/losses/fused/row_pass.py",
+        "others, total = [*models[:k], *models[k + 1 :]], None",
+        "others, total = models, None",
         MUTUAL,
     ),
     Mutant(
         "what is learnt pulls the teacher too: both halves of the symmetric KL",
-        "lit_distill/losses/fused/mutual.py",
+        "lit_distill/losses/fused/row_pass.py",
         "            totals.append(total)",
         "            totals.append(total)\n"
         "            if k and total is not None and totals[0] is not None:\n"
@@ -202,7 +202,7 @@ LOSSES = (
     ),
     Mutant(
         "the mean of the peers where each was asked for",
-        "lit_distill/losses/fused/mutual.py",
+        "lit_distill/losses/fused/row_pass.py",
         "if self.to_mean else BlockSum",
         "if not self.to_mean else BlockSum",
         MUTUAL,

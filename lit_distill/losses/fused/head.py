@@ -5,16 +5,39 @@ Shapes: N rows, R rows of a tile, D width, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from lit_distill.losses.rows.row_loss import BlockLogits, BlockSignal
 
+T = TypeVar("T")
+
 _COLUMNS = 1024
 """On a CPU, rows @ weight.T is a quarter faster in column slices of this width than in one."""
+
+
+class HeadParts(NamedTuple, Generic[T]):
+    """One thing for each tensor of a head: the tensor, its gradient, or whether it wants one."""
+
+    rows: T
+    weight: T
+    bias: T
+
+
+def flatten(heads: Iterable[HeadParts[T]]) -> tuple[T, ...]:
+    """The parts of all heads in one row, as autograd wants tensors."""
+    return tuple(chain.from_iterable(heads))
+
+
+def by_head(flat: Iterable[T]) -> list[HeadParts[T]]:
+    """The inverse of `flatten`."""
+    each = iter(flat)
+    return [HeadParts(*three) for three in zip(each, each, each, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -40,6 +63,11 @@ class Head:
     def heads(self) -> tuple[Head, ...]:
         """As a signal: the heads whose logits it is made of."""
         return (self,)
+
+    @property
+    def parts(self) -> HeadParts[Tensor | None]:
+        """The tensors that may want a gradient."""
+        return HeadParts(self.rows, self.weight, self.bias)
 
     @property
     def vocabulary(self) -> int:
@@ -69,7 +97,7 @@ class Head:
         return replace(self, weight=self.weight[: self.size], bias=bias, size=None)
 
     def cast_for_autocast(self, dtype: torch.dtype | None) -> Head:
-        """Cut, in autocast's dtype, if any; as in autocast, float64 stays what it is."""
+        """Without padding, in autocast's dtype if any; as in autocast, float64 stays what it is."""
         if self.size is not None:
             return self.without_padding().cast_for_autocast(dtype)
         if dtype is None or self.weight.dtype == torch.float64:
