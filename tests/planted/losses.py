@@ -249,7 +249,7 @@ LOSSES = (
         "lit_distill/models/body/heads.py",
         "in reversed(states):",
         "in states:",
-        "tests/lit_distill/methods/test_mutual_learning.py -k formula",
+        "tests/lit_distill/methods/test_co_distillation.py -k formula",
     ),
     Mutant(
         "peers that are compared with nobody share the memory of a pass",

@@ -78,9 +78,9 @@ class EagerGradients(torch.autograd.Function):
         """Makes the pass; see `differentiable`."""
         ctx.announced = call.announced
         if call.announced is None:
-            ctx.row_pass = call.row_pass
-            ctx.save_for_backward(*tensors)  # so that autograd keeps them, and only what is left:
-            ctx.caps_and_sizes = [(head.cap, head.size) for head in call.heads]
+            ctx.save_for_backward(*tensors)
+            # The heads without their tensors, which autograd keeps.
+            ctx.row_pass, ctx.caps_and_sizes = call.row_pass, [(h.cap, h.size) for h in call.heads]
             return call.row_pass.run(call.heads)[0]
         wanted = by_head(ctx.needs_input_grad[1:])
         values, gradients = call.row_pass.run(call.heads, call.announced, wanted)
@@ -91,13 +91,13 @@ class EagerGradients(torch.autograd.Function):
     def backward(ctx: Any, incoming: Tensor) -> tuple[Tensor | None, ...]:
         """Hands out what `forward` made, or makes the pass again."""
         if torch.is_grad_enabled():
-            raise RuntimeError("linear_losses is differentiable once: create_graph cannot work.")
+            raise RuntimeError("Losses of logits are differentiable once: no create_graph.")
         if ctx.announced is None:
             return None, *_second_pass(ctx, incoming)
         if ctx.gradients is None:
             raise RuntimeError(
-                "linear_losses with coefficients hands out its gradients once, and backward ran "
-                "already: leave the coefficients out to run it again."
+                "Losses of logits with coefficients hand out their gradients once, and backward "
+                "ran already: leave the coefficients out to run it again."
             )
         gradients, ctx.gradients = ctx.gradients, None
         factor = _common_factor(incoming, ctx.announced)
@@ -154,8 +154,8 @@ def _common_factor(incoming: Tensor, announced: Tensor) -> Tensor:
     expected = factor * announced
     agree = (incoming - expected).abs() <= _TOLERANCE * expected.abs()
     message = (
-        "linear_losses was told coefficients that its values were not multiplied with: pass the "
-        "factors of the values in the total loss (up to a common one), or none"
+        "Losses of logits were told coefficients that their values were not multiplied with: give "
+        "the factors of the values in the total loss (up to a common one), or none"
     )
     if incoming.device.type != "cpu":
         torch._assert_async(agree.all(), message)

@@ -44,7 +44,7 @@ class HeadGradients:
             self.bias = bias if self.bias is None else self.bias.add_(bias)
 
     def like(self, head: Head, order: Tensor | None) -> HeadParts[Tensor | None]:
-        """What is wanted, in the dtypes and shapes of `head`.
+        """The gradients that are wanted, in the dtypes and shapes of `head`.
 
         Args:
             head: as the caller of the pass gave it.

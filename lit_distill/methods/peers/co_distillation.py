@@ -72,7 +72,7 @@ class CoDistillation(PeerMethod):
         return self._peer_terms
 
     def on_validated(self, measurements: dict[str, dict[str, Scores]]) -> None:
-        """Gives the divergences their weights, for good, once both models are better than chance."""
+        """Gives divergences their weights, for good, once both models are better than chance."""
         if self.waiting:
             means = [mean_over_languages(own, "loss") for own in measurements.values()]
             model = cast(LanguageModel, self.students["small"])
