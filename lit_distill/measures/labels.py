@@ -65,7 +65,7 @@ class LabelMeasure(LogitMeasure):
         MetricSpec("macro_f1", "macro F1", smaller_is_better=False, figure="macro F1"),
         MetricSpec(
             "label_loyalty",
-            "label loyalty",
+            "loyalty",
             smaller_is_better=False,
             compares=True,
             figure="label loyalty to the teacher",
@@ -74,8 +74,8 @@ class LabelMeasure(LogitMeasure):
         MetricSpec("teacher_loss", "teacher loss", compares=True, in_card=False),
     )
     caption = (
-        "loss in nats, accuracy and macro F1 of the labels; share of texts to which student and "
-        "teacher give the same label, and KL(teacher || student) in nats."
+        "loss in nats, accuracy and macro F1 of the labels; label loyalty, the share of them that "
+        "student and teacher give alike, and KL(teacher || student) in nats."
     )
 
     def start(self) -> None:
