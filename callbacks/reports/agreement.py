@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from callbacks.reports.score_report import ScoreReport
-from lit_distill.measures.measure import MetricSpec
+from lit_distill.measures import MetricSpec
 
 
 class TeacherAgreement(ScoreReport):

@@ -22,7 +22,7 @@ from callbacks.reports.figures import BEFORE, NOW, PALETTE
 from lit_distill.batch import Batch, row_languages
 from lit_distill.errors import UserError
 from lit_distill.knobs import check_knobs
-from lit_distill.measures.measure import Breakdown, Scores
+from lit_distill.measures import Breakdown, Scores
 from lit_distill.training.distillation import Distillation
 
 SWITCHING, MIXING = "switching", "mixing"

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from callbacks.reports.figures import dots, lines
 from callbacks.reports.score_report import ScoreReport, by_language
 from lit_distill.knobs import Count
-from lit_distill.measures.measure import Measurement, MetricSpec
+from lit_distill.measures import Measurement, MetricSpec
 
 
 class PerLanguage(ScoreReport):

@@ -18,7 +18,7 @@ from rich.table import Table
 from callbacks.reports.boards import boards
 from callbacks.reports.figures import dots
 from lit_distill.knobs import Count, check_knobs
-from lit_distill.measures.measure import Measurement, MetricSpec, Scores
+from lit_distill.measures import Measurement, MetricSpec, Scores
 from lit_distill.training.distillation import Distillation
 
 

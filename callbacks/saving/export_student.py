@@ -19,8 +19,7 @@ from callbacks.saving.student_folder import Precision, Training, write_student
 from callbacks.written_text.generation_metrics import GenerationMetrics
 from lit_distill.files.atomic_files import recover, replacing
 from lit_distill.files.output_folders import check_output
-from lit_distill.measures.language_model import LanguageModelMeasure
-from lit_distill.measures.measure import Measurement, MetricSpec, metric_of
+from lit_distill.measures import LanguageModelMeasure, Measurement, MetricSpec, metric_of
 from lit_distill.models import full_state_dict
 from lit_distill.training import checkpoints
 from lit_distill.training.distillation import Distillation

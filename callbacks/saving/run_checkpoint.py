@@ -20,7 +20,7 @@ from callbacks.saving.monitored import check_mode
 from lit_distill.errors import UserError
 from lit_distill.files.atomic_files import keep_as
 from lit_distill.knobs import CountOrNone, NotNegative, check_knobs
-from lit_distill.measures.measure import metric_of
+from lit_distill.measures import metric_of
 from lit_distill.training.distillation import Distillation
 
 _DUE = 1  # below every signal's number

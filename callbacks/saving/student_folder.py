@@ -14,8 +14,7 @@ from transformers.utils import logging
 
 from lit_distill.files.atomic_files import replacing
 from lit_distill.files.output_folders import mark
-from lit_distill.measures.language_model import LanguageModelMeasure
-from lit_distill.measures.measure import Measurement, MetricSpec, Scores
+from lit_distill.measures import LanguageModelMeasure, Measurement, MetricSpec, Scores
 from lit_distill.models import (
     anatomy_of,
     declare_separate,

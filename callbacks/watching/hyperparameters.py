@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
-from lit_distill.measures.measure import MetricSpec, metric_of
+from lit_distill.measures import MetricSpec, metric_of
 
 LEFT_OUT = ("trainer.logger", "trainer.callbacks", "trainer.plugins", "config")
 """How a run is watched and saved is no knob of it."""

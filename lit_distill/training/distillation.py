@@ -14,8 +14,7 @@ from torch import Tensor
 from lit_distill.batch import Batch
 from lit_distill.knobs import Share, check_knobs
 from lit_distill.losses import LogitTerm, Term, linear_losses
-from lit_distill.measures.language_model import LanguageModelMeasure
-from lit_distill.measures.measure import Measure, Measurement
+from lit_distill.measures import LanguageModelMeasure, Measure, Measurement
 from lit_distill.measures.validation import EndOfValidation
 from lit_distill.models import (
     Encoded,

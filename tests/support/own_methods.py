@@ -10,7 +10,7 @@ from torchmetrics import MeanMetric
 
 from lit_distill.batch import Batch, row_languages
 from lit_distill.losses import ForwardKL, LogitTerm, Term, Weight
-from lit_distill.measures.measure import Measure, Measurement, MetricSpec
+from lit_distill.measures import Measure, Measurement, MetricSpec
 from lit_distill.methods import MaskedLM
 from lit_distill.models import Site
 from lit_distill.training.distillation import Distillation

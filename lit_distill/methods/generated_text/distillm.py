@@ -17,7 +17,7 @@ from lit_distill.losses import (
     Term,
     Weight,
 )
-from lit_distill.measures.measure import Measurement
+from lit_distill.measures import Measurement
 from lit_distill.methods.generated_text._on_policy import OnPolicy
 from lit_distill.models import ReplayBuffer, Sampling, with_written_responses
 

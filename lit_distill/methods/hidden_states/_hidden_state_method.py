@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lit_distill.batch import Reading
 from lit_distill.errors import UserError
-from lit_distill.measures.terms import TermMeasure
+from lit_distill.measures import TermMeasure
 from lit_distill.models import (
     FreshStudent,
     copy_matching_weights,

@@ -8,7 +8,7 @@ from typing import Any, cast
 from lit_distill.errors import UserError
 from lit_distill.knobs import Temperature, check_knobs
 from lit_distill.losses import ForwardKL, Weight
-from lit_distill.measures.measure import Measurement
+from lit_distill.measures import Measurement
 from lit_distill.methods.peers._peer_method import PeerMethod, PeerTerm
 from lit_distill.models import LanguageModel
 

@@ -20,7 +20,7 @@ from callbacks import CodeMixing, MaskedSamples, PerLanguage, TeacherAgreement, 
 from callbacks.reports.boards import Folder, Gallery, markdown, plain
 from callbacks.reports.markdown import escaped
 from callbacks.watching.hyperparameters import flat, log_hyperparameters
-from lit_distill.measures.language_model import LanguageModelMeasure
+from lit_distill.measures import LanguageModelMeasure
 
 Fit = Callable[..., tuple[Trainer, Any]]
 

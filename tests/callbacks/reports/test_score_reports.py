@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import callbacks.reports.per_language
 from callbacks import PerLanguage, RunCheckpoint, TeacherAgreement
 from callbacks.reports.score_report import table
-from lit_distill.measures.measure import Measurement, MetricSpec
+from lit_distill.measures import Measurement, MetricSpec
 
 Fit = Callable[..., tuple[Trainer, Any]]
 

@@ -30,7 +30,7 @@ from callbacks import (
 )
 from callbacks.saving.student_folder import Training, model_card
 from lit_distill.errors import UserError
-from lit_distill.measures.measure import Measurement
+from lit_distill.measures import Measurement
 from lit_distill.tools.export import export
 from lit_distill.training import checkpoints
 

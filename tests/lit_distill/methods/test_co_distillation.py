@@ -27,7 +27,7 @@ from cohorts import (
 from oracles import mutual as oracle
 
 from lit_distill.errors import UserError
-from lit_distill.measures.measure import Measurement
+from lit_distill.measures import Measurement
 from lit_distill.methods import CausalLM, CoDistillation, MaskedLM
 from lit_distill.models import (
     FreshStudent,

@@ -16,7 +16,7 @@ from oracles.on_policy import mean_along
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.losses import Divergence, ForwardKL, SkewKL
-from lit_distill.measures.measure import Measurement
+from lit_distill.measures import Measurement
 from lit_distill.methods import GKD, DistiLLM, SupervisedKD
 from lit_distill.models import Generated, ReplayBuffer, Sampling
 
