@@ -125,6 +125,7 @@ class ExportStudent(Callback):
         self, trainer: Trainer, module: Distillation, kind: str, students: Sequence[str]
     ) -> None:
         description = checkpoints.describe(module)
+        exported = full_state_dict(module.exported)
         for name in students:
             weights = full_state_dict(module.students[name])
             prefix = f"students.{name}."
@@ -142,7 +143,8 @@ class ExportStudent(Callback):
             if trainer.is_global_zero:
                 students = list(module.students)
                 folder = _folder(Path(trainer.default_root_dir) / kind, name, students)
-                write_student(folder, name, description, weights, training, self.dtype)
+                parts = description, weights, training, self.dtype, exported
+                write_student(folder, name, *parts)
 
     def _entry(self, module: Distillation, students: Sequence[str]) -> dict[str, Any]:
         """Plain values of the latest measurement of some students."""

@@ -44,8 +44,8 @@ class VocabularyTransferStudent(Student):
     tokenizer: str
     revision: str | None = None
 
-    def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
-        """See `Student.build`."""
+    def start(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+        """See `Student.start`."""
         del teacher, vocab_size
         model = open_model(self.name, self.revision, torch.float32)
         old, new = load_tokenizer(self.name, self.revision), load_tokenizer(self.tokenizer)
@@ -59,6 +59,7 @@ class VocabularyTransferStudent(Student):
         )
         _exchange(model, anatomy_of(type(model).__name__), means(pieces, model.config.vocab_size))
         _rename_roles(model, old, new)
+        model.config.name_or_path = ""  # its weights are no longer those
         return LanguageModel(model)
 
 
