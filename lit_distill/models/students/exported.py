@@ -38,7 +38,7 @@ class Exported(nn.Sequential):
         return {"reads": self.reads, "modules": [repr(module) for module in self]}
 
 
-def check_exported(modules: Mapping[str, nn.Module], students: Mapping[str, nn.Module]) -> None:
+def check_exported(modules: nn.ModuleDict, students: nn.ModuleDict) -> None:
     """Checks that an export can hold what a method wants in it.
 
     Raises:

@@ -76,9 +76,9 @@ class LoRA(Surgery):
             fan_in_fan_out=any(isinstance(module, Conv1D) for module in linear),
             task_type=_TASKS.get(model.anatomy.auto_class),
         )
-        training = model.training
+        training = model.model.training
         peft.inject_adapter_in_model(config, model.model)
-        model.train(training)  # new layers start in training mode
+        model.model.train(training)  # new layers start in training mode
 
     def merge(self, model: LanguageModel) -> None:
         """See `Surgery.merge`."""

@@ -20,7 +20,7 @@ from lit_distill.models.body.language_model import LanguageModel
 from lit_distill.models.body.ties import keep_apart, separate_names
 from lit_distill.models.loading.pretrained import open_model
 from lit_distill.models.loading.tokenizers import load_tokenizer
-from lit_distill.models.students.student import Student
+from lit_distill.models.students.student_spec import Student
 
 _log = getLogger(__name__)
 

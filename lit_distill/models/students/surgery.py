@@ -112,7 +112,7 @@ def surgery_from(description: Mapping[str, Any]) -> Surgery:
         UserError: its class is not imported here, or refuses the values.
     """
     name, init_args = description["class_path"], description["init_args"]
-    found = [kind for kind in _kinds(Surgery) if class_path(kind) == name]
+    found = [kind for kind in _kinds(Surgery.__subclasses__()) if class_path(kind) == name]
     if not found:
         module = str(name).partition(".")[0]
         raise UserError(
@@ -129,8 +129,8 @@ def surgery_from(description: Mapping[str, Any]) -> Surgery:
         ) from error
 
 
-def _kinds(kind: type[Surgery]) -> Iterator[type[Surgery]]:
-    """All classes of surgeries that are imported."""
-    for below in kind.__subclasses__():
-        yield below
-        yield from _kinds(below)
+def _kinds(kinds: Iterable[type[Surgery]]) -> Iterator[type[Surgery]]:
+    """Classes of surgeries that are imported, and those made from them."""
+    for kind in kinds:
+        yield kind
+        yield from _kinds(kind.__subclasses__())
