@@ -74,7 +74,7 @@ def write_exported(
     if not descriptions:
         return
     index, place = {}, folder / FOLDER
-    place.mkdir()
+    place.mkdir(parents=True)
     for name, description in descriptions.items():
         own = {
             key.removeprefix(f"{name}."): value.to(dtype) if value.is_floating_point() else value

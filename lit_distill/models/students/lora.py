@@ -95,7 +95,7 @@ class LoRA(Surgery):
             "base_model_class": type(whole).__name__,
             "parent_library": type(whole).__module__,
         }
-        place.mkdir()
+        place.mkdir(parents=True)
         config.save_pretrained(str(place))
         named = {f"base_model.model.{name}": value for name, value in weights.items()}
         save_file(named, place / WEIGHTS, metadata={"format": "pt"})

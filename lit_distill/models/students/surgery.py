@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import torch
+
 from lit_distill.errors import UserError
 from lit_distill.models.body.language_model import LanguageModel
 
@@ -51,7 +53,7 @@ class Surgery(ABC):
 
         Args:
             model: as for `merge`, which follows.
-            folder: of the export.
+            folder: of the export; it need not exist yet.
         """
         del model, folder
 
@@ -62,10 +64,15 @@ def operate(model: LanguageModel, surgeries: Iterable[Surgery]) -> None:
     Raises:
         UserError: one cannot be made, or could not be written into a checkpoint.
     """
-    for surgery in surgeries:
-        description = describe(surgery)
-        surgery.add(model)
-        model.surgeries.append(description)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)  # as the student is, whatever the trainer's precision
+    try:
+        for surgery in surgeries:
+            description = describe(surgery)
+            surgery.add(model)
+            model.surgeries.append(description)
+    finally:
+        torch.set_default_dtype(before)
 
 
 def undo(model: LanguageModel, folder: Path) -> None:
