@@ -101,6 +101,8 @@ def test_the_export_holds_them_and_plain_torch_loads_them(tiny_bert: Path, tmp_p
             }
         }
     found = written(tmp_path / "student")
+    start = fit(tiny_bert, tmp_path / "start", 1).exported["sentence"].state_dict()
+    assert not any(torch.equal(found[key], value) for key, value in start.items())
     assert found.keys() == {"0.weight", "0.bias"}
     for key, value in module.exported["sentence"].state_dict().items():
         assert torch.equal(found[key], value)
