@@ -11,7 +11,7 @@ from zlib import crc32
 from annotated_types import Interval
 
 from data_modules.phrasebook_text.sentences import Split
-from data_modules.prompting.sources import PromptText
+from data_modules.prompting.form import PromptText
 from data_modules.prompts import PromptCorpus
 from data_modules.reading.readers import Broken, Reader
 from data_modules.reading.sources import LanguageTexts

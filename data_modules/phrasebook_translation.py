@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from data_modules.phrasebook import GENERATOR, phrasebook
 from data_modules.phrasebook_text.sentences import Sentence, Split, check_language
-from data_modules.prompting.sources import PromptText
+from data_modules.prompting.form import PromptText
 from data_modules.prompts import PromptCorpus
 from data_modules.reading.readers import Broken, Reader
 from data_modules.reading.sources import LanguageTexts

@@ -6,18 +6,15 @@ A learning-rate schedule is called with the optimizer and the number of updates 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from transformers.optimization import (
-    get_constant_schedule_with_warmup,
-    get_cosine_schedule_with_warmup,
-    get_linear_schedule_with_warmup,
-)
 
 from lit_distill.errors import UserError
 from lit_distill.knobs import NotNegative, Share, ShareBelowOne, check_knobs
@@ -57,6 +54,23 @@ class Schedule(ABC):
     def __call__(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:
         """The scheduler for a run of `total_steps` updates."""
 
+    def _scheduler(
+        self, optimizer: Optimizer, total: int, after_warmup: Callable[[int, int, int], float]
+    ) -> LambdaLR:
+        """The warm-up, and then a factor of how many updates are done, left, and there in all.
+
+        The same numbers as of `transformers.optimization`, whose import brings that library's
+        trainer along, and peft where it is installed.
+        """
+        warmup = round(self.warmup * total)
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return step / warmup
+            return after_warmup(step - warmup, total - step, max(1, total - warmup))
+
+        return LambdaLR(optimizer, factor)
+
 
 @dataclass(frozen=True)
 class Linear(Schedule):
@@ -64,8 +78,7 @@ class Linear(Schedule):
 
     def __call__(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:
         """See `Schedule`."""
-        steps = round(self.warmup * total_steps)
-        return cast(LambdaLR, get_linear_schedule_with_warmup(optimizer, steps, total_steps))
+        return self._scheduler(optimizer, total_steps, lambda _, left, all_: max(0.0, left / all_))
 
 
 @dataclass(frozen=True)
@@ -74,8 +87,12 @@ class Cosine(Schedule):
 
     def __call__(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:
         """See `Schedule`."""
-        steps = round(self.warmup * total_steps)
-        return cast(LambdaLR, get_cosine_schedule_with_warmup(optimizer, steps, total_steps))
+
+        def half_cosine(done: int, left: int, all_: int) -> float:
+            del left
+            return max(0.0, 0.5 * (1.0 + math.cos(math.pi * (done / all_))))
+
+        return self._scheduler(optimizer, total_steps, half_cosine)
 
 
 @dataclass(frozen=True)
@@ -84,8 +101,7 @@ class Constant(Schedule):
 
     def __call__(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:
         """See `Schedule`."""
-        steps = round(self.warmup * total_steps)
-        return cast(LambdaLR, get_constant_schedule_with_warmup(optimizer, steps))
+        return self._scheduler(optimizer, total_steps, lambda *_: 1.0)
 
 
 @dataclass(frozen=True)

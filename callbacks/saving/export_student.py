@@ -129,6 +129,7 @@ class ExportStudent(Callback):
         self, trainer: Trainer, module: Distillation, kind: str, students: Sequence[str]
     ) -> None:
         description = checkpoints.describe(module)
+        exported = full_state_dict(module.exported)
         for name in students:
             weights = full_state_dict(module.students[name])
             languages = list(module.data.languages) if module.data else []
@@ -136,7 +137,8 @@ class ExportStudent(Callback):
             if trainer.is_global_zero:
                 students = list(module.students)
                 folder = _folder(Path(trainer.default_root_dir) / kind, name, students)
-                write_student(folder, name, description, weights, training, self.dtype)
+                parts = description, weights, training, self.dtype, exported
+                write_student(folder, name, *parts)
 
     def _write_report(self, trainer: Trainer, module: Distillation) -> None:
         if trainer.is_global_zero:

@@ -21,6 +21,8 @@ from lit_distill.models import (
     restore_generation,
     shortest_module_names,
     student_from_state,
+    undo,
+    write_exported,
     write_tokenizer_files,
 )
 
@@ -57,6 +59,7 @@ def write_student(
     weights: Mapping[str, Tensor],
     training: Training,
     dtype: Precision = "float32",
+    exported: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Writes weights, config, tokenizer, model card and the run's config; all or nothing.
 
@@ -69,6 +72,7 @@ def write_student(
         weights: the state dict of the student's `LanguageModel`.
         training: for the card.
         dtype: of the written weights.
+        exported: the state dict of the run's `exported` modules, if it has any.
     """
     with torch.random.fork_rng(devices=[]):  # fresh weights are drawn, then overwritten
         student = student_from_state(description["students"][name], weights)
@@ -77,15 +81,19 @@ def write_student(
     restore_generation(
         student, generation, description.get("endings", ()), description.get("padding")
     )
-    declare_separate(student.model)
+    # names of a changed student mean nothing in a plain one, whose notes say what was trained
+    untrained = () if student.surgeries else shortest_module_names(training.untrained, student)
     with replacing(folder) as beside:
+        undo(student, beside)
+        declare_separate(student.model)
         shows_progress = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()
         student.model.to(getattr(torch, dtype)).save_pretrained(beside)
         if shows_progress:
             logging.enable_progress_bar()
+        parts = description.get("exported", {})
+        write_exported(beside, parts, exported or {}, getattr(torch, dtype))
         write_tokenizer_files(beside, description["tokenizer"])
-        untrained = shortest_module_names(training.untrained, student)
         card = model_card(name, description, replace(training, untrained=untrained))
         (beside / "README.md").write_text(card, encoding="utf-8")
         if description["config"]:
@@ -115,7 +123,10 @@ def model_card(name: str, description: Mapping[str, Any], training: Training) ->
     ]
     if description["config"]:
         facts.append("- configuration of the run: `config.yaml` in this folder")
-    facts += [f"- {note}" for note in description.get("notes", ())]  # older checkpoints have none
+    notes = (*description.get("notes", ()), *description["students"][name].get("notes", ()))
+    facts += [f"- {note}" for note in notes]  # older checkpoints have none
+    for part, about in description.get("exported", {}).items():
+        facts.append(f"- `projections/{part}.safetensors`: reads {about['reads']}")
     if training.untrained:
         facts.append(f"- parameters that received no gradient: {', '.join(training.untrained)}")
     load = [

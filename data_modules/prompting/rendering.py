@@ -14,7 +14,7 @@ from typing import Any
 
 from tokenizers import Encoding
 
-from data_modules.prompting.sources import PromptText
+from data_modules.prompting.form import PromptText
 from data_modules.text.markers import engine, markers_of
 from lit_distill.errors import UserError
 

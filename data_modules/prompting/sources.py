@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from data_modules.prompting.form import PromptForm
 from data_modules.reading.file_patterns import LANGUAGE, files_of
 from data_modules.reading.hub_reader import HubReader
 from data_modules.reading.readers import Broken, FileReader, Reader
@@ -13,41 +14,9 @@ from data_modules.reading.sources import LanguageTexts, Origin, resolve
 from data_modules.text.templates import PromptTemplate
 from lit_distill.errors import UserError
 
-NOTHING = ("empty", "no text (null)", "no '")
-"""How the reasons of cells begin that hold nothing, rather than something that is no text."""
 ROWS = 100  # of a file of answers that are looked at
 ANSWERS_SUFFIX, ANSWERS_MARK = ".jsonl", "answered_by"
 """By what files of `pseudo-label` are known: their suffix, and a column that others do not have."""
-
-
-class PromptText(str):
-    """A prompt with its response, if it has one; everywhere else it is one text.
-
-    Attributes:
-        prompt: what a model continues.
-        response: the continuation that is wanted; None: there is none.
-        group: rows with an equal one are held out together.
-        teacher: what a teacher answered; None: nothing is known.
-    """
-
-    prompt: str
-    response: str | None
-    group: str
-    teacher: str | None
-
-    def __new__(
-        cls,
-        prompt: str,
-        response: str | None,
-        group: str | None = None,
-        teacher: str | None = None,
-    ) -> PromptText:
-        """Both, one after the other, and apart beside it."""
-        made = super().__new__(cls, prompt + (response or ""))
-        made.teacher = teacher
-        made.prompt, made.response = prompt, response
-        made.group = prompt if group is None else group
-        return made
 
 
 @dataclass(frozen=True)
@@ -117,53 +86,6 @@ class PromptSource(Origin):
         teacher = None if self.teacher is None else PromptTemplate(self.teacher)
         labels = self.partly_labelled, *place, self.rendered, teacher
         return PromptForm(PromptTemplate(self.prompt), response, group, *labels)
-
-
-@dataclass(frozen=True)
-class PromptForm:
-    """How a row becomes a `PromptText`; see `PromptSource`."""
-
-    prompt: PromptTemplate
-    response: PromptTemplate | None
-    group: PromptTemplate | None
-    partly_labelled: bool
-    language_column: str | None
-    language: str
-    rendered: bool = False
-    teacher: PromptTemplate | None = None
-
-    def __call__(self, row: dict[str, str | Broken]) -> PromptText | Broken | None:
-        """The text, what is wrong with the row, or None for a row of another language."""
-        if self.language_column is not None and row[self.language_column] != self.language:
-            value = row[self.language_column]
-            return value if isinstance(value, Broken) else None
-        cells = {column: cell for column, cell in row.items() if isinstance(cell, str)}
-        broken = {column: cell for column, cell in row.items() if isinstance(cell, Broken)}
-        for wording in (self.prompt, *filter(None, [self.group])):
-            for column in wording.columns:
-                if column in broken and (column in wording.required or _is_no_text(broken[column])):
-                    return _named(broken[column], column)
-        prompt, response = self.prompt(cells, self.language), None
-        if not prompt.strip():
-            return Broken(next(iter(broken.values())).number, "empty")
-        if self.response is not None:
-            missing = [broken[c] for c in self.response.columns if c in broken]
-            odd = [c for c in self.response.columns if c in broken and _is_no_text(broken[c])]
-            if odd:
-                return _named(broken[odd[0]], odd[0])
-            response = self.response(cells, self.language)
-            if any(c in broken for c in self.response.required) or not response.strip():
-                if not self.partly_labelled:
-                    absent = missing[0].reason.startswith("no '")  # the column itself
-                    why = f" ({missing[0].reason})" if absent else ""
-                    return Broken(missing[0].number, f"empty response{why}")
-                response = None
-        group = None if self.group is None else self.group(cells, self.language)
-        if self.rendered:
-            prompt = prompt.all_literal()
-            response = None if response is None else response.all_literal()
-        teacher = "" if self.teacher is None else self.teacher(cells, self.language)
-        return PromptText(prompt, response, group, teacher if teacher.strip() else None)
 
 
 @dataclass(frozen=True)
@@ -281,21 +203,3 @@ def _by_column(source: PromptSource, root: Path) -> list[PromptSource]:
     if not languages:
         raise UserError(f"No row has a language in the column {column!r} of {source.files}.")
     return [replace(source, language=language, languages=None) for language in languages]
-
-
-def _is_no_text(cell: Broken) -> bool:
-    """Whether there is something that cannot be read, rather than nothing."""
-    return not cell.reason.startswith(NOTHING)
-
-
-def _named(cell: Broken, column: str) -> Broken:
-    """What is wrong with a cell, with the name of its column."""
-    if cell.reason == "empty":
-        return Broken(cell.number, f"empty {column!r}")
-    if cell.reason in ("no text (list)", "no text (dict)"):
-        return Broken(
-            cell.number,
-            f"no text in {column!r} (chats of several turns are not read: make a row of each "
-            "prompt and its response, in a column of text each)",
-        )
-    return cell

@@ -15,8 +15,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from data_modules.prompting.form import PromptText
 from data_modules.prompting.rendering import Rendered, Renderer
-from data_modules.prompting.sources import PromptText
 from data_modules.reading.readers import Broken, Reader
 from data_modules.reading.sources import LanguageTexts
 from data_modules.storing.corpus_report import FileReport, check_broken

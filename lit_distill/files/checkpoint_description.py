@@ -21,6 +21,7 @@ _FIELDS: dict[str, tuple[type | tuple[type, ...], bool]] = {  # types, and wheth
     "notes": (list, False),
     "seeds": (Mapping, False),
     "teacher_cache": ((Mapping, type(None)), False),
+    "exported": (Mapping, False),
     "endings": (list, False),
     "padding": ((int, type(None)), False),
 }
@@ -50,18 +51,14 @@ def description_of(checkpoint: Any, source: str) -> dict[str, Any]:
     _require(bool(saved["students"]), source, "it holds no student")
     for name, state in saved["students"].items():
         check_file_name(name, f"A student of {source}")
-        config = state.get("config") if isinstance(state, Mapping) else None
-        classes = config.get("architectures") if isinstance(config, Mapping) else None
-        sound = isinstance(classes, list) and bool(classes) and isinstance(classes[0], str)
-        _require(sound, source, f"the config of its student {name} names no architecture")
-        generation = state.get("generation")
-        _require(
-            generation is None or isinstance(generation, Mapping), source,
-            f"the generation config of its student {name} is {_shown(generation)}",
-        )  # fmt: skip
+        _check_student(name, state, source)
     for name, text in saved["tokenizer"].items():
         check_file_name(name, f"The tokenizer of {source}", folders=True)
         _require(isinstance(text, str), source, f"its tokenizer's {name} is {_shown(text)}")
+    for name, part in saved.get("exported", {}).items():
+        check_file_name(name, f"A projection of {source}")
+        sound = isinstance(part, Mapping) and {"reads", "modules"} <= part.keys()
+        _require(sound, source, f"its projection {name} is {_shown(part)}")
     for name, teacher in saved["teachers"].items():
         wanted = {"name", "revision", "fingerprint"}
         sound = isinstance(teacher, Mapping) and wanted <= teacher.keys()
@@ -71,6 +68,33 @@ def description_of(checkpoint: Any, source: str) -> dict[str, Any]:
     numbers = all(isinstance(number, int) for number in saved.get("endings", ()))
     _require(numbers, source, f"endings is {_shown(saved.get('endings'))}")
     return dict(saved)
+
+
+def _check_student(name: str, state: Any, source: str) -> None:
+    """Checks the types of what is said of one student."""
+    config = state.get("config") if isinstance(state, Mapping) else None
+    classes = config.get("architectures") if isinstance(config, Mapping) else None
+    sound = isinstance(classes, list) and bool(classes) and isinstance(classes[0], str)
+    _require(sound, source, f"the config of its student {name} names no architecture")
+    generation = state.get("generation")
+    sound = generation is None or isinstance(generation, Mapping)
+    _require(sound, source, f"the generation config of its student {name} is {_shown(generation)}")
+    surgeries = state.get("surgeries", [])
+    sound = isinstance(surgeries, list) and all(map(_is_built_of, surgeries))
+    _require(sound, source, f"the surgeries of its student {name} are {_shown(surgeries)}")
+    notes = state.get("notes", [])
+    sound = isinstance(notes, list) and all(isinstance(note, str) for note in notes)
+    _require(sound, source, f"the notes of its student {name} are {_shown(notes)}")
+
+
+def _is_built_of(value: Any) -> bool:
+    """Whether a value names a class and what its constructor is given."""
+    return (
+        isinstance(value, Mapping)
+        and isinstance(value.get("class_path"), str)
+        and isinstance(value.get("init_args"), Mapping)
+        and all(isinstance(key, str) for key in value["init_args"])
+    )
 
 
 _EMPTY = object()

@@ -56,19 +56,25 @@ from lit_distill.models.loading.tokenizer_files import (
 )
 from lit_distill.models.loading.tokenizers import load_tokenizer as load_tokenizer
 from lit_distill.models.loading.tokenizers import tokenizer_fingerprint as tokenizer_fingerprint
+from lit_distill.models.students.exported import Exported as Exported
+from lit_distill.models.students.exported import check_exported as check_exported
+from lit_distill.models.students.exported import write_exported as write_exported
 from lit_distill.models.students.freezing import copy_matching_weights as copy_matching_weights
 from lit_distill.models.students.freezing import freeze_body as freeze_body
 from lit_distill.models.students.freezing import freeze_without_gradient as freeze_without_gradient
 from lit_distill.models.students.freezing import shortest_module_names as shortest_module_names
+from lit_distill.models.students.lora import LoRA as LoRA
 from lit_distill.models.students.retokenising import (
     VocabularyTransferStudent as VocabularyTransferStudent,
 )
 from lit_distill.models.students.student import FreshStudent as FreshStudent
 from lit_distill.models.students.student import LayerCopyStudent as LayerCopyStudent
 from lit_distill.models.students.student import PretrainedStudent as PretrainedStudent
-from lit_distill.models.students.student import Student as Student
 from lit_distill.models.students.student import student_from_state as student_from_state
 from lit_distill.models.students.student import student_state as student_state
+from lit_distill.models.students.student_spec import Student as Student
+from lit_distill.models.students.surgery import Surgery as Surgery
+from lit_distill.models.students.surgery import undo as undo
 from lit_distill.models.teachers.cached import CachedOutputs as CachedOutputs
 from lit_distill.models.teachers.cached import TeacherCache as TeacherCache
 from lit_distill.models.teachers.ensemble import Ensemble as Ensemble

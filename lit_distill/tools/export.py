@@ -54,17 +54,17 @@ def export(
         for name, place in places.items():
             with _sound(path):
                 training = training_of(content, name)
-                weights = _weights(content, name)
-                write_student(place, name, description, weights, training, dtype)
+                weights = _weights(content, f"students.{name}.")
+                exported = _weights(content, "exported.")
+                write_student(place, name, description, weights, training, dtype, exported)
             print(f"{path}, {training.updates} updates: {name} written to {place}")
         written |= places
     return written
 
 
-def _weights(content: dict[str, Any], name: str) -> dict[str, Tensor]:
-    """The state dict of a student in a checkpoint."""
+def _weights(content: dict[str, Any], prefix: str) -> dict[str, Tensor]:
+    """The state dict of a part of the run, as of one student, in a checkpoint."""
     state = content["state_dict" if "state_dict" in content else "module"]  # DeepSpeed's name
-    prefix = f"students.{name}."
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import data_modules as data_modules  # makes bare class names of data modules resolve
 from data_modules import Corpus, PromptCorpus
+from data_modules.prompting.form import PromptText
 from data_modules.prompting.rendering import Rendered, Renderer, first_difference
-from data_modules.prompting.sources import PromptText
 from data_modules.reading.readers import Broken
 from data_modules.reading.sources import LanguageTexts
 from data_modules.storing.corpus_report import FileReport, missing_column

@@ -20,6 +20,7 @@ from lit_distill.models import (
     Student,
     TeacherSpec,
     check_agreement,
+    check_exported,
     check_models,
     load_tokenizer,
     shard,
@@ -45,7 +46,7 @@ def named_students(
     if student is not None:
         raise UserError("model.student is one and model.students several: give either.")
     for name in students:
-        if not re.fullmatch(r"[A-Za-z][\w-]*", name) or name == "auxiliary":
+        if not re.fullmatch(r"[A-Za-z][\w-]*", name) or name in ("auxiliary", "exported"):
             raise UserError(f"model.students: {name!r} is no name: letters, digits, - and _.")
     if len(students) > 1 and not method.takes_several:
         raise UserError(
@@ -151,11 +152,13 @@ def auxiliary_draws() -> Iterator[None]:
 
 
 def place_models(module: Distillation) -> None:
-    """Splits students, teachers and auxiliary modules over the strategy's mesh, if there is one.
+    """Splits students, teachers and what is trained beside them over the strategy's mesh, if any.
 
     Raises:
-        UserError: the mesh or a module is none that can be split; see `shard`, `shard_auxiliary`.
+        UserError: the mesh or a module is none that can be split (see `shard`, `shard_auxiliary`),
+            or none that can be exported (see `check_exported`).
     """
+    check_exported(module.exported, module.students)
     if module.dropout is not None:
         for student in module.students.values():
             cast(LanguageModel, student).set_dropout(module.dropout)
@@ -164,7 +167,9 @@ def place_models(module: Distillation) -> None:
             shard(cast(LanguageModel, model), module.device_mesh)
         module.execution.apply(cast(LanguageModel, model))
     if module.device_mesh is not None:
-        shard_auxiliary(dict(module.auxiliary.items()), module.device_mesh)
+        parts = {"auxiliary": module.auxiliary, "exported": module.exported}
+        named = {f"{at}.{name}": m for at, part in parts.items() for name, m in part.items()}
+        shard_auxiliary(named, module.device_mesh)
 
 
 def _check_common_vocabulary(

@@ -17,6 +17,7 @@ from lit_distill.errors import UserError
 from lit_distill.files.checkpoint_description import KEY as KEY
 from lit_distill.files.checkpoint_description import description_of
 from lit_distill.models import (
+    Exported,
     LanguageModel,
     differing_names,
     fingerprint,
@@ -70,6 +71,9 @@ def describe(module: Distillation) -> dict[str, Any]:
                 "generation": generation_state(cast(LanguageModel, student)),
             }
             for name, student in module.students.items()
+        },
+        "exported": {
+            name: cast(Exported, part).description() for name, part in module.exported.items()
         },
         "endings": _endings(module),
         "padding": module.tokenizer.pad_token_id if module.tokenizer else None,
@@ -185,9 +189,9 @@ def restore(module: Distillation, checkpoint: dict[str, Any]) -> None:
 
 def _leave_out_auxiliary(module: Distillation, state: dict[str, Any]) -> None:
     """Drops what only training reads, where it was not built as no teacher was there."""
-    if module.trainer.training or module.auxiliary:
+    if module.trainer.training or module.auxiliary or module.exported:
         return
-    for key in [key for key in state if key.startswith("auxiliary.")]:
+    for key in [key for key in state if key.startswith(("auxiliary.", "exported."))]:
         state.pop(key)
 
 
@@ -199,6 +203,7 @@ def _make_room(module: Distillation, saved: Mapping[str, Any]) -> None:
     if any(value.dtype == torch.float64 for value in saved.values()):
         module.students.double()
         module.auxiliary.double()
+        module.exported.double()
 
 
 def _cache(module: Distillation) -> dict[str, str] | None:
@@ -253,7 +258,9 @@ def _check_tables(
 
 
 def _check_shape(name: str, then: dict[str, Any], now: dict[str, Any]) -> None:
-    ours, theirs = now["config"], then["config"]
+    ours, theirs = (
+        {**state["config"], "surgeries": state.get("surgeries", [])} for state in (now, then)
+    )
     ignored = {"_name_or_path", "transformers_version", "dtype"}
     differing = sorted(
         key for key in (ours.keys() | theirs.keys()) - ignored if ours.get(key) != theirs.get(key)

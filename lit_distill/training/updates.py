@@ -116,10 +116,11 @@ class Updated(Learner):
     Attributes:
         optimizer: called with the groups of `parameter_groups` of every model.
         schedule: learning rate over the run.
-        per_model: by the name of a student, or "auxiliary".
+        per_model: by the name of a student, or "auxiliary" or "exported".
     """
 
     auxiliary: nn.ModuleDict
+    exported: nn.ModuleDict
 
     def __init__(
         self,
@@ -130,7 +131,7 @@ class Updated(Learner):
     ) -> None:
         super().__init__(cache_folder)
         self.optimizer, self.schedule, self.per_model = optimizer, schedule, per_model
-        self.auxiliary = nn.ModuleDict()
+        self.auxiliary, self.exported = nn.ModuleDict(), nn.ModuleDict()
         self.saved_groups: list[dict[str, Any]] | None = None  # of the checkpoint, if there is one
 
     def configure_optimizers(self) -> Any:
@@ -181,7 +182,8 @@ class Updated(Learner):
 
     def _groups(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Names of models and their parameter groups; of frozen models there are none."""
-        for name, model in (*self.students.items(), ("auxiliary", self.auxiliary)):
+        beside = (("auxiliary", self.auxiliary), ("exported", self.exported))
+        for name, model in (*self.students.items(), *beside):
             for group in parameter_groups(model):
                 yield name, group
 
@@ -206,8 +208,9 @@ class Updated(Learner):
         super().optimizer_step(*args, **kwargs)
         if self.device_mesh is not None:  # DDP has done it before the forward
             broadcast_buffers(self.auxiliary)
+            broadcast_buffers(self.exported)
         if not self.trainer.strategy.handles_gradient_accumulation:  # DeepSpeed frees its own
-            for model in (*self.students.values(), self.auxiliary):
+            for model in (*self.students.values(), self.auxiliary, self.exported):
                 model.zero_grad(set_to_none=True)
 
     def configure_gradient_clipping(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers import optimization
 
 from lit_distill.errors import UserError
 from lit_distill.losses import weight_at
@@ -19,6 +20,23 @@ def rates(schedule: Schedule, steps: int) -> list[float]:
         optimizer.step()
         scheduler.step()
     return result
+
+
+@pytest.mark.parametrize("total", [1, 2, 7, 1000])
+@pytest.mark.parametrize("warmup", [0.0, 0.05, 0.5, 0.99])
+def test_rates_are_those_of_transformers_to_the_last_bit(total: int, warmup: float) -> None:
+    theirs = {
+        Linear: optimization.get_linear_schedule_with_warmup,
+        Cosine: optimization.get_cosine_schedule_with_warmup,
+        Constant: optimization.get_constant_schedule_with_warmup,
+    }
+    for kind, make in theirs.items():
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        length = () if kind is Constant else (total,)
+        scheduler = make(optimizer, round(warmup * total), *length)
+        (factor,) = scheduler.lr_lambdas
+        (ours,) = kind(warmup)(optimizer, total).lr_lambdas
+        assert [ours(n) for n in range(total + 3)] == [factor(n) for n in range(total + 3)]
 
 
 def test_linear_rises_then_falls_to_zero() -> None:

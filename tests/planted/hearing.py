@@ -16,7 +16,7 @@ HEARING = (
     Mutant(
         "modules beside the students drift apart under FSDP2",
         "lit_distill/training/building.py",
-        "        shard_auxiliary(dict(module.auxiliary.items()), module.device_mesh)\n",
+        "        shard_auxiliary(named, module.device_mesh)\n",
         "        pass\n",
         PIECES,
     ),

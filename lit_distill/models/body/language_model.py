@@ -39,6 +39,9 @@ class LanguageModel(nn.Module):
             models that learn from each other are padded differently.
         tokens: how many entries are tokens, from the first: only those are written; None for all.
         stream: where training draws dropout from; None: where everything else does.
+        surgeries: descriptions (`{class_path, init_args}`) of how its modules were changed after it
+            was built, in order; an export undoes them.
+        notes: sentences for its model card.
 
     Raises:
         UserError: its architecture has no row in `lit_distill.models.architectures.anatomy`.
@@ -51,6 +54,8 @@ class LanguageModel(nn.Module):
         self.size: int | None = None
         self.tokens: int | None = None
         self.stream: RandomStream | None = None
+        self.surgeries: list[dict[str, Any]] = []
+        self.notes: list[str] = []
         for path in self.anatomy.computed:  # trainable after `from_pretrained`
             model.get_submodule(path).requires_grad_(False)
         for parameter in self.anatomy.unread(model):  # ranks would wait for its gradient

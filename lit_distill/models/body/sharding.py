@@ -58,7 +58,8 @@ def shard_auxiliary(modules: Mapping[str, nn.Module], mesh: DeviceMesh) -> None:
     a call of their own (`ModuleList`), each part by itself.
 
     Args:
-        modules: by name; the same on every rank, and only ever called (`module(...)`).
+        modules: by name ("auxiliary.critic"); the same on every rank, and only ever called
+            (`module(...)`).
         mesh: see `shard`.
 
     Raises:
@@ -72,7 +73,7 @@ def _shard_parts(modules: Mapping[str, nn.Module], mesh: DeviceMesh) -> None:
         for part, parameter in module.named_parameters():
             if parameter.ndim == 0:
                 raise UserError(
-                    f"auxiliary.{name}.{part} is a single number without dimensions, which FSDP2 "
+                    f"{name}.{part} is a single number without dimensions, which FSDP2 "
                     "cannot split: give it the shape (1,)."
                 )
         if type(module).forward is not nn.Module.forward:
@@ -80,7 +81,7 @@ def _shard_parts(modules: Mapping[str, nn.Module], mesh: DeviceMesh) -> None:
             continue
         if next(module.parameters(recurse=False), None) is not None:
             raise UserError(
-                f"auxiliary.{name} is a {type(module).__name__}, which cannot be called, and FSDP2 "
+                f"{name} is a {type(module).__name__}, which cannot be called, and FSDP2 "
                 "makes weights whole only inside a call: put its parameters into a module whose "
                 "forward reads them."
             )

@@ -18,7 +18,8 @@ from transformers.utils import logging
 
 from lit_distill.errors import UserError
 from lit_distill.models.architectures.anatomy import Anatomy
-from lit_distill.models.architectures.table import TEXT_PARTS, anatomy_of_type
+from lit_distill.models.architectures.table import TEXT_PARTS, anatomy_of, anatomy_of_type
+from lit_distill.models.loading.adapters import base_of, is_adapter, merge_folder
 from lit_distill.models.loading.finite import check_finite
 from lit_distill.models.loading.hub import FIRST_ASK, answer_within, outage, patience, refusal
 
@@ -162,7 +163,8 @@ def open_model(
     """Loads a supported model with its language-model head, in eval mode.
 
     Args:
-        name: local folder or hub name.
+        name: local folder or hub name; the folder of an adapter (`adapter_config.json`) stands for
+            the model that it names, with the adapter merged.
         revision: branch, tag or commit on the hub.
         dtype: of the weights, whatever they were saved in.
         fresh_head: accept a checkpoint without a language-model head; it then starts at random.
@@ -172,6 +174,11 @@ def open_model(
             NaN or infinite.
     """
     source = locate(name, revision)
+    if source.cached_only and is_adapter(folder := Path(source.name)):
+        base = open_model(*base_of(folder), dtype, fresh_head)
+        model, anatomy = merge_folder(base, folder), anatomy_of(type(base).__name__)
+        check_finite(model, anatomy, name, folder)
+        return model
     with reading("config", source):
         values, _ = PretrainedConfig.get_config_dict(source.name, **source.options)
         if "model_type" not in values:  # a missing file reads as an empty config

@@ -11,6 +11,7 @@ from typing import cast
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from lit_distill.errors import UserError
+from lit_distill.models.loading.adapters import base_of, is_adapter
 from lit_distill.models.loading.pretrained import locate, reading
 from lit_distill.models.loading.sentencepiece_models import check_installed, fast_marian, is_marian
 
@@ -19,7 +20,8 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
     """Opens a fast tokenizer by local folder or hub name.
 
     Args:
-        name: folder, hub name, or `name@revision`.
+        name: folder, hub name, or `name@revision`; the folder of an adapter that has none stands
+            for the model that it changes.
         revision: branch, tag or commit on the hub.
 
     Raises:
@@ -29,6 +31,8 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
         name, _, pinned = name.partition("@")
         revision = pinned or None
     source = locate(name, revision)
+    if is_adapter(Path(source.name)) and not (Path(source.name) / "tokenizer.json").exists():
+        return load_tokenizer(*base_of(Path(source.name)))
     try:
         with reading("tokenizer", source), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Recommended: pip install sacremoses")  # it runs none

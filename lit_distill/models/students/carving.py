@@ -172,7 +172,7 @@ def carve_config(
             f"layers={picked}: this model divides attention by the number of the layer "
             "(scale_attn_by_inverse_layer_idx), so only layers='first' keeps what layers compute."
         )
-    values[anatomy.layer_count] = len(picked)
+    values |= {anatomy.layer_count: len(picked), "_name_or_path": ""}  # it is the teacher's
     if anatomy.encoder_layer_count is not None and encoder is not None:
         values[anatomy.encoder_layer_count] = len(encoder)
     if values.get("layer_types"):

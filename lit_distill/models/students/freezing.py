@@ -6,7 +6,9 @@ training waits for its gradient.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -50,6 +52,45 @@ def _reached(tensors: Iterable[Tensor]) -> set[nn.Parameter]:
                 seen.add(below)
                 nodes.append(below)
     return leaves
+
+
+def freeze_named(model: LanguageModel, patterns: Sequence[str]) -> None:
+    """Freezes the parameters that patterns name; one that is tied is frozen by either name.
+
+    Args:
+        model: changed.
+        patterns: of `fnmatch`, each for names of parameters or of whole modules, with or without
+            the prefix of the model without its head ("bert."): "embeddings", "encoder.layer.[0-3]",
+            "*.LayerNorm.*".
+
+    Raises:
+        UserError: a pattern names nothing.
+    """
+    prefix = f"{model.model.base_model_prefix}."
+    named = dict(model.model.named_parameters(remove_duplicate=False))
+    names = {name: list(_names_of(name, prefix)) for name in named}
+    for pattern in patterns:
+        found = [n for n, own in names.items() if any(fnmatchcase(one, pattern) for one in own)]
+        if not found:
+            known = dict.fromkeys(one for own in names.values() for one in own)
+            close = ", ".join(map(repr, get_close_matches(pattern, known, 3, cutoff=0.5)))
+            tops = ", ".join(dict.fromkeys(own[0] for own in names.values()))
+            hint = f"did you mean {close}?" if close else f"its parts are {tops}."
+            raise UserError(
+                f"freeze: {type(model.model).__name__} has no parameters {pattern!r}: {hint}"
+            )
+        for name in found:
+            named[name].requires_grad_(False)
+
+
+def _names_of(parameter: str, prefix: str) -> Iterator[str]:
+    """A parameter's name and those of the modules that hold it, also without a prefix."""
+    parts = parameter.split(".")
+    for end in range(1, len(parts) + 1):
+        name = ".".join(parts[:end])
+        yield name
+        if name.startswith(prefix):
+            yield name.removeprefix(prefix)
 
 
 def freeze_body(model: LanguageModel, top_layers: int = 0) -> None:

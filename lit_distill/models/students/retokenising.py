@@ -20,7 +20,7 @@ from lit_distill.models.body.language_model import LanguageModel
 from lit_distill.models.body.ties import keep_apart, separate_names
 from lit_distill.models.loading.pretrained import open_model
 from lit_distill.models.loading.tokenizers import load_tokenizer
-from lit_distill.models.students.student import Student
+from lit_distill.models.students.student_spec import Student
 
 _log = getLogger(__name__)
 
@@ -44,8 +44,8 @@ class VocabularyTransferStudent(Student):
     tokenizer: str
     revision: str | None = None
 
-    def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
-        """See `Student.build`."""
+    def start(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+        """See `Student.start`."""
         del teacher, vocab_size
         model = open_model(self.name, self.revision, torch.float32)
         old, new = load_tokenizer(self.name, self.revision), load_tokenizer(self.tokenizer)
@@ -59,6 +59,7 @@ class VocabularyTransferStudent(Student):
         )
         _exchange(model, anatomy_of(type(model).__name__), means(pieces, model.config.vocab_size))
         _rename_roles(model, old, new)
+        model.config.name_or_path = ""  # its weights are no longer those
         return LanguageModel(model)
 
 

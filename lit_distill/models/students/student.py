@@ -1,14 +1,9 @@
-"""How a student starts: from a checkpoint, carved from the teacher, or fresh.
-
-A student is written down as a small frozen object, chosen in a config by `class_path`; weights
-exist only after `build`.
-"""
+"""How a student starts: from a checkpoint, carved from the teacher, or fresh."""
 
 from __future__ import annotations
 
 import copy
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -39,23 +34,8 @@ from lit_distill.models.students.carving import (
     respect_kinds,
 )
 from lit_distill.models.students.config_changes import override_config
-
-
-class Student(ABC):
-    """A way to start a student."""
-
-    @abstractmethod
-    def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
-        """The student with its initial weights: float32, eval mode, all parameters trainable.
-
-        Args:
-            teacher: the teacher, if there is one; not changed, and nothing is shared with it.
-            vocab_size: number of tokens of the tokenizer, for fresh students without a teacher;
-                0 if unknown.
-
-        Raises:
-            UserError: it cannot be built.
-        """
+from lit_distill.models.students.student_spec import Student
+from lit_distill.models.students.surgery import operate, surgery_from
 
 
 @dataclass(frozen=True)
@@ -72,8 +52,8 @@ class PretrainedStudent(Student):
     revision: str | None = None
     fresh_head: bool = False
 
-    def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
-        """See `Student.build`."""
+    def start(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+        """See `Student.start`."""
         del teacher, vocab_size
         return LanguageModel(open_model(self.name, self.revision, torch.float32, self.fresh_head))
 
@@ -115,8 +95,8 @@ class LayerCopyStudent(Student):
     def __post_init__(self) -> None:
         check_knobs(LayerCopyStudent, vars(self))
 
-    def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
-        """See `Student.build`."""
+    def start(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+        """See `Student.start`."""
         del vocab_size
         if teacher is None:
             raise UserError(
@@ -169,8 +149,8 @@ class FreshStudent(Student):
     model_type: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
 
-    def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
-        """See `Student.build`."""
+    def start(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+        """See `Student.start`."""
         if self.model_type is not None:
             anatomy = anatomy_of_type(self.model_type)
             config = self._type_defaults(anatomy, teacher, vocab_size)
@@ -218,12 +198,15 @@ def _fresh_model(anatomy: Anatomy, config: PretrainedConfig) -> LanguageModel:
 def student_state(model: LanguageModel) -> dict[str, Any]:
     """What a checkpoint needs to build the student again, as plain JSON values.
 
-    That is its config, and which tables are its own although the config ties them.
+    That is its config, which tables are its own although the config ties them, and what was changed
+    after it was built.
     """
     config = json.loads(model.config.to_json_string(use_diff=False))
     return {
         "config": {**config, "architectures": [model.anatomy.architecture]},
         "separate": separate_names(model.model),
+        "surgeries": list(model.surgeries),
+        "notes": list(model.notes),
     }
 
 
@@ -233,11 +216,12 @@ def student_from_state(
     """A student of the saved shape in float32; its weights are to be loaded into it.
 
     Args:
-        state: of `student_state`; one of the first release does not say which tables are separate.
+        state: of `student_state`; one of the first release does not say which tables are separate,
+            and knows of no surgeries.
         weights: its state dict, if at hand: tables of different values are separate as well.
 
     Raises:
-        UserError: its architecture is not supported.
+        UserError: its architecture is not supported, or a surgery of its is not at hand.
     """
     anatomy = anatomy_of(state["config"]["architectures"][0])
     config = anatomy.model_class().config_class.from_dict(state["config"])
@@ -246,4 +230,6 @@ def student_from_state(
         named = {name.removeprefix("model."): value for name, value in weights.items()}
         apart.update(differing_names(student.model, named))
     keep_apart(student.model, sorted(apart))
+    operate(student, map(surgery_from, state.get("surgeries", ())))
+    student.notes = list(state.get("notes", ()))
     return student

@@ -13,7 +13,8 @@ from torch import Tensor
 import data_modules as data_modules  # makes bare class names of data modules resolve
 from callbacks.written_text.text_scores import Scored, of_one
 from data_modules import Corpus, PromptCorpus
-from data_modules.prompting.sources import ANSWERS_MARK, PromptText
+from data_modules.prompting.form import PromptText
+from data_modules.prompting.sources import ANSWERS_MARK
 from data_modules.prompting.store import readings
 from data_modules.storing.tokenising import Split
 from lit_distill.batch import Batch, read_ids

@@ -17,8 +17,8 @@ from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
 from transformers import PreTrainedTokenizerFast
 
+from data_modules.prompting.form import PromptForm, PromptText
 from data_modules.prompting.rendering import ChatTemplate, PlainText, Renderer
-from data_modules.prompting.sources import PromptForm, PromptText
 from data_modules.text.templates import PromptTemplate
 from lit_distill.errors import UserError
 from lit_distill.models import load_tokenizer

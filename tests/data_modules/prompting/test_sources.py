@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_modules import PromptSource
-from data_modules.prompting.sources import PromptText, resolve_prompts
+from data_modules.prompting.form import PromptText
+from data_modules.prompting.sources import resolve_prompts
 from data_modules.reading.readers import Broken
 from lit_distill.errors import UserError
 

@@ -14,8 +14,8 @@ from tokenizers.models import Unigram, WordLevel
 from tokenizers.pre_tokenizers import Metaspace, WhitespaceSplit
 from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
+from data_modules.prompting.form import PromptText
 from data_modules.prompting.rendering import ChatTemplate, Renderer
-from data_modules.prompting.sources import PromptText
 from data_modules.storing.corpus_report import FileReport
 from data_modules.storing.tokenising import Cutter
 from data_modules.text.markers import NAME, QUOTE, engine, markers_of

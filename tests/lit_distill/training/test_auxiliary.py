@@ -144,9 +144,9 @@ def test_what_cannot_be_split_is_refused(tmp_path: Path) -> None:
         torch.distributed.init_process_group("gloo")
         mesh = init_device_mesh("cpu", (2, 1), mesh_dim_names=MESH)
         with pytest.raises(UserError, match=r"auxiliary\.scale\.factor is a single number"):
-            shard_auxiliary({"scale": Scaled()}, mesh)
+            shard_auxiliary({"auxiliary.scale": Scaled()}, mesh)
         with pytest.raises(UserError, match=r"auxiliary\.all\.0 is a ParameterDict"):
-            shard_auxiliary({"all": nn.ModuleList([loose])}, mesh)
+            shard_auxiliary({"auxiliary.all": nn.ModuleList([loose])}, mesh)
         torch.distributed.destroy_process_group()
 
     on_two_ranks(work, tmp_path / "log.txt")

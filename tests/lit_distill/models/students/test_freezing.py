@@ -17,6 +17,7 @@ from lit_distill.models import (
     shortest_module_names,
 )
 from lit_distill.models.architectures.table import anatomy_of_type
+from lit_distill.models.students.freezing import freeze_named
 
 ENCODERS = ["bert", "distilbert", "roberta", "xlm-roberta", "modernbert"]
 
@@ -100,3 +101,41 @@ def test_a_module_stands_for_its_parameters_only_if_all_are_meant() -> None:
     module.append(torch.nn.Linear(1, 1))
     assert shortest_module_names(["0.0.weight", "0.0.bias", "1.bias"], module) == ["0", "1.bias"]
     assert shortest_module_names([], module) == []
+
+
+@pytest.mark.parametrize(
+    ("family", "pattern", "frozen"),
+    [
+        ("bert", "embeddings", "bert.embeddings."),
+        ("bert", "bert.embeddings", "bert.embeddings."),
+        ("bert", "embeddings.*", "bert.embeddings."),
+        ("bert", "encoder.layer.[01]", ("bert.encoder.layer.0.", "bert.encoder.layer.1.")),
+        ("bert", "*.transform.dense.weight", "cls.predictions.transform.dense.weight"),
+        ("gpt2", "w[tp]e", ("transformer.wte.", "transformer.wpe.")),
+        ("qwen3", "model.layers.3.self_attn", "model.layers.3.self_attn."),
+    ],
+)  # fmt: skip
+def test_weights_are_frozen_by_name(
+    family: str, pattern: str, frozen: str | tuple[str, ...], make_model: Callable[..., Any]
+) -> None:
+    model = LanguageModel(make_model(family, tie_word_embeddings=False))
+    before = {name for name, p in model.model.named_parameters() if p.requires_grad}
+    freeze_named(model, [pattern])
+    after = {name for name, p in model.model.named_parameters() if p.requires_grad}
+    assert before - after == {name for name in before if name.startswith(frozen)}
+    assert before - after
+
+
+def test_a_tied_weight_is_frozen_by_either_name(make_model: Callable[..., Any]) -> None:
+    for pattern in ("embeddings.word_embeddings", "cls.predictions.decoder.weight"):
+        model = LanguageModel(make_model("bert", tie_word_embeddings=True))
+        freeze_named(model, [pattern])
+        assert not model.anatomy.lm_head(model.model).weight.requires_grad
+
+
+def test_a_pattern_that_names_nothing(make_model: Callable[..., Any]) -> None:
+    model = LanguageModel(make_model("bert"))
+    with pytest.raises(UserError, match=r"no parameters 'embedding': did you mean 'embeddings'"):
+        freeze_named(model, ["encoder", "embedding"])
+    with pytest.raises(UserError, match=r"no parameters 'zzz': its parts are bert, cls"):
+        freeze_named(model, ["zzz"])

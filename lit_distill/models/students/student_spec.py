@@ -1,0 +1,77 @@
+"""What every student has, however it starts: what of it is frozen, and how it is changed.
+
+A student is written down as a small frozen object, chosen in a config by `class_path`; weights
+exist only after `build`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+from lit_distill.errors import UserError
+from lit_distill.models.body.language_model import LanguageModel
+from lit_distill.models.students.freezing import freeze_named
+from lit_distill.models.students.surgery import Surgery, operate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Student(ABC):
+    """A way to start a student; a subclass is a frozen dataclass, too.
+
+    Attributes:
+        freeze: names of weights that stay as they are, or of whole modules, as patterns:
+            "embeddings", "encoder.layer.[0-3]", "*.LayerNorm.*"; see `freeze_named`.
+        surgeries: changes to its modules that training needs and its export undoes, such as `LoRA`.
+    """
+
+    freeze: list[str] = field(default_factory=list)
+    surgeries: list[Surgery] = field(default_factory=list)
+
+    def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+        """The student as it is trained: started, frozen in part, changed by its surgeries.
+
+        Args:
+            teacher: see `start`.
+            vocab_size: see `start`.
+
+        Raises:
+            UserError: as of `start`; `freeze` names what is not there, or nothing is left to train;
+                or a surgery cannot be made.
+        """
+        model = self.start(teacher, vocab_size)
+        freeze_named(model, self.freeze)
+        operate(model, self.surgeries)
+        if self.freeze or self.surgeries:
+            self._note_what_trains(model)
+        return model
+
+    @abstractmethod
+    def start(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+        """The student with its initial weights: float32, eval mode, all parameters trainable.
+
+        Args:
+            teacher: the teacher, if there is one; not changed, and nothing is shared with it.
+            vocab_size: number of tokens of the tokenizer, for fresh students without a teacher;
+                0 if unknown.
+
+        Raises:
+            UserError: it cannot be built.
+        """
+
+    def _note_what_trains(self, model: LanguageModel) -> None:
+        """Writes for the model card which part of a student trains.
+
+        Raises:
+            UserError: none.
+        """
+        frozen = [f"frozen: {', '.join(self.freeze)}"] if self.freeze else []
+        how = "; ".join([*map(str, self.surgeries), *frozen])
+        total = sum(parameter.numel() for parameter in model.parameters())
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        if not trained:
+            raise UserError(
+                f"Nothing of the student, a {type(model.model).__name__}, is left to train "
+                f"({how}): freeze less."
+            )
+        model.notes.append(f"{how}: {trained:,} of {total:,} parameters trained")
