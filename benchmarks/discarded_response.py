@@ -105,9 +105,9 @@ def our_loss(length: int) -> float:
         sample_id=torch.arange(PROMPTS),
         counts={"tokens": ids.numel(), "sequences": PROMPTS, "rows": PROMPTS * length, "masked": 0},
     )
-    method._window = AccumulationWindow.of(method.prepare([batch]), 0.0, None, torch.device("cpu"))
-    (written,) = method._window.batches
-    return method._window.total_loss(method.losses(written)).item()
+    (written,) = method.prepare([batch])
+    window = AccumulationWindow.single(written, progress=0.0)
+    return window.total_loss(method.losses(written, window)).item()
 
 
 def main() -> None:

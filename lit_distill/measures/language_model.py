@@ -219,10 +219,10 @@ class Measured(LightningModule):
         """The data module, which names the languages; None if loaders were given bare."""
         return getattr(self.trainer, "datamodule", None)
 
-    def run_teachers(self, batch: Batch, view: str = "") -> LiveOutputs:
-        """Runs every teacher over a batch, or a view of it, outside of any graph."""
+    def run_teachers(self, batch: Batch) -> LiveOutputs:
+        """Runs every teacher over a batch, outside of any graph."""
         teachers = cast(list[LanguageModel], list(self.teachers.values()))
-        return teach(teachers, self.ensemble, batch, view)
+        return teach(teachers, self.ensemble, batch)
 
     def on_validated(self, measurements: dict[str, dict[str, Scores]]) -> None:
         """Called after each validation of a fit with what was measured; for methods that adapt.

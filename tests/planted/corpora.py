@@ -49,8 +49,8 @@ CORPORA = (
     ),
     Mutant(
         "any objective is taken for what a method reads",
-        "lit_distill/training/teacher_source.py",
-        "if found is None or not self.reads or found in self.reads:",
+        "lit_distill/training/data_contract.py",
+        "if found is None or not reads or found in reads:",
         "if True:",
         "tests/lit_distill/training/test_reading.py -k refuse",
     ),

@@ -16,7 +16,7 @@ HEARING = (
     Mutant(
         "modules beside the students drift apart under FSDP2",
         "lit_distill/training/building.py",
-        "        shard_auxiliary(dict(module.auxiliary.items()), module.device_mesh)\n",
+        "        shard_auxiliary(dict(cast.auxiliary.items()), mesh)\n",
         "        pass\n",
         PIECES,
     ),
@@ -44,8 +44,8 @@ HEARING = (
     Mutant(
         "a validation without a teacher asks for what only training reads",
         "lit_distill/training/checkpoints.py",
-        '    _leave_out_auxiliary(module, checkpoint.get("state_dict", {}))\n',
-        "",
+        "            del weights[key]\n",
+        "            pass\n",
         f"{AUXILIARY} -k needs_no_teacher",
     ),
     Mutant(
@@ -64,7 +64,7 @@ HEARING = (
     ),
     Mutant(
         "teachers' heads are carried out of where they are whole",
-        "lit_distill/models/teachers/ensemble.py",
+        "lit_distill/models/teachers/live.py",
         "with_lm_heads(call, [(model, states) for model, (_, states) in pairs])",
         "call([model.with_lm_head(lambda head: head, states) for model, (_, states) in pairs])",
         "tests/lit_distill/models/body/test_sharding.py -k speak",
@@ -93,15 +93,15 @@ HEARING = (
     Mutant(
         "the learning rate is blamed for the teacher",
         "callbacks/watching/non_finite.py",
-        "    if not broken:\n",
+        "    if not who:\n",
         "    if True:\n",
         f"{BROKEN} -k named",
     ),
     Mutant(
         "only the rank that saw it blames the teacher",
-        "lit_distill/training/teacher_source.py",
-        "            torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)\n",
-        "            pass\n",
+        "callbacks/watching/non_finite.py",
+        "        torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)\n",
+        "        pass\n",
         f"{BROKEN} -k both_ranks",
     ),
     Mutant(

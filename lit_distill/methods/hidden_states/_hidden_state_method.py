@@ -19,6 +19,7 @@ from lit_distill.models import (
     freeze_without_gradient,
     shortest_module_names,
 )
+from lit_distill.training.accumulation import AccumulationWindow
 from lit_distill.training.distillation import Distillation
 
 Sums = dict[str, tuple[float, float, float]]
@@ -58,7 +59,7 @@ class HiddenStateMethod(Distillation):
         with torch.enable_grad():
             frozen = freeze_without_gradient(self.student, self.probe_student())
         self.notes = ["its language-model head was not trained: fit one (MaskedLM, freeze_body)"]
-        (start,) = self.student_specs.values()
+        (start,) = self.cast.student_specs.values()
         if self.teachers and isinstance(start, FreshStudent):
             copied = copy_matching_weights(self.student, self.teacher, frozen, self.counterparts())
             random = set(frozen) - set(copied)
@@ -74,7 +75,7 @@ class HiddenStateMethod(Distillation):
 
     def on_validation_epoch_start(self) -> None:
         """Starts a fresh measurement."""
-        if self.needs_teacher and not self.teachers:
+        if self.hears and not self.teachers:
             raise UserError(
                 f"{type(self).__name__} trains no language-model head, so its student can only be "
                 "compared with its teacher, and that is not there: give model.init_args.teacher."
@@ -92,7 +93,7 @@ class HiddenStateMethod(Distillation):
         sums = [self._sums]
         if len(languages) == 1:
             sums.append(self._by_language.setdefault(languages.pop(), {}))
-        for name, term in self.losses(batch).items():
+        for name, term in self.losses(batch, AccumulationWindow.single(batch)).items():
             # by the weights of the run's end, so that all validations of a run can be compared
             weight, summed = weight_at(term.weight, 1.0), term.sum.item()
             for own in sums:

@@ -19,6 +19,7 @@ from lit_distill.losses import (
     mutual_losses,
 )
 from lit_distill.models import Encoded, LanguageModel, with_lm_heads
+from lit_distill.training.accumulation import AccumulationWindow
 from lit_distill.training.distillation import Distillation
 
 
@@ -58,7 +59,7 @@ class PeerMethod(Distillation):
         first = cast(LanguageModel, next(iter(self.students.values())))
         return "clm" if first.anatomy.causal else "mlm"
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         """The terms <student>/mlm (clm for decoders) and, where it has a weight, <student>/kl."""
         peer_terms, rows, targets = self.peer_terms(), batch["rows"], batch["targets"]
         models = {name: cast(LanguageModel, model) for name, model in self.students.items()}
@@ -68,7 +69,7 @@ class PeerMethod(Distillation):
             for name in peer_terms:
                 model = models[name]
                 own = model.encode(batch)
-                found |= self.logit_terms(asked[name], rows, targets, own, model=model)
+                found |= self.logit_terms(asked[name], window, rows, targets, own, model=model)
             return found
         learning = [
             PeerLosses(
@@ -78,7 +79,7 @@ class PeerMethod(Distillation):
             for name, terms in asked.items()
         ]
         flat = {name: term for terms in asked.values() for name, term in terms.items()}
-        shares = self._window.shares(flat) if torch.is_grad_enabled() else None
+        shares = window.shares(flat) if torch.is_grad_enabled() else None
         states = [(model, _encode(model, batch).rows(rows)) for model in models.values()]
         sums = with_lm_heads(lambda heads: mutual_losses(learning, heads, targets, shares), states)
         pairs = zip(flat.items(), sums, strict=True)

@@ -54,10 +54,10 @@ class CoDistillation(PeerMethod):
     ) -> None:
         super().__init__(**base)
         check_knobs(CoDistillation, locals())
-        if set(self.student_specs) != {"large", "small"}:
+        if set(self.cast.student_specs) != {"large", "small"}:
             raise UserError(
                 "CoDistillation trains two students, named large and small; model.students has "
-                f"{', '.join(self.streams) or 'none'}."
+                f"{', '.join(self.cast.streams) or 'none'}."
             )
         self._lessons = {
             "large": PeerTerm(ForwardKL(temperature_large), alpha_large),

@@ -24,6 +24,7 @@ from lit_distill.methods import GKD, DistiLLM
 from lit_distill.methods.generated_text import _on_policy as on_policy
 from lit_distill.models import LayerCopyStudent, Sampling, TeacherSpec
 from lit_distill.schedules import Constant
+from lit_distill.training.accumulation import AccumulationWindow
 
 UPDATES, EOS, SEED = 6, 3, 3  # of which all authors and sources come up
 METHODS: dict[str, Callable[..., on_policy.OnPolicy]] = {
@@ -110,10 +111,11 @@ def killed(name: str, folder: Path, teacher: Path, at: int) -> int:
         warnings.simplefilter("ignore")
         calls, real = iter(range(100)), on_policy.Distillation._open_window
 
-        def trapped(self: Any, batches: list[Batch]) -> None:
-            real(self, batches)
+        def trapped(self: Any, batches: list[Batch]) -> AccumulationWindow:
+            window = real(self, batches)
             if next(calls) == at:
                 os.kill(os.getpid(), signal.SIGKILL)
+            return window
 
         on_policy.Distillation._open_window = trapped  # type: ignore[method-assign]
         fit(name, folder, teacher, folder)
