@@ -25,10 +25,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from trl.experimental.gkd import GKDConfig, GKDTrainer
 
 from lit_distill.batch import Batch
-from lit_distill.losses import JensenShannon
+from lit_distill.losses import AccumulationWindow, JensenShannon
 from lit_distill.methods import GKD
 from lit_distill.models import LanguageModel, Sampling, TeacherSpec
-from lit_distill.training.accumulation import AccumulationWindow
 
 VOCABULARY, NEW, PROMPTS, LENGTHS = 64, 16, 4, (4, 16, 64, 256)
 CHAT = "{% for m in messages %}{{ m.content }} {% endfor %}"

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lit_distill.batch import Batch
 from lit_distill.knobs import Share, check_knobs
-from lit_distill.losses import LogitTerm, Term
+from lit_distill.losses import AccumulationWindow, LogitTerm, Term
 from lit_distill.models import (
     Encoded,
     Ensemble,
@@ -31,8 +31,8 @@ from lit_distill.models import (
 from lit_distill.schedules import Linear, Schedule
 from lit_distill.training import building, checkpoints, data_contract
 from lit_distill.training.accumulation import (
-    AccumulationWindow,
     add_over_ranks,
+    log_means,
     micro_batches,
     read_ahead,
     undone_means,
@@ -214,7 +214,7 @@ class Distillation(Updated, Method):
             window.note(terms, loss)
             if micro + 1 == accumulate:
                 more = self.window_figures(window)
-                self.logged = window.log(self.loggers, self.global_step, more)
+                self.logged = log_means(window, self.loggers, self.global_step, more)
         return loss * undone_means(self.trainer)
 
     def _open_window(self, batches: list[Batch]) -> AccumulationWindow:

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from lit_distill.losses import LogitTerm, Term, linear_losses
+from lit_distill.losses import AccumulationWindow, LogitTerm, Term, linear_losses
 from lit_distill.models import Encoded, LanguageModel, TeacherOutputs, with_teacher
-from lit_distill.training.accumulation import AccumulationWindow
 
 
 def logit_terms(

@@ -6,9 +6,8 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from lit_distill.batch import Batch, Reading
-from lit_distill.losses import Term
+from lit_distill.losses import AccumulationWindow, Term
 from lit_distill.models import Hears
-from lit_distill.training.accumulation import AccumulationWindow
 
 
 class Method(ABC):

@@ -10,6 +10,7 @@ PIECES = (
 )
 BROKEN = "tests/callbacks/written_text/test_broken_teachers.py"
 FINITE = "tests/lit_distill/models/loading/test_finite.py"
+SOURCE = "tests/lit_distill/training/test_own_source.py"
 AUXILIARY = "tests/lit_distill/training/test_auxiliary.py"
 
 HEARING = (
@@ -110,5 +111,54 @@ HEARING = (
         "        if np.isnan(log_p).any():\n",
         "        if False:\n",
         "tests/lit_distill/tools/caching/test_cache_teacher.py -k no_numbers",
+    ),
+    Mutant(
+        "what a method captures of its teacher is not asked for",
+        "lit_distill/models/teachers/live.py",
+        "encoded = [model.encode(batch, view, capture) for model in models]",
+        "encoded = [model.encode(batch, view) for model in models]",
+        f"{SOURCE} -k one_forward",
+    ),
+    Mutant(
+        "states of any site are the last ones",
+        "lit_distill/models/body/encoded.py",
+        "states = self.hidden if site is None else self.captured[site]",
+        "states = self.hidden",
+        "tests/lit_distill/models/teachers/test_ensemble.py -k site",
+    ),
+    Mutant(
+        "a source that gives too little is taken",
+        "lit_distill/training/building.py",
+        "    if found is not None and method.hears not in found.gives:\n",
+        "    if False:\n",
+        f"{SOURCE} -k cannot_give",
+    ),
+    Mutant(
+        "a source is asked about the first micro-batch of a window only",
+        "lit_distill/training/accumulation.py",
+        '[source.read(each) for each in batch["window"]]',
+        '[source.read(batch["window"][0]), *batch["window"][1:]]',
+        f"{SOURCE} -k server",
+    ),
+    Mutant(
+        "a run goes on from another source",
+        "lit_distill/training/checkpoints.py",
+        """    found = saved.get("teacher_source")\n""",
+        """    found = None\n""",
+        f"{SOURCE} -k own_source",
+    ),
+    Mutant(
+        "the cache of a checkpoint of the last release is forgotten",
+        "lit_distill/training/checkpoints.py",
+        'if cache := saved.get("teacher_cache"):',
+        "if cache := dict[str, str]():",
+        "tests/lit_distill/training/test_teacher_source.py -k own_cache",
+    ),
+    Mutant(
+        "a validation weighs its terms as the beginning of a run",
+        "lit_distill/losses/window.py",
+        "progress: float = 1.0",
+        "progress: float = 0.0",
+        "tests/lit_distill/losses/test_window.py -k alone",
     ),
 )

@@ -11,7 +11,7 @@ UPDATES = "tests/lit_distill/training/test_updates.py"
 TRAINING = (
     Mutant(
         "mean of means: each micro-batch divides by its own count",
-        "lit_distill/training/accumulation.py",
+        "lit_distill/losses/window.py",
         'sum(batch["counts"][name] for batch in batches)',
         'batches[0]["counts"][name] * len(batches)',
         f"{EVERY_METHOD}",
@@ -39,7 +39,7 @@ TRAINING = (
     ),
     Mutant(
         "weights applied twice",
-        "lit_distill/training/accumulation.py",
+        "lit_distill/losses/window.py",
         "return weight_at(weight, self.progress) / total",
         "return weight_at(weight, self.progress) ** 2 / total",
         "tests/lit_distill/methods/test_triple_loss.py",

@@ -12,8 +12,8 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 from lit_distill.batch import Batch
+from lit_distill.losses import AccumulationWindow
 from lit_distill.models import FreshStudent, LayerCopyStudent, Student, TeacherSpec, load_tokenizer
-from lit_distill.training.accumulation import AccumulationWindow
 from lit_distill.training.distillation import Distillation
 
 BATCH = collate(samples(4, 100), extra=2)

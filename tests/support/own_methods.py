@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lit_distill.batch import Batch
-from lit_distill.losses import ForwardKL, LogitTerm, Term, Weight
+from lit_distill.losses import AccumulationWindow, ForwardKL, LogitTerm, Term, Weight
 from lit_distill.models import Hears, LanguageModel, Site
-from lit_distill.training.accumulation import AccumulationWindow
 from lit_distill.training.distillation import Distillation
 
 

@@ -10,10 +10,9 @@ from batches import Sample, collate
 from torch import Tensor
 
 from lit_distill.batch import Batch
-from lit_distill.losses import Term
+from lit_distill.losses import AccumulationWindow, Term
 from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
 from lit_distill.models import LanguageModel
-from lit_distill.training.accumulation import AccumulationWindow
 
 V = 12
 SHAPE = {"vocab_size": V, "max_position_embeddings": 16, "intermediate_size": 8}

@@ -7,6 +7,7 @@ from typing import Any, cast
 from lit_distill.batch import Batch, Reading
 from lit_distill.counter_random import Purpose, key, uniform
 from lit_distill.knobs import Seed
+from lit_distill.losses import AccumulationWindow
 from lit_distill.models import (
     Generated,
     Hears,
@@ -19,7 +20,6 @@ from lit_distill.models import (
     with_written_responses,
     write,
 )
-from lit_distill.training.accumulation import AccumulationWindow
 from lit_distill.training.distillation import Distillation
 
 KEY = "on_policy"

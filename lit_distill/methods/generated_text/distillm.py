@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lit_distill.batch import Batch
 from lit_distill.knobs import Count, NotNegative, Seed, Share, check_knobs, check_one_weighs
 from lit_distill.losses import (
+    AccumulationWindow,
     CrossEntropy,
     Divergence,
     HardTargetLoss,
@@ -20,7 +21,6 @@ from lit_distill.losses import (
 from lit_distill.measures.language_model import Scores, mean_over_languages
 from lit_distill.methods.generated_text._on_policy import OnPolicy
 from lit_distill.models import ReplayBuffer, Sampling, with_written_responses
-from lit_distill.training.accumulation import AccumulationWindow
 
 
 class DistiLLM(OnPolicy):

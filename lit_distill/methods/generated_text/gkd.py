@@ -10,6 +10,7 @@ from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, Seed, Share, check_knobs, check_one_weighs
 from lit_distill.losses import (
+    AccumulationWindow,
     CrossEntropy,
     Divergence,
     HardTargetLoss,
@@ -20,7 +21,6 @@ from lit_distill.losses import (
 )
 from lit_distill.methods.generated_text._on_policy import OnPolicy
 from lit_distill.models import Sampling
-from lit_distill.training.accumulation import AccumulationWindow
 
 
 class GKD(OnPolicy):

@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.knobs import Seed, Share, check_knobs
-from lit_distill.losses import CrossEntropy, HardTargetLoss, LogitTerm, Term
+from lit_distill.losses import AccumulationWindow, CrossEntropy, HardTargetLoss, LogitTerm, Term
 from lit_distill.methods.generated_text._on_policy import OnPolicy
 from lit_distill.models import (
     Sampling,
@@ -18,7 +18,6 @@ from lit_distill.models import (
     with_missing_responses,
     with_written_responses,
 )
-from lit_distill.training.accumulation import AccumulationWindow
 
 IN_VAIN = 64
 """After so many texts without one that is kept, training stops."""

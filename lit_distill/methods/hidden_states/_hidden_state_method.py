@@ -12,14 +12,13 @@ from torch import Tensor
 
 from lit_distill.batch import Batch, Reading, as_written
 from lit_distill.errors import UserError
-from lit_distill.losses import weight_at
+from lit_distill.losses import AccumulationWindow, weight_at
 from lit_distill.models import (
     FreshStudent,
     copy_matching_weights,
     freeze_without_gradient,
     shortest_module_names,
 )
-from lit_distill.training.accumulation import AccumulationWindow
 from lit_distill.training.distillation import Distillation
 
 Sums = dict[str, tuple[float, float, float]]

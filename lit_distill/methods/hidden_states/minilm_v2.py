@@ -12,7 +12,7 @@ from torch import Tensor
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, check_knobs, check_one_weighs
-from lit_distill.losses import Relation, Term, Visible, Weight, relation_kl
+from lit_distill.losses import AccumulationWindow, Relation, Term, Visible, Weight, relation_kl
 from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
 from lit_distill.models import (
     Hears,
@@ -22,7 +22,6 @@ from lit_distill.models import (
     probe,
     projections,
 )
-from lit_distill.training.accumulation import AccumulationWindow
 
 
 class MiniLMv2(HiddenStateMethod):

@@ -7,6 +7,7 @@ from typing import Any
 from lit_distill.batch import Batch, Reading
 from lit_distill.knobs import check_knobs, check_one_weighs
 from lit_distill.losses import (
+    AccumulationWindow,
     CrossEntropy,
     Divergence,
     ForwardKL,
@@ -16,7 +17,6 @@ from lit_distill.losses import (
     Weight,
 )
 from lit_distill.models import Hears
-from lit_distill.training.accumulation import AccumulationWindow
 from lit_distill.training.distillation import Distillation
 
 

@@ -9,9 +9,17 @@ import torch
 from lit_distill.batch import Batch, Reading, row_targets
 from lit_distill.errors import UserError
 from lit_distill.knobs import Temperature, check_knobs, check_one_weighs
-from lit_distill.losses import CrossEntropy, ForwardKL, LogitMSE, LogitTerm, Term, Weight, cosine
+from lit_distill.losses import (
+    AccumulationWindow,
+    CrossEntropy,
+    ForwardKL,
+    LogitMSE,
+    LogitTerm,
+    Term,
+    Weight,
+    cosine,
+)
 from lit_distill.models import Hears, LanguageModel
-from lit_distill.training.accumulation import AccumulationWindow
 from lit_distill.training.distillation import Distillation
 
 

@@ -10,6 +10,7 @@ import torch
 
 from lit_distill.batch import Batch, Reading
 from lit_distill.losses import (
+    AccumulationWindow,
     CrossEntropy,
     Divergence,
     LogitTerm,
@@ -19,7 +20,6 @@ from lit_distill.losses import (
     mutual_losses,
 )
 from lit_distill.models import Encoded, LanguageModel, with_lm_heads
-from lit_distill.training.accumulation import AccumulationWindow
 from lit_distill.training.distillation import Distillation
 
 

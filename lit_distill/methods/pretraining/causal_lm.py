@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from lit_distill.batch import Batch, Reading
-from lit_distill.losses import CrossEntropy, LogitTerm, Term
-from lit_distill.training.accumulation import AccumulationWindow
+from lit_distill.losses import AccumulationWindow, CrossEntropy, LogitTerm, Term
 from lit_distill.training.distillation import Distillation
 
 

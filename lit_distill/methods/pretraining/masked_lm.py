@@ -6,9 +6,8 @@ from typing import Any
 
 from lit_distill.batch import Batch, Reading
 from lit_distill.knobs import CountOrNone, check_knobs
-from lit_distill.losses import CrossEntropy, LogitTerm, Term
+from lit_distill.losses import AccumulationWindow, CrossEntropy, LogitTerm, Term
 from lit_distill.models import freeze_body
-from lit_distill.training.accumulation import AccumulationWindow
 from lit_distill.training.distillation import Distillation
 
 

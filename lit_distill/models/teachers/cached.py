@@ -69,7 +69,7 @@ class CachedOutputs:
             UserError: the cache holds none, or others are asked for than the last ones.
         """
         if site is not None:
-            raise _inside(self.cache, [site])
+            raise _inside(self.cache.folder, [site])
         if "teacher_states" not in self.batch:
             raise UserError(
                 "The method compares hidden states and the teacher cache in "
@@ -96,10 +96,10 @@ class CachedOutputs:
         return torch.searchsorted(kept, rows)
 
 
-def _inside(cache: TeacherCache, sites: Sequence[Site]) -> UserError:
+def _inside(folder: Path, sites: Sequence[Site]) -> UserError:
     named = ", ".join(f"{site.kind} of layer {site.layer}" for site in sites)
     return UserError(
-        f"The method reads {named} of its teacher, and the teacher cache in {cache.folder} holds "
+        f"The method reads {named} of its teacher, and the teacher cache in {folder} holds "
         "no states but the last ones: leave model.teacher_cache out."
     )
 
@@ -192,7 +192,7 @@ class CachedTeacher(TeacherSource):
                 "cache holds what was said about a single text: leave model.teacher_cache out."
             )
         if capture:
-            raise _inside(self.cache, capture)
+            raise _inside(self.folder, capture)
         return CachedOutputs(self.cache, batch)
 
     def non_finite(self, batches: Sequence[Batch]) -> dict[str, bool]:

@@ -12,9 +12,9 @@ from prompts import Asked, asked, prompt_batch
 from transformers import T5Config, T5ForConditionalGeneration
 
 from lit_distill.batch import Batch
+from lit_distill.losses import AccumulationWindow
 from lit_distill.methods.generated_text._on_policy import OnPolicy
 from lit_distill.models import LanguageModel, LayerCopyStudent, TeacherSpec, ending_ids, start_id
-from lit_distill.training.accumulation import AccumulationWindow
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ from batches import collate, samples
 from torch.nn.functional import cross_entropy
 from transformers import GPT2LMHeadModel
 
+from lit_distill.losses import AccumulationWindow
 from lit_distill.methods import CausalLM
 from lit_distill.models import PretrainedStudent
-from lit_distill.training.accumulation import AccumulationWindow
 
 
 def test_it_equals_the_models_own_loss(tiny_gpt2: Path) -> None:

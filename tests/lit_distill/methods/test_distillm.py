@@ -15,11 +15,10 @@ from oracles.on_policy import mean_along
 
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.losses import Divergence, ForwardKL, SkewKL
+from lit_distill.losses import AccumulationWindow, Divergence, ForwardKL, SkewKL
 from lit_distill.measures.language_model import Scores
 from lit_distill.methods import GKD, DistiLLM, SupervisedKD
 from lit_distill.models import Generated, ReplayBuffer, Sampling
-from lit_distill.training.accumulation import AccumulationWindow
 
 SHORT = Sampling(6, temperature=2)
 Writers = Any  # of conftest.py

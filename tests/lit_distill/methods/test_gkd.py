@@ -16,11 +16,10 @@ from prompts import Asked
 from lit_distill.batch import IGNORED, Batch, read_ids
 from lit_distill.counter_random import Purpose, key
 from lit_distill.errors import UserError
-from lit_distill.losses import Divergence, ForwardKL
+from lit_distill.losses import AccumulationWindow, Divergence, ForwardKL
 from lit_distill.methods import GKD, SupervisedKD
 from lit_distill.models import Sampling
 from lit_distill.models.generation.token_draws import uniforms
-from lit_distill.training.accumulation import AccumulationWindow
 
 SHORT = Sampling(6, temperature=2)
 Writers = Any  # of conftest.py

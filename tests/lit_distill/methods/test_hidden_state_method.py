@@ -14,11 +14,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from callbacks import ExportStudent, MaskedSamples, PerLanguage, TeacherAgreement
 from lit_distill.batch import Batch, as_written
 from lit_distill.errors import UserError
+from lit_distill.losses import AccumulationWindow
 from lit_distill.methods import MaskedLM, MiniLMv2
 from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
 from lit_distill.models import FreshStudent, PretrainedStudent, Student, TeacherSpec, load_tokenizer
 from lit_distill.schedules import Ramp
-from lit_distill.training.accumulation import AccumulationWindow
 
 TEXTS = samples(8, 100)
 TRAINING = collate(TEXTS)

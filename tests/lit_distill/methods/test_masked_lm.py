@@ -12,9 +12,9 @@ from torch import nn
 from transformers import BertForMaskedLM
 
 from lit_distill.batch import row_targets
+from lit_distill.losses import AccumulationWindow
 from lit_distill.methods import MaskedLM
 from lit_distill.models import PretrainedStudent
-from lit_distill.training.accumulation import AccumulationWindow
 
 
 def test_it_equals_the_models_own_loss(tiny_bert: Path) -> None:

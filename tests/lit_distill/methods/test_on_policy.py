@@ -19,12 +19,11 @@ from prompts import asked, prompt_batch
 
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.losses import ForwardKL
+from lit_distill.losses import AccumulationWindow, ForwardKL
 from lit_distill.methods import GKD, DistiLLM
 from lit_distill.methods.generated_text import _on_policy as on_policy
 from lit_distill.models import LayerCopyStudent, Sampling, TeacherSpec
 from lit_distill.schedules import Constant
-from lit_distill.training.accumulation import AccumulationWindow
 
 UPDATES, EOS, SEED = 6, 3, 3  # of which all authors and sources come up
 METHODS: dict[str, Callable[..., on_policy.OnPolicy]] = {

@@ -11,10 +11,9 @@ from batches import collate, samples
 from loss_cases import CASES
 
 from lit_distill.batch import Batch
-from lit_distill.losses import CrossEntropy, Divergence, ForwardKL
+from lit_distill.losses import AccumulationWindow, CrossEntropy, Divergence, ForwardKL
 from lit_distill.methods import MaskedLM, SupervisedKD, TripleLoss
 from lit_distill.models import LayerCopyStudent, TeacherSpec
-from lit_distill.training.accumulation import AccumulationWindow
 from lit_distill.training.distillation import Distillation
 
 BATCH = collate(samples(4, 100), extra=2)

@@ -12,11 +12,10 @@ from oracles.triple_loss import IGNORED, Sums, gradient, triple_loss
 from transformers import BertConfig, BertForMaskedLM
 
 from lit_distill.batch import Batch, row_targets
-from lit_distill.losses import Term
+from lit_distill.losses import AccumulationWindow, Term
 from lit_distill.methods import TripleLoss
 from lit_distill.models import LanguageModel, LayerCopyStudent, TeacherSpec
 from lit_distill.schedules import Ramp
-from lit_distill.training.accumulation import AccumulationWindow
 
 V = 11
 TEXTS = [

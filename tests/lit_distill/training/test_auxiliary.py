@@ -21,10 +21,9 @@ from torch.distributed.tensor import DTensor
 from callbacks.watching.non_finite import NonFiniteLoss
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.losses import Term
+from lit_distill.losses import AccumulationWindow, Term
 from lit_distill.models import TeacherSpec, full_state_dict, load_tokenizer, shard_auxiliary
 from lit_distill.schedules import Constant
-from lit_distill.training.accumulation import AccumulationWindow
 
 BATCH = typed(collate(samples(6, 100)))
 MESH = ("data_parallel", "tensor_parallel")

@@ -18,6 +18,7 @@ from data_modules import MaskedTokens, MultilingualCorpus, Source
 from lit_distill.__main__ import main
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
+from lit_distill.losses import AccumulationWindow
 from lit_distill.methods import MaskedLM, TripleLoss
 from lit_distill.models import (
     CachedOutputs,
@@ -33,7 +34,6 @@ from lit_distill.models import (
 )
 from lit_distill.schedules import Constant
 from lit_distill.tools.caching.cache_teacher import CacheOptions, cache_teacher
-from lit_distill.training.accumulation import AccumulationWindow
 
 V = 120
 Make = Callable[..., MultilingualCorpus]
@@ -337,8 +337,13 @@ def test_a_cache_of_another_tokenizer_is_refused_by_name(
         fit(module, make(tokenizer=str(folder)), tmp_path)
 
 
+@pytest.mark.parametrize("of", ["this release", "the last release"])
 def test_a_run_goes_on_from_its_own_cache_only(
-    write: Callable[..., str], make: Make, method: Callable[..., TripleLoss], tmp_path: Path
+    of: str,
+    write: Callable[..., str],
+    make: Make,
+    method: Callable[..., TripleLoss],
+    tmp_path: Path,
 ) -> None:
     first = method(teacher_cache=write())
     fit(first, make(), tmp_path, max_steps=2).save_checkpoint(tmp_path / "two.ckpt")

@@ -12,10 +12,9 @@ from shipped_methods import quiet_trainer
 
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.losses import ForwardKL, LogitTerm, Term
+from lit_distill.losses import AccumulationWindow, ForwardKL, LogitTerm, Term
 from lit_distill.models import CachedTeacher, Hears, TeacherSpec
 from lit_distill.schedules import Constant
-from lit_distill.training.accumulation import AccumulationWindow
 from lit_distill.training.distillation import Distillation
 
 TEXTS = samples(5, 100)
