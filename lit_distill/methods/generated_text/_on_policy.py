@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from lit_distill.batch import Batch, Reading
 from lit_distill.counter_random import Purpose, key, uniform
@@ -62,8 +62,7 @@ class OnPolicy(Distillation):
         limits = getattr(self.data, "limits", None)  # only data modules of prompts have some
         longest = 1 if limits is None else limits.prompt
         known = set(getattr(self.data, "eos_ids", []))
-        for name, module in {"student": self.student, **self.teachers}.items():
-            model = cast(LanguageModel, module)
+        for name, model in {"student": self.student, **self.cast.teacher_models}.items():
             check_room(model, longest, self.sampling, name)
             known.update(ending_ids(model, self.tokenizer))
         self.endings = tuple(sorted(known))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -19,7 +19,7 @@ from lit_distill.losses import (
     Weight,
     cosine,
 )
-from lit_distill.models import Hears, LanguageModel
+from lit_distill.models import Hears
 from lit_distill.training.distillation import Distillation
 
 
@@ -85,7 +85,7 @@ class TripleLoss(Distillation):
 
     def on_models_built(self) -> None:
         """Refuses teachers whose states or logits cannot be compared."""
-        widths = {name: cast(LanguageModel, m).hidden_size for name, m in self.teachers.items()}
+        widths = {name: model.hidden_size for name, model in self.cast.teacher_models.items()}
         for name, width in widths.items() if self.alpha_cos != 0 else ():
             if width != self.student.hidden_size:
                 raise UserError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 
@@ -56,13 +55,13 @@ class PeerMethod(Distillation):
     @property
     def hard(self) -> str:
         """The name of the terms with hard targets."""
-        first = cast(LanguageModel, next(iter(self.students.values())))
+        first = next(iter(self.cast.student_models.values()))
         return "clm" if first.anatomy.causal else "mlm"
 
     def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         """The terms <student>/mlm (clm for decoders) and, where it has a weight, <student>/kl."""
         peer_terms, rows, targets = self.peer_terms(), batch["rows"], batch["targets"]
-        models = {name: cast(LanguageModel, model) for name, model in self.students.items()}
+        models = self.cast.student_models
         asked = {name: self._asked(name, peer_terms.get(name)) for name in models}
         if all(lesson.weight == 0 for lesson in peer_terms.values()):
             found: dict[str, Term] = {}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 from lit_distill.errors import UserError
 from lit_distill.knobs import Temperature, check_knobs
 from lit_distill.losses import ForwardKL, Weight
 from lit_distill.measures.language_model import Scores, mean_over_languages
 from lit_distill.methods.peers._peer_method import PeerMethod, PeerTerm
-from lit_distill.models import LanguageModel
 
 
 class CoDistillation(PeerMethod):
@@ -75,7 +74,7 @@ class CoDistillation(PeerMethod):
         """Opens the lessons once both models are better than chance, for good."""
         if self.waiting:
             means = [mean_over_languages(own, "loss") for own in measurements.values()]
-            model = cast(LanguageModel, self.students["small"])
+            model = self.cast.student_models["small"]
             chance = math.log(model.size or model.vocab_size)
             self.waiting = not all(mean is not None and mean < chance for mean in means)
 

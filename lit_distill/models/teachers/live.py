@@ -112,16 +112,19 @@ class LiveTeachers(TeacherSource):
         self.models, self.ensemble = models, ensemble
         self._view = ""  # that was read last
 
+    @property
+    def _models(self) -> dict[str, LanguageModel]:
+        return cast(dict[str, LanguageModel], dict(self.models.items()))
+
     def outputs(self, batch: Batch, capture: Sequence[Site] = (), view: str = "") -> LiveOutputs:
         """See `TeacherSource`; one forward of every teacher."""
         self._view = view
-        models = cast(list[LanguageModel], list(self.models.values()))
-        return teach(models, self.ensemble, batch, capture, view)
+        return teach(list(self._models.values()), self.ensemble, batch, capture, view)
 
     def non_finite(self, batches: Sequence[Batch]) -> dict[str, bool]:
         """See `TeacherSource`; runs the teachers again."""
         read, found = [each for each in batches if f"{self._view}input_ids" in each], {}
-        for name, model in self.models.items():
-            flags = [gives_non_finite(cast(LanguageModel, model), b, self._view) for b in read]
+        for name, model in self._models.items():
+            flags = [gives_non_finite(model, each, self._view) for each in read]
             found[name] = any(flag.item() for flag in flags)  # of all: ranks run them together
         return found

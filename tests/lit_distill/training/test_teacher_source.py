@@ -408,3 +408,6 @@ def test_from_the_command_line_to_an_export(
     assert load_file("student/model.safetensors")
     assert main(["fit", *config, *cached, "--model.teacher_cache=nowhere"]) == 2
     assert "no teacher cache in nowhere" in capsys.readouterr().err
+    named = ["--model.teacher_source=CachedTeacher", "--model.teacher_source.folder=elsewhere"]
+    assert main(["fit", *config, *named]) == 2
+    assert "no teacher cache in elsewhere" in capsys.readouterr().err
