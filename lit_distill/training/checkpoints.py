@@ -169,7 +169,7 @@ def _check_source(who: Cast, saved: Mapping[str, Any]) -> None:
 def _source_of(saved: Mapping[str, Any]) -> tuple[str, str] | None:
     """Name and fingerprint of the source that a checkpoint was trained from; None: live teachers.
 
-    Until 0.1 there were no recorded answers but those of teacher caches.
+    A checkpoint of 0.1 names its teacher cache instead.
     """
     if cache := saved.get("teacher_cache"):
         return f"the teacher cache {cache['folder']}", cache["fingerprint"]

@@ -6,7 +6,7 @@ from planted.mutant import Mutant
 
 PIECES = (
     "tests/test_every_method.py::test_gradient_is_the_same_with_weights_in_pieces"
-    "[projected_states-bert-32-true]"
+    "[projected_states-bert-64-true]"
 )
 BROKEN = "tests/callbacks/written_text/test_broken_teachers.py"
 FINITE = "tests/lit_distill/models/loading/test_finite.py"

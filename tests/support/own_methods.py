@@ -39,7 +39,7 @@ class ProjectedStates(Distillation):
     def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         """The terms kl and states; one forward of the student, and one of the teacher."""
         ours, theirs, tokens = _sites(self.student), _sites(self.teacher), batch["tokens"]
-        student, teacher = self.student.encode(batch, "", ours), self.teach(batch, theirs)
+        student, teacher = self.student.encode(batch, capture=ours), self.teach(batch, theirs)
         kl = {"kl": LogitTerm(ForwardKL(), "rows")}
         terms = self.logit_terms(kl, window, batch["rows"], None, student, teacher)
         parts = [
