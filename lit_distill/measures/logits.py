@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from lit_distill.measures.measure import (
     Scores,
     mean_over_languages,
 )
-from lit_distill.models import LanguageModel, LiveOutputs
+from lit_distill.models import LanguageModel, LiveOutputs, teach
 
 ROWS_PER_TILE = 256  # logits of this many rows are held at a time
 
@@ -183,7 +182,8 @@ class LogitMeasure(Measure):
 
     def update(self, batch: Batch) -> None:
         """See `Measure`."""
-        taught = self.method.run_teachers(batch) if self.method.teachers else None
+        teachers = list(self.method.cast.teacher_models.values())
+        taught = teach(teachers, self.method.ensemble, batch) if teachers else None
         score_batch(self.row_metrics(), self._students(), taught, batch)
 
     def row_metrics(self) -> Mapping[str, Sequence[RowMetric]]:
@@ -205,7 +205,7 @@ class LogitMeasure(Measure):
         return Measurement(languages, mean, groups)
 
     def _students(self) -> dict[str, LanguageModel]:
-        return {n: cast(LanguageModel, model) for n, model in self.method.students.items()}
+        return self.method.cast.student_models
 
 
 def outputs(model: LanguageModel) -> int:

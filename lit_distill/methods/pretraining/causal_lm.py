@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lit_distill.batch import Batch, Reading
-from lit_distill.losses import CrossEntropy, LogitTerm, Term
+from lit_distill.losses import AccumulationWindow, CrossEntropy, LogitTerm, Term
 from lit_distill.training.distillation import Distillation
 
 
@@ -22,8 +22,8 @@ class CausalLM(Distillation):
 
     reads = (Reading.NEXT, Reading.RESPONSES)
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         """The single term clm."""
         student = self.student.encode(batch)
         terms = {"clm": LogitTerm(CrossEntropy(), "rows")}
-        return self.logit_terms(terms, batch["rows"], batch["targets"], student)
+        return self.logit_terms(terms, window, batch["rows"], batch["targets"], student)
