@@ -47,7 +47,6 @@ from lit_distill.files.atomic_files import replacing
 from lit_distill.files.disk_errors import remedy
 from lit_distill.training.data_contract import PAGE, check_lightning
 from lit_distill.training.distillation import Distillation
-from lit_distill.training.updates import check_optimizer
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 """A disk that is full, limited, locked or broken."""
@@ -221,7 +220,7 @@ class DistillCLI(LightningCLI):
         try:
             self.config_init = self.parser.instantiate(self.config)
             self.model, self.datamodule = self.config_init["model"], self.config_init["data"]
-            check_optimizer(self.model.optimizer)
+            self.model.updates.check()
             check_lightning(self.datamodule)
             self.model.check_reading(self.datamodule)
             if self.command == "fit":

@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from transformers import PreTrainedTokenizerBase
 
 from lit_distill.errors import UserError
@@ -51,6 +52,44 @@ def named_students(
             f"{', '.join(students)}: CoDistillation and MutualLearning train several."
         )
     return dict(students)
+
+
+def check_teacher(
+    method: type[Distillation], teacher: TeacherSpec | None, teacher_cache: str | None
+) -> None:
+    """Refuses a method that learns from a teacher and has none, live or written down.
+
+    Raises:
+        UserError: so it is.
+    """
+    if method.needs_teacher and teacher is None and teacher_cache is None:
+        raise UserError(
+            f"{method.__name__} learns from a teacher and none is given: set "
+            "model.init_args.teacher.name to a model name or folder."
+        )
+
+
+def build_into(module: Distillation) -> bool:
+    """Gives a method its students and teachers; says whether they could be built.
+
+    `validate` and `test` restore the students from the checkpoint and need no teacher.
+
+    Raises:
+        UserError: a fit, whose models cannot be opened or do not fit.
+    """
+    for stream in module.streams.values():
+        stream.seed = torch.initial_seed()  # of the run
+    run = module.tokenizer, module.data, module.streams
+    try:
+        students, teachers = build_models(module.student_specs, module.teacher_specs, *run)
+    except UserError as error:
+        if module.trainer.training:
+            raise
+        rank_zero_info(f"{error} Agreement is left out; the student comes from the checkpoint.")
+        return False
+    module.students.update(students)
+    module.teachers.update(teachers)
+    return True
 
 
 def build_models(

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
-from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
+from torch import Tensor, nn
 
 from lit_distill.batch import Batch
-from lit_distill.errors import UserError
 from lit_distill.knobs import Share, check_knobs
 from lit_distill.losses import LogitTerm, Term, linear_losses
 from lit_distill.models import (
@@ -25,19 +23,21 @@ from lit_distill.models import (
     Student,
     TeacherOutputs,
     TeacherSpec,
+    broadcast_buffers,
     with_teacher,
 )
 from lit_distill.schedules import Linear, Schedule
-from lit_distill.training import building, checkpoints
+from lit_distill.training import accumulation, building, checkpoints
 from lit_distill.training.accumulation import AccumulationWindow, add_over_ranks, check_window
 from lit_distill.training.strategies import check_strategy
-from lit_distill.training.updates import ModelUpdate, Updated
+from lit_distill.training.teacher_source import Learner
+from lit_distill.training.updates import ModelUpdate, Updates
 
 
-class Distillation(Updated, ABC):
+class Distillation(Learner, ABC):
     """Trains students against frozen teachers; a method says only what its `losses` are.
 
-    Override points: `configure_model`, `on_models_built`, `prepare`, `losses`, `on_validated`.
+    Override: `configure_model`, `on_models_built`, `prepare`, `losses`, `players`, `on_validated`.
 
     Args:
         student: what to train and how it starts; None carves every other layer of the teacher.
@@ -51,7 +51,7 @@ class Distillation(Updated, ABC):
         execution: gradient checkpointing and compilation.
         optimizer: called with the groups of `parameter_groups` of every model.
         schedule: learning rate over the run, stepped once per update.
-        per_model: factor of the learning rate and clipping of single students, by name.
+        per_model: learning rate, clipping and optimizer's options of single models, by name.
 
     Attributes:
         students: trained, checkpointed, exported; the usual single one is `student`.
@@ -65,6 +65,7 @@ class Distillation(Updated, ABC):
 
     needs_teacher: ClassVar[bool] = False
     takes_several: ClassVar[bool] = False
+    couples: ClassVar[tuple[str, ...]] = ()  # terms over pairs of texts; see `losses.over_ranks`
 
     def __init__(
         self,
@@ -80,21 +81,18 @@ class Distillation(Updated, ABC):
         schedule: Schedule = Linear(),  # noqa: B008 (frozen)
         per_model: dict[str, ModelUpdate] | None = None,
     ) -> None:
-        super().__init__(optimizer, schedule, per_model or {}, teacher_cache)
+        super().__init__(teacher_cache)
         check_knobs(Distillation, locals())
-        if self.needs_teacher and teacher is None and teacher_cache is None:
-            raise UserError(
-                f"{type(self).__name__} learns from a teacher and none is given: set "
-                "model.init_args.teacher.name to a model name or folder."
-            )
+        self.updates = Updates(optimizer, schedule, per_model or {})
+        self.auxiliary = nn.ModuleDict()
+        building.check_teacher(type(self), teacher, teacher_cache)
         self.student_specs = building.named_students(type(self), student, students)
         self.streams = {name: RandomStream(0, name) for name in students or ()}
         self.ensemble = ensemble
         self.teacher_specs = ensemble.beside(teacher)
         self.tokenizer_name, self.dropout, self.execution = tokenizer, dropout, execution
         self.config_text, self.notes = "", list[str]()
-        self.logged: dict[str, float] = {}
-        self.restored: dict[str, Any] = {}
+        self.logged, self.restored = dict[str, float](), dict[str, Any]()
         self._window: AccumulationWindow
         checkpoints.leave_out_teachers(self)
 
@@ -107,6 +105,10 @@ class Distillation(Updated, ABC):
     def prepare(self, window: list[Batch]) -> list[Batch]:
         """Changes the micro-batches of one accumulation window before its first (sampling)."""
         return window
+
+    def players(self, update: int) -> Sequence[str] | None:
+        """Names of who moves in an update (from 0), "auxiliary" too; None: all. A pure function."""
+        return None
 
     @property
     def student_names(self) -> list[str]:
@@ -121,27 +123,15 @@ class Distillation(Updated, ABC):
     def setup(self, stage: str) -> None:
         """Finds the tokenizer: the data module's, else by name; refuses what would train wrong."""
         check_strategy(self.trainer.strategy)
+        accumulation.check_coupling(self, stage)
         self.check_reading(self.data)
         self.find_tokenizer(self.tokenizer_name)
         self.open_cache(stage)
 
     def configure_model(self) -> None:
         """Builds teachers and students once; checks that they fit each other and the data."""
-        if self.students:
+        if self.students or not building.build_into(self):
             return
-        for stream in self.streams.values():
-            stream.seed = torch.initial_seed()  # of the run
-        run = self.tokenizer, self.data, self.streams
-        try:
-            models = building.build_models(self.student_specs, self.teacher_specs, *run)
-        except UserError as error:
-            if self.trainer.training:
-                raise
-            # `validate` and `test` restore the student from the checkpoint: no teacher is needed.
-            rank_zero_info(f"{error} Agreement is left out; the student comes from the checkpoint.")
-            return
-        self.students.update(models[0])
-        self.teachers.update(models[1])
         with building.auxiliary_draws():
             self.on_models_built()
         checkpoints.before_conversion(self)
@@ -160,8 +150,7 @@ class Distillation(Updated, ABC):
         """Turns dropout on: models arrive in eval mode and the Trainer keeps it."""
         self.check_cache(checkpoints.teachers_of(self) if self.cache else {})
         self.train()
-        if not all(module.training for module in self.modules()):  # which is meant
-            warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
+        warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")  # which is meant
 
     # -- training -------------------------------------------------------------------------------
 
@@ -222,19 +211,31 @@ class Distillation(Updated, ABC):
 
     def _open_window(self, batches: list[Batch]) -> None:
         check_window(batches, self.trainer.accumulate_grad_batches)
-        progress = min(self.global_step / self._total_steps, 1.0)
+        progress = min(self.global_step / self.updates.total_steps, 1.0)
         reduce = add_over_ranks if self.trainer.world_size > 1 else None
         self._window = AccumulationWindow.of(self.prepare(batches), progress, reduce, self.device)
 
     def _log_means(self) -> None:
-        """Logs `train/<term>` and `train/loss`.
+        self.logged = self._window.log(self.loggers, self.global_step)
 
-        Not by `self.log`, whose bookkeeping costs 0.1 ms in every step, logged or not.
-        """
-        self.logged = self._window.averages()
-        named = {f"train/{name}": value for name, value in self.logged.items()}
-        for logger in self.loggers:
-            logger.log_metrics(named, self.global_step)  # the updates before, as Lightning counts
+    def configure_optimizers(self) -> Any:
+        """One optimizer over all that trains, and its schedule."""
+        return self.updates.configure({**self.students, "auxiliary": self.auxiliary}, self.trainer)
+
+    def on_train_start(self) -> None:
+        """Puts the configured options into a restored optimizer; checks who moves first."""
+        self.updates.start(self.trainer, self.players(self.global_step))
+
+    def optimizer_step(self, *step: Any) -> None:
+        """Moves those whose update it is."""
+        *_, optimizer, closure = step
+        self.updates.step(optimizer, closure, self.players(self.global_step))
+        if self.device_mesh is not None:  # DDP has done it before the forward
+            broadcast_buffers(self.auxiliary)
+
+    def configure_gradient_clipping(self, *_: Any, **limits: Any) -> None:
+        """Clips the gradient of every model by itself."""
+        self.updates.clip(**limits)
 
     # -- checkpoints ----------------------------------------------------------------------------
 
@@ -244,5 +245,5 @@ class Distillation(Updated, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Builds missing students from the checkpoint; refuses another teacher or student."""
-        super().on_load_checkpoint(checkpoint)
+        self.updates.note_saved(checkpoint)
         checkpoints.restore(self, checkpoint)

@@ -1,25 +1,32 @@
-"""The part of a method that turns gradients into updates: one optimizer over all models."""
+"""How gradients become updates: one optimizer over all models, each with settings of its own."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, cast
 
-import torch
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.strategies import DeepSpeedStrategy
 from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import nn
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lit_distill.errors import UserError
 from lit_distill.knobs import Positive, check_knobs
-from lit_distill.models import broadcast_buffers
 from lit_distill.schedules import Schedule, parameter_groups
-from lit_distill.training.teacher_source import Learner
+from lit_distill.training.optimizer_checks import (
+    check_finite,
+    check_optimizer,
+    check_options,
+    check_same_optimizer,
+    options_of,
+)
 
 
 @dataclass(frozen=True)
@@ -30,138 +37,147 @@ class ModelUpdate:
         rate: factor of the learning rate, > 0.
         clip: norm to which its gradient is clipped, or by the trainer's other algorithm the largest
             entry; None: `trainer.gradient_clip_val`.
+        options: of the optimizer, in place of its own (`{maximize: true, betas: [0.5, 0.9]}`). A
+            `weight_decay` is that of weights: biases and norms never decay.
 
     Raises:
-        UserError: one is not positive.
+        UserError: a number is not positive, or an option is not finite or is the learning rate.
     """
 
     rate: Positive = 1.0
     clip: Positive | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_knobs(ModelUpdate, vars(self))
+        check_finite("ModelUpdate.options", self.options)
+        if "lr" in self.options:
+            raise UserError("ModelUpdate.options: lr is set by rate, a factor of the optimizer's.")
 
 
-HIGHEST_RATE = 1e3
-"""A learning rate above it is a slip of the exponent: numbers of that size leave float32."""
+class Updates:
+    """The optimizer of a run over all its models, and who moves in an update.
 
-
-def check_optimizer(make: OptimizerCallable) -> None:
-    """Tries an optimizer on a single number, and its options on what can be meant.
-
-    Args:
-        make: as a config gives it.
-
-    Raises:
-        UserError: it cannot be made, or a rate or another option is infinite, NaN or out of reach.
-    """
-    try:
-        made = make([nn.Parameter(torch.zeros(1, 1))])
-    except (TypeError, ValueError) as error:
-        raise UserError(f"model.optimizer cannot be made: {error}.") from error
-    for name, value in made.defaults.items():
-        for number in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(number, float) and not math.isfinite(number):
-                raise UserError(f"model.optimizer: {name} is {value}: use finite numbers.")
-    rate = made.defaults.get("lr")
-    if isinstance(rate, int | float) and not 0 <= rate <= HIGHEST_RATE:
-        raise UserError(
-            f"model.optimizer: the learning rate lr is {rate:g}: use a number from 0 to "
-            f"{HIGHEST_RATE:g}; language models learn at 1e-6 to 1e-2."
-        )
-
-
-def _options(group: Mapping[str, Any]) -> dict[str, Any]:
-    """A parameter group without its parameters."""
-    return {name: value for name, value in group.items() if name != "params"}
-
-
-def check_same_optimizer(optimizer: Optimizer, saved: Sequence[Mapping[str, Any]]) -> None:
-    """Refuses to load the state of an optimizer of another kind, or of other parameters.
-
-    Args:
-        optimizer: as configured.
-        saved: the parameter groups of the one that wrote the checkpoint.
-
-    Raises:
-        UserError: with what differs.
-    """
-    instead = (
-        "Go on with the configuration that wrote the checkpoint, or start a new run (another "
-        "--run_dir) from the exported student with PretrainedStudent."
-    )
-    theirs, ours = ({*_options(groups[0])} for groups in (saved, optimizer.param_groups))
-    ignored = {"initial_lr", "name"}
-    if (theirs ^ ours) - ignored:
-        raise UserError(
-            f"The checkpoint was written with another optimizer than {type(optimizer).__name__}: "
-            f"its options are {', '.join(sorted(theirs - ignored))}, and now they are "
-            f"{', '.join(sorted(ours - ignored))}. Its state means nothing to this one. {instead}"
-        )
-    sizes = [
-        [len(group["params"]) for group in groups] for groups in (saved, optimizer.param_groups)
-    ]
-    if sizes[0] != sizes[1]:
-        raise UserError(
-            f"The checkpoint's optimizer has parameter groups of {sizes[0]} tensors, and now they "
-            f"are of {sizes[1]}: other parameters are trained. {instead}"
-        )
-
-
-class Updated(Learner):
-    """Gives every model its own learning rate and clips its gradient by its own norm.
-
-    One norm over all models would couple them: a jump of one would stop the others.
+    Every model has its own learning rate, options and clipping: one norm over all models would
+    couple them, and a jump of one would stop the others.
 
     Attributes:
         optimizer: called with the groups of `parameter_groups` of every model.
         schedule: learning rate over the run.
-        per_model: by the name of a student, or "auxiliary".
+        per_model: what is different, by the name of a student, or "auxiliary".
+        total_steps: updates of the whole run, from `configure` on.
+        parameters: all that trains, by the name of its model, from `configure` on.
+        saved_groups: parameter groups of the optimizer that wrote the checkpoint, if there is one.
     """
-
-    auxiliary: nn.ModuleDict
 
     def __init__(
         self,
         optimizer: OptimizerCallable,
         schedule: Schedule,
         per_model: Mapping[str, ModelUpdate],
-        cache_folder: str | None,
     ) -> None:
-        super().__init__(cache_folder)
         self.optimizer, self.schedule, self.per_model = optimizer, schedule, per_model
-        self.auxiliary = nn.ModuleDict()
-        self.saved_groups: list[dict[str, Any]] | None = None  # of the checkpoint, if there is one
+        self.total_steps = 0
+        self.parameters: dict[str, list[nn.Parameter]] = {}
+        self.saved_groups: list[dict[str, Any]] | None = None
+        self._options: list[dict[str, Any]] = []
+        self._deepspeed = False  # which keeps gradients to itself
 
-    def configure_optimizers(self) -> Any:
-        """One optimizer over all that trains; no weight decay on biases and norms."""
-        total = self.trainer.estimated_stepping_batches
+    def check(self) -> None:
+        """Tries the optimizer, and the options of single models.
+
+        Raises:
+            UserError: see `check_optimizer` and `check_options`.
+        """
+        check_optimizer(self.optimizer)
+        for name, own in self.per_model.items():
+            check_options(self.optimizer, f"per_model.{name}.options", own.options)
+
+    def configure(self, models: Mapping[str, nn.Module], trainer: Trainer) -> dict[str, Any]:
+        """One optimizer over all that trains, and its schedule, as Lightning takes them.
+
+        Args:
+            models: by name; of frozen ones nothing trains.
+            trainer: of the run.
+
+        Raises:
+            UserError: the run has no end, a setting belongs to no model or cannot work, or the
+                checkpoint was written by another optimizer.
+        """
+        total = trainer.estimated_stepping_batches
         if total == float("inf"):
             raise UserError("The run has no end: set trainer.max_steps or trainer.max_epochs.")
-        self._total_steps = int(total)
-        groups = list(self._groups())
-        self._check_updates(sorted({name for name, _ in groups}))
-        several = len({name for name, _ in groups}) > 1
-        optimizer = self.optimizer([group for _, group in groups])
+        self.total_steps = int(total)
+        groups = [(name, own) for name, one in models.items() for own in parameter_groups(one)]
+        self.parameters = {}
+        for name, own in groups:
+            self.parameters.setdefault(name, []).extend(own["params"])
+        self._deepspeed = isinstance(trainer.strategy, DeepSpeedStrategy)
+        self._check_models()
+        optimizer = self.optimizer([{**self._own(name).options, **own} for name, own in groups])
         for (name, _), group in zip(groups, optimizer.param_groups, strict=True):
-            group["lr"] *= self.per_model.get(name, ModelUpdate()).rate
-            if several:  # as which its rate is logged
+            group["lr"] *= self._own(name).rate
+            if len(self.parameters) > 1:  # as which its rate is logged
                 group["name"] = name if group["params"][0].ndim > 1 else f"{name}/norms_and_biases"
-        self._own: dict[str, list[nn.Parameter]] = {}
-        for name, group in groups:
-            self._own.setdefault(name, []).extend(group["params"])
         if self.saved_groups:
             check_same_optimizer(optimizer, self.saved_groups)
-        self._options = [_options(group) for group in optimizer.param_groups]
-        each_step = {"scheduler": self.schedule(optimizer, self._total_steps), "interval": "step"}
+        self._check_clipping(optimizer, trainer)
+        self._options = [options_of(group) for group in optimizer.param_groups]
+        each_step = {"scheduler": self.schedule(optimizer, self.total_steps), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": each_step}
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Notes the groups of the optimizer that wrote the checkpoint."""
+    def _own(self, name: str) -> ModelUpdate:
+        return self.per_model.get(name, ModelUpdate())
+
+    def _names(self) -> str:
+        return ", ".join(sorted(self.parameters))
+
+    def _check_models(self) -> None:
+        for name in self.per_model:
+            if name not in self.parameters:
+                raise UserError(
+                    f"per_model.{name}: there is no such model to train; there is {self._names()}."
+                )
+        self.check()
+
+    def _check_clipping(self, optimizer: Optimizer, trainer: Trainer) -> None:
+        own = any(each.clip for each in self.per_model.values())
+        if not (own or trainer.gradient_clip_val):
+            return
+        if self._deepspeed and (own or len(self.parameters) > 1):
+            raise UserError(
+                f"DeepSpeed clips the gradient of all models ({self._names()}) by one norm, which "
+                "would couple them: set trainer.gradient_clip_val to null and leave "
+                "per_model.*.clip out, or use configs/trainer/fsdp.yaml."
+            )
+        precision = trainer.precision_plugin
+        scaled = isinstance(precision, MixedPrecision) and precision.scaler is not None
+        if scaled and any(group.get("fused") for group in optimizer.param_groups):
+            raise UserError(
+                "A fused optimizer takes the loss scale of 16-mixed out of the gradients while it "
+                "steps, after they were clipped: use bf16-mixed, leave fused out, or set "
+                "trainer.gradient_clip_val to null."
+            )
+
+    def note_saved(self, checkpoint: Mapping[str, Any]) -> None:
+        """Remembers the parameter groups of the optimizer that wrote a checkpoint."""
         states = checkpoint.get("optimizer_states")  # sharded ones are in no index
         self.saved_groups = states[0].get("param_groups", []) if states else []
 
-    def on_train_start(self) -> None:
+    def start(self, trainer: Trainer, players: Sequence[str] | None) -> None:
+        """Restores the configured options of the optimizer, and checks who moves first.
+
+        Args:
+            trainer: of the run.
+            players: of the first update.
+
+        Raises:
+            UserError: see `check_players`.
+        """
+        self.check_players(players)
+        self._restore_options(trainer)
+
+    def _restore_options(self, trainer: Trainer) -> None:
         """Puts the options of the configuration back, which the saved optimizer's have replaced.
 
         Rates included: those of the configured schedule at the update that was reached. Of an
@@ -169,8 +185,8 @@ class Updated(Learner):
         """
         if self.saved_groups is None:
             return
-        scheduler = cast(LambdaLR, self.trainer.lr_scheduler_configs[0].scheduler)
-        groups = self.trainer.optimizers[0].param_groups
+        scheduler = cast(LambdaLR, trainer.lr_scheduler_configs[0].scheduler)
+        groups = trainer.optimizers[0].param_groups
         scheduler.base_lrs = [options["lr"] for options in self._options]
         for group, options in zip(groups, self._options, strict=True):
             group.update(options, initial_lr=options["lr"])
@@ -179,50 +195,74 @@ class Updated(Learner):
         for group, rate in zip(groups, scheduler._last_lr, strict=True):
             group["lr"] = rate
 
-    def _groups(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Names of models and their parameter groups; of frozen models there are none."""
-        for name, model in (*self.students.items(), ("auxiliary", self.auxiliary)):
-            for group in parameter_groups(model):
-                yield name, group
+    def check_players(self, players: Sequence[str] | None) -> None:
+        """Checks that models can move alone.
 
-    def _check_updates(self, names: list[str]) -> None:
-        for name in self.per_model:
-            if name not in names:
-                raise UserError(
-                    f"per_model.{name}: there is no such model to train; there is "
-                    f"{', '.join(names)}."
-                )
-        apart = len(names) > 1 or any(own.clip for own in self.per_model.values())
-        clips = self.trainer.gradient_clip_val or any(o.clip for o in self.per_model.values())
-        if isinstance(self.trainer.strategy, DeepSpeedStrategy) and apart and clips:
+        Args:
+            players: what the method's `players` says of an update.
+
+        Raises:
+            UserError: nobody moves, a name is no model's, or DeepSpeed keeps the gradients.
+        """
+        if players is None:
+            return
+        strangers = sorted(set(players) - self.parameters.keys())
+        if strangers or not players:
             raise UserError(
-                f"DeepSpeed clips the gradient of all models ({', '.join(names)}) by one norm, "
-                "which would couple them: set trainer.gradient_clip_val to null and leave "
-                "per_model.*.clip out, or use configs/trainer/fsdp.yaml."
+                f"players names {', '.join(strangers) or 'nobody'}: there is {self._names()} to "
+                "move."
+            )
+        if self._deepspeed:
+            raise UserError(
+                "DeepSpeed keeps gradients to itself, so that no model can rest in an update: use "
+                "DDP, or configs/trainer/fsdp.yaml."
             )
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Frees the gradients of an update: the Trainer would keep them over the next forward."""
-        super().optimizer_step(*args, **kwargs)
-        if self.device_mesh is not None:  # DDP has done it before the forward
-            broadcast_buffers(self.auxiliary)
-        if not self.trainer.strategy.handles_gradient_accumulation:  # DeepSpeed frees its own
-            for model in (*self.students.values(), self.auxiliary):
-                model.zero_grad(set_to_none=True)
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
+    def step(
+        self, optimizer: Any, closure: Callable[[], Any], players: Sequence[str] | None
     ) -> None:
-        """Clips every model by itself."""
-        algorithm = GradClipAlgorithmType(gradient_clip_algorithm or GradClipAlgorithmType.NORM)
-        groups = optimizer.param_groups
-        try:
-            for name, parameters in self._own.items():
-                clip = self.per_model.get(name, ModelUpdate()).clip or gradient_clip_val or 0.0
-                optimizer.param_groups = [{"params": parameters}]  # all that is looked at
-                self.trainer.precision_plugin.clip_gradients(optimizer, clip, algorithm)
-        finally:
-            optimizer.param_groups = groups
+        """Makes one update, in which all models move or some, and frees its gradients.
+
+        The optimizer leaves parameters without a gradient as they are: they do not decay, and
+        their moments wait. Gradients of who rests are dropped before anything reads them: what is
+        infinite about one who rests stops nobody.
+
+        Args:
+            optimizer: Lightning's, which wraps the one of `configure`.
+            closure: the forward and backward pass of the update's last micro-batch.
+            players: names of the models that move; None: all.
+
+        Raises:
+            UserError: see `check_players`.
+        """
+        self.check_players(players)
+        resting = set[str]() if players is None else self.parameters.keys() - set(players)
+
+        def run() -> Any:
+            result = closure()
+            self._drop_gradients(resting)
+            return result
+
+        optimizer.step(closure=run)
+        if not self._deepspeed:  # the Trainer would keep them over the next forward
+            self._drop_gradients(self.parameters)
+
+    def _drop_gradients(self, names: Iterable[str]) -> None:
+        for parameter in chain.from_iterable(self.parameters[name] for name in names):
+            parameter.grad = None
+
+    def clip(
+        self, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clips the gradient of every model by itself; DeepSpeed clips that of its only one.
+
+        Args:
+            gradient_clip_val: limit of models that have none of their own; None or 0: no limit.
+            gradient_clip_algorithm: "norm" or "value"; None: "norm".
+        """
+        by_value = gradient_clip_algorithm == GradClipAlgorithmType.VALUE
+        clip = clip_grad_value_ if by_value else clip_grad_norm_
+        for name, parameters in self.parameters.items():
+            limit = self._own(name).clip or gradient_clip_val
+            if limit and not self._deepspeed:
+                clip(parameters, limit)

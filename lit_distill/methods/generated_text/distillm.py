@@ -95,7 +95,7 @@ class DistiLLM(OnPolicy):
     def prepare(self, window: list[Batch]) -> list[Batch]:
         """Lets the student write, or takes the places of the window's texts with older ones."""
         update = self.global_step
-        self.source = self.source_of(update, update / self._total_steps)
+        self.source = self.source_of(update, update / self.updates.total_steps)
         if self.source == "data":
             return self.complete(window)
         if self.source == "new":

@@ -27,7 +27,7 @@ LossAndGradient = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
 def distillm(writers: Writers, divergence: Divergence = SkewKL(), **knobs: Any) -> DistiLLM:  # noqa: B008
     method = DistiLLM(divergence, teacher=writers.spec, **{"sampling": SHORT, **knobs})
-    method._total_steps = 100
+    method.updates.total_steps = 100
     return writers.built(method)
 
 
@@ -93,7 +93,7 @@ def test_replayed_texts_end_as_they_were_written(writers: Writers) -> None:
     (new,) = writers.opened(method, batch)
     assert method.source == "new"
     assert method.buffer.full
-    method._total_steps = 0.5  # the run is over: all is replayed  # type: ignore[assignment]
+    method.updates.total_steps = 0.5  # the run is over: all is replayed  # type: ignore[assignment]
     method.source_of = lambda *_: "old"  # type: ignore[method-assign]
     (old,) = writers.opened(method, batch)
     fresh = dict(zip(new["sample_id"].tolist(), written(new), strict=True))

@@ -131,7 +131,7 @@ def fit(writers: Writers, sampling: Sampling, keep: TextFilter, steps: int, text
         accumulate_grad_batches=1, world_size=1, global_step=steps, max_steps=9,
         max_epochs=-1, estimated_stepping_batches=9,
     )  # fmt: skip
-    method._total_steps, method.endings = 9, ()  # nothing ends
+    method.updates.total_steps, method.endings = 9, ()  # nothing ends
     for _ in range(steps):
         method._open_window([batch])
     method.on_train_end()

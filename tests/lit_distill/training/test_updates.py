@@ -15,7 +15,8 @@ from lit_distill.errors import UserError
 from lit_distill.methods import CoDistillation, MaskedLM
 from lit_distill.schedules import Constant, Linear
 from lit_distill.training.distillation import Distillation
-from lit_distill.training.updates import ModelUpdate, check_optimizer
+from lit_distill.training.optimizer_checks import check_optimizer
+from lit_distill.training.updates import ModelUpdate
 
 
 class Norms(Callback):
@@ -102,7 +103,7 @@ def test_a_model_has_a_rate_of_its_own(tiny_bert: Path) -> None:
 
 def fit_nothing(module: CoDistillation, folder: Path) -> CoDistillation:
     """The module with its initial weights."""
-    module.per_model = {name: ModelUpdate(rate=1e-30) for name in ("large", "small")}
+    module.updates.per_model = {name: ModelUpdate(rate=1e-30) for name in ("large", "small")}
     fit(module, folder, updates=1)
     return module
 
