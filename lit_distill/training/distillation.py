@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 import torch
@@ -31,7 +31,7 @@ from lit_distill.training import accumulation, building, checkpoints
 from lit_distill.training.accumulation import AccumulationWindow, add_over_ranks, check_window
 from lit_distill.training.strategies import check_strategy
 from lit_distill.training.teacher_source import Learner
-from lit_distill.training.updates import ModelUpdate, Updates
+from lit_distill.training.updates import ModelUpdate, Players, Updates
 
 
 class Distillation(Learner, ABC):
@@ -106,8 +106,8 @@ class Distillation(Learner, ABC):
         """Changes the micro-batches of one accumulation window before its first (sampling)."""
         return window
 
-    def players(self, update: int) -> Sequence[str] | None:
-        """Names of who moves in an update (from 0), "auxiliary" too; None: all. A pure function."""
+    def players(self, update: int) -> Players:
+        """Who moves in an update (from 0): a function of the number alone, as runs are resumed."""
         return None
 
     @property
@@ -223,8 +223,8 @@ class Distillation(Learner, ABC):
         return self.updates.configure({**self.students, "auxiliary": self.auxiliary}, self.trainer)
 
     def on_train_start(self) -> None:
-        """Puts the configured options into a restored optimizer; checks who moves first."""
-        self.updates.start(self.trainer, self.players(self.global_step))
+        """Mends what was restored of the optimizer; checks who moves first."""
+        self.updates.start(self.trainer, self.players)
 
     def optimizer_step(self, *step: Any) -> None:
         """Moves those whose update it is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, cast
@@ -27,6 +27,9 @@ from lit_distill.training.optimizer_checks import (
     check_same_optimizer,
     options_of,
 )
+
+Players = Sequence[str] | None
+"""Names of the models that move in an update, students and "auxiliary"; None: all."""
 
 
 @dataclass(frozen=True)
@@ -164,18 +167,32 @@ class Updates:
         states = checkpoint.get("optimizer_states")  # sharded ones are in no index
         self.saved_groups = states[0].get("param_groups", []) if states else []
 
-    def start(self, trainer: Trainer, players: Sequence[str] | None) -> None:
-        """Restores the configured options of the optimizer, and checks who moves first.
+    def start(self, trainer: Trainer, players: Callable[[int], Players]) -> None:
+        """Mends what was restored of the optimizer, and checks who moves first.
 
         Args:
             trainer: of the run.
-            players: of the first update.
+            players: who moves in an update; see `Distillation.players`.
 
         Raises:
             UserError: see `check_players`.
         """
-        self.check_players(players)
+        self.check_players(players(trainer.global_step))
         self._restore_options(trainer)
+        self._forget_unmoved(trainer, players)
+
+    def _forget_unmoved(self, trainer: Trainer, players: Callable[[int], Players]) -> None:
+        """Drops the moments of models that have never moved, which FSDP2 makes up as it loads.
+
+        They are zero, but of one step: the bias correction of the first update would be another.
+        """
+        resting = {*self.parameters}
+        for update in range(trainer.global_step):
+            resting.difference_update(players(update) or self.parameters)
+            if not resting:
+                return
+        for parameter in self._parameters_of(resting):
+            trainer.optimizers[0].state.pop(parameter, None)
 
     def _restore_options(self, trainer: Trainer) -> None:
         """Puts the options of the configuration back, which the saved optimizer's have replaced.
@@ -195,7 +212,7 @@ class Updates:
         for group, rate in zip(groups, scheduler._last_lr, strict=True):
             group["lr"] = rate
 
-    def check_players(self, players: Sequence[str] | None) -> None:
+    def check_players(self, players: Players) -> None:
         """Checks that models can move alone.
 
         Args:
@@ -218,9 +235,7 @@ class Updates:
                 "DDP, or configs/trainer/fsdp.yaml."
             )
 
-    def step(
-        self, optimizer: Any, closure: Callable[[], Any], players: Sequence[str] | None
-    ) -> None:
+    def step(self, optimizer: Any, closure: Callable[[], Any], players: Players) -> None:
         """Makes one update, in which all models move or some, and frees its gradients.
 
         The optimizer leaves parameters without a gradient as they are: they do not decay, and
@@ -230,7 +245,7 @@ class Updates:
         Args:
             optimizer: Lightning's, which wraps the one of `configure`.
             closure: the forward and backward pass of the update's last micro-batch.
-            players: names of the models that move; None: all.
+            players: names of the models that move.
 
         Raises:
             UserError: see `check_players`.
@@ -248,8 +263,11 @@ class Updates:
             self._drop_gradients(self.parameters)
 
     def _drop_gradients(self, names: Iterable[str]) -> None:
-        for parameter in chain.from_iterable(self.parameters[name] for name in names):
+        for parameter in self._parameters_of(names):
             parameter.grad = None
+
+    def _parameters_of(self, names: Iterable[str]) -> Iterator[nn.Parameter]:
+        return chain.from_iterable(self.parameters[name] for name in names)
 
     def clip(
         self, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
