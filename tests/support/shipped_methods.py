@@ -29,14 +29,14 @@ CONFIGS = {
     for folder in ("configs/methods", "tests/own")
     for path in sorted((ROOT / folder).glob("*.yaml"))
 }
-"""Of every method: those that are shipped, and one of `own_methods`."""
+"""Of every method: those that are shipped, and two of users."""
 METHODS = [name for name, path in CONFIGS.items() if "methods" in path.parts]
 """Names of the shipped ones."""
 NODES = {name: yaml.safe_load(path.read_text())["model"] for name, path in CONFIGS.items()}
 WRITING = {name for name, node in NODES.items() if "sampling" in node.get("init_args", {})}
 """Methods that let a model write, after prompts of the data."""
 FAMILIES = {
-    **{name: ["bert"] for name in ("masked_lm", "projected_states")},
+    **{name: ["bert"] for name in ("masked_lm", "projected_states", "contrastive")},
     **{name: ["gpt2"] for name in ("causal_lm", *WRITING)},
 }
 CASES = [(name, family) for name in NODES for family in FAMILIES.get(name, ["bert", "gpt2"])]
@@ -63,6 +63,14 @@ PRECISIONS = {"64-true": 1e-12, "32-true": 1e-5}
 """How far apart gradients may be, ||g - g'|| / ||g||, by the trainer's precision."""
 
 
+def class_of(name: str) -> type[Distillation]:
+    """The method of one config."""
+    path = NODES[name]["class_path"]
+    module, _, class_name = (path if "." in path else f"lit_distill.methods.{path}").rpartition(".")
+    found: type[Distillation] = getattr(importlib.import_module(module), class_name)
+    return found
+
+
 def made(value: Any) -> Any:
     """A knob as the command line makes it: losses are given by class."""
     if not isinstance(value, dict):
@@ -84,12 +92,9 @@ def build(
     """The method of one shipped config on a tiny teacher, with plain SGD of rate 1."""
     seed_everything(0, verbose=False)  # as the command line does, also on ranks that start later
     node = NODES[name]
-    module, _, class_name = f"lit_distill.methods.{node['class_path']}".rpartition(".")
-    if "." in node["class_path"]:
-        module = node["class_path"].rpartition(".")[0]
     own = {**node.get("init_args", {}), **TINY.get(name, {})}
     models = {"teacher": TeacherSpec(str(folder)), "students": cohort(name)}
-    found: Distillation = getattr(importlib.import_module(module), class_name)(
+    return class_of(name)(
         **{key: made(value) for key, value in own.items()},
         **{**models, **starts},
         tokenizer=str(folder),
@@ -98,7 +103,6 @@ def build(
         dropout=0.0,
         execution=execution or Execution(),
     )
-    return found
 
 
 def quiet_trainer(**options: Any) -> Trainer:
