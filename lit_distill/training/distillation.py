@@ -58,6 +58,7 @@ class Distillation(Learner, ABC):
         teachers: frozen, in eval mode, in no optimizer and in no checkpoint.
         auxiliary: projections, critics, heads, made in `on_models_built` and used by calling them
             (`self.auxiliary["name"](...)`): trained and checkpointed, never exported.
+        updates: the one optimizer of all that trains, and who moves.
         config_text: the configuration that made this run, as YAML; set by the command line.
         notes: sentences for the model card of what is exported.
         logged: unweighted means of the terms, and the loss, at the update that was logged last.

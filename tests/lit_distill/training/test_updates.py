@@ -10,6 +10,7 @@ import pytest
 import torch
 from cohorts import fit, fresh, weights
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.plugins.precision import MixedPrecision
 
 from lit_distill.errors import UserError
 from lit_distill.methods import CoDistillation, MaskedLM
@@ -136,6 +137,19 @@ def test_what_cannot_work_is_refused(tiny_bert: Path, monkeypatch: pytest.Monkey
     with pytest.raises(UserError, match=r"DeepSpeed clips .* \(large, small\) by one norm"):
         fit(method(), tiny_bert, gradient_clip_val=1.0)
     fit(method(), tiny_bert, updates=1)
+
+
+def test_a_fused_optimizer_is_clipped_where_no_loss_is_scaled(tiny_bert: Path) -> None:
+    """With a loss scaler it would unscale gradients only after they were clipped."""
+    seen, fused = Norms(), {"optimizer": adam(0.01, fused=True)}
+    options: dict[str, Any] = {"callbacks": [seen], "gradient_clip_val": 0.02, "updates": 1}
+    fit(method(**fused), tiny_bert, precision="bf16-mixed", **options)
+    assert seen.after["large"] == pytest.approx(0.02, rel=1e-2)
+    scaled = MixedPrecision("16-mixed", "cpu")
+    module = method(**fused)
+    with pytest.raises(UserError, match="A fused optimizer takes the loss scale of 16-mixed out"):
+        fit(module, tiny_bert, plugins=[scaled], **options)
+    assert module.global_step == 0
 
 
 class Held(Callback):
