@@ -71,7 +71,7 @@ PLAYED = (
     Mutant(
         "models rest under DeepSpeed, which moves them",
         UPDATES,
-        "        if self._deepspeed:\n",
+        "        if self._kept_from_us:\n",
         "        if False:\n",
         f"{PLAYERS}::test_who_is_nobody_is_refused",
     ),
