@@ -32,6 +32,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from lit_distill.__main__ import main
 from lit_distill.batch import Batch
+from lit_distill.errors import UserError
 from lit_distill.losses import relations
 from lit_distill.losses.fused import row_pass
 from lit_distill.losses.fused.tiles import buffers
@@ -136,9 +137,33 @@ def texts() -> list[Sample]:
 
 
 @pytest.fixture(scope="module")
-def parts(texts: list[Sample], batch_of: Callable[..., Batch]) -> list[Batch]:
+def quarters(texts: list[Sample], batch_of: Callable[..., Batch]) -> list[Batch]:
     """Four uneven micro-batches."""
     return [batch_of(part) for part in (texts[:1], texts[1:3], texts[3:4], texts[4:])]
+
+
+@pytest.fixture(scope="module")
+def parts(
+    case: tuple[Shipped, str],
+    quarters: list[Batch],
+    texts: list[Sample],
+    batch_of: Callable[..., Batch],
+) -> list[Batch]:
+    """The micro-batches of one update; a single one where texts are compared."""
+    return [batch_of(texts)] if case[0].couples else quarters
+
+
+@pytest.fixture(scope="module")
+def halves(
+    case: tuple[Shipped, str],
+    quarters: list[Batch],
+    texts: list[Sample],
+    batch_of: Callable[..., Batch],
+) -> list[list[Batch]]:
+    """The micro-batches of two ranks, uneven; one of each where texts are compared."""
+    if case[0].couples:
+        return [[batch_of(texts[:3])], [batch_of(texts[3:])]]
+    return [quarters[:2], quarters[2:]]
 
 
 Agrees = Callable[[str, torch.Tensor], None]
@@ -148,20 +173,24 @@ def test_gradient_depends_on_no_padding_split_or_order(
     agrees: Agrees,
     step: Step,
     texts: list[Sample],
-    parts: list[Batch],
+    quarters: list[Batch],
     batch_of: Callable[..., Batch],
+    case: tuple[Shipped, str],
 ) -> None:
     agrees("5 more columns of padding", step([[batch_of(texts, extra=5)]]))
     agrees("texts in reverse", step([[batch_of(texts[::-1])]]))
-    agrees("accumulation over 4", step([parts]))
+    if case[0].couples:
+        with pytest.raises(UserError, match=r"compares the texts .*accumulate_grad_batches is 4"):
+            step([quarters])
+        return
+    agrees("accumulation over 4", step([quarters]))
 
 
 @pytest.mark.parametrize("precision", ["64-true"], indirect=True)
 def test_gradient_depends_on_no_number_of_ranks(
-    agrees: Agrees, step: Step, parts: list[Batch]
+    agrees: Agrees, step: Step, halves: list[list[Batch]]
 ) -> None:
-    split = step([parts[:2], parts[2:]], strategy="ddp_fork", devices=2)
-    agrees("2 ranks (DDP) x 2", split)
+    agrees("2 ranks (DDP)", step(halves, strategy="ddp_fork", devices=2))
 
 
 @pytest.mark.parametrize("precision", ["64-true"], indirect=True)
@@ -211,6 +240,8 @@ def test_a_student_that_is_its_teacher_learns_nothing_from_it(
     batch_of: Callable[..., Batch],
     case: tuple[Shipped, str],
 ) -> None:
+    if case[0].couples:
+        pytest.skip("its texts teach each other")
     every = LayerCopyStudent(layers=[0, 1, 2, 3])
     several = dict.fromkeys(case[0].students, every) or None
     alone = None if several else every
@@ -273,7 +304,7 @@ def test_bf16_is_near(
 def test_gradient_is_the_same_with_weights_in_pieces(
     method: Callable[..., Distillation],
     agrees: Agrees,
-    parts: list[Batch],
+    halves: list[list[Batch]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -291,7 +322,7 @@ def test_gradient_is_the_same_with_weights_in_pieces(
 
     def work() -> None:
         loop = quiet_trainer(
-            accumulate_grad_batches=2,
+            accumulate_grad_batches=len(halves[0]),
             max_steps=UPDATES,
             precision="32-true",
             devices=2,
@@ -300,11 +331,10 @@ def test_gradient_is_the_same_with_weights_in_pieces(
             ),
             callbacks=[Keep(tmp_path / "sharded.pt")],
         )
-        ranks = [window(parts[:2]) * UPDATES, window(parts[2:]) * UPDATES]
-        loop.fit(method(), datamodule=Served(ranks))
+        loop.fit(method(), datamodule=Served([window(batches) * UPDATES for batches in halves]))
 
     on_two_ranks(work, tmp_path / "log.txt")
-    agrees("2 ranks (FSDP2) x 2", read(tmp_path / "sharded.pt"))
+    agrees("2 ranks (FSDP2)", read(tmp_path / "sharded.pt"))
 
 
 def test_a_batch_without_targets_has_a_gradient(
@@ -352,7 +382,7 @@ def command(
     shipped: Shipped, family: str, teacher: Path, corpus: Path, run: Path
 ) -> tuple[list[str], list[str]]:
     """The words of a `fit` from the shipped config, and those that allow a user's own method."""
-    own = [] if shipped.is_ours else ["--allow-module=own_methods"]
+    own = [] if shipped.is_ours else [f"--allow-module={shipped.method.__module__}"]
     data = "phrasebook_translation" if shipped.reads_prompts else "multilingual_folder"
     parts = [ROOT / f"configs/{part}.yaml" for part in ("trainer/debug", f"data/{data}")]
     parts.append(CONFIGS[shipped.name])

@@ -200,7 +200,8 @@ def load_sharded(strategy: ModelParallelStrategy, folder: Path) -> dict[str, Any
     Raises:
         UserError: the folder is damaged, or holds what would run something.
     """
-    read_sharded_index(folder)  # says what is wrong before anything is gathered
+    entries = read_sharded_index(folder).state_dict_metadata  # or what is wrong, at once
+    kept = {name.rpartition(".")[0] for name in entries}
     module, owner = cast(torch.nn.Module, strategy.model), strategy.lightning_module
     weights: dict[str, Any] = {"state_dict": get_model_state_dict(module)}
     load_values(weights, folder)
@@ -208,8 +209,11 @@ def load_sharded(strategy: ModelParallelStrategy, folder: Path) -> dict[str, Any
     for index, optimizer in enumerate(strategy.optimizers):
         key = f"optimizer_{index}"
         state: dict[str, Any] = {key: get_optimizer_state_dict(module, optimizer)}
+        moments = state[key]["state"]
+        for name in [name for name in moments if f"{key}.state.{name}" not in kept]:
+            del moments[name]  # of a model that has not moved yet
         load_values(state, folder)
-        options = StateDictOptions(cpu_offload=True)
+        options = StateDictOptions(cpu_offload=True, strict=False)
         set_optimizer_state_dict(module, optimizer, state[key], options=options)
     said: dict[str, Any] = torch.load(folder / "meta.pt", map_location="cpu", weights_only=True)
     return said

@@ -10,6 +10,7 @@ from lit_distill.losses.fused.signals import MeanOfProbabilities as MeanOfProbab
 from lit_distill.losses.fused.signals import SumOfDivergences as SumOfDivergences
 from lit_distill.losses.fused.signals import TeacherSignal as TeacherSignal
 from lit_distill.losses.fused.signals import TopK as TopK
+from lit_distill.losses.over_ranks import gathered as gathered
 from lit_distill.losses.relations import Relation as Relation
 from lit_distill.losses.relations import Visible as Visible
 from lit_distill.losses.relations import relation_kl as relation_kl

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from lightning.fabric.loggers.logger import Logger
@@ -19,6 +19,31 @@ def add_over_ranks(values: Tensor) -> Tensor:
     """In place; a strategy's own `reduce` waits for the device first."""
     torch.distributed.all_reduce(values)
     return values
+
+
+def check_coupling(method: str, couples: Sequence[str], accumulate: int) -> None:
+    """Refuses to accumulate gradients of losses over pairs of texts.
+
+    Texts of different micro-batches are never compared: the sum over micro-batches is another loss
+    than that of all their texts at once.
+
+    Args:
+        method: its name.
+        couples: names of such terms of the method.
+        accumulate: micro-batches of an update.
+
+    Raises:
+        UserError: there are such terms, and an update has several micro-batches.
+    """
+    if couples and accumulate > 1:
+        raise UserError(
+            f"{method} compares the texts of a batch with each other "
+            f"({', '.join(couples)}), and trainer.accumulate_grad_batches is {accumulate}: "
+            "texts of different micro-batches would not be compared, which is another loss. Set it "
+            "to 1; more texts at once come from more devices, whose texts are compared too, from "
+            "a larger data.init_args.batch_tokens, and from "
+            "model.init_args.execution.gradient_checkpointing, which makes room for them."
+        )
 
 
 def micro_batches(first: Batch, expected: int) -> list[Batch]:

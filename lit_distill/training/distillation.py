@@ -36,6 +36,7 @@ from lit_distill.schedules import Linear, Schedule
 from lit_distill.training import building, checkpoints, data_contract
 from lit_distill.training.accumulation import (
     add_over_ranks,
+    check_coupling,
     log_means,
     micro_batches,
     read_ahead,
@@ -163,6 +164,8 @@ class Distillation(LightningModule, Method):
         self.cast.folder = Path(self.trainer.default_root_dir)
         self.cast.eos_ids = getattr(self.data, "eos_ids", ())  # not every data module says it
         if stage == "fit":
+            accumulate = self.trainer.accumulate_grad_batches
+            check_coupling(type(self).__name__, self.couples, accumulate)
             self.cast.source.open(self.tokenizer, self.data)
         self.measure = self.measured_by(self)
         EndOfValidation.attach(self.trainer)

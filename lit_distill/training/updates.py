@@ -10,7 +10,6 @@ from typing import Any, cast
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.plugins.precision import MixedPrecision
-from lightning.pytorch.strategies import DeepSpeedStrategy
 from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
@@ -84,7 +83,7 @@ class Updates:
         self.parameters: dict[str, list[nn.Parameter]] = {}
         self.saved_groups: list[dict[str, Any]] | None = None
         self._options: list[dict[str, Any]] = []
-        self._deepspeed = False  # which keeps gradients to itself
+        self._kept_from_us = False  # the gradients: DeepSpeed has them to itself
 
     def check(self) -> None:
         """Tries the optimizer, and the options of single models.
@@ -115,7 +114,7 @@ class Updates:
         self.parameters = {}
         for name, own in groups:
             self.parameters.setdefault(name, []).extend(own["params"])
-        self._deepspeed = isinstance(trainer.strategy, DeepSpeedStrategy)
+        self._kept_from_us = trainer.strategy.handles_gradient_accumulation
         self._check_models()
         optimizer = self.optimizer([{**self._own(name).options, **own} for name, own in groups])
         for (name, _), group in zip(groups, optimizer.param_groups, strict=True):
@@ -147,7 +146,7 @@ class Updates:
         own = any(each.clip for each in self.per_model.values())
         if not (own or trainer.gradient_clip_val):
             return
-        if self._deepspeed and (own or len(self.parameters) > 1):
+        if self._kept_from_us and (own or len(self.parameters) > 1):
             raise UserError(
                 f"DeepSpeed clips the gradient of all models ({self._names()}) by one norm, which "
                 "would couple them: set trainer.gradient_clip_val to null and leave "
@@ -229,7 +228,7 @@ class Updates:
                 f"players names {', '.join(strangers) or 'nobody'}: there is {self._names()} to "
                 "move."
             )
-        if self._deepspeed:
+        if self._kept_from_us:
             raise UserError(
                 "DeepSpeed keeps gradients to itself, so that no model can rest in an update: use "
                 "DDP, or configs/trainer/fsdp.yaml."
@@ -259,7 +258,7 @@ class Updates:
             return result
 
         optimizer.step(closure=run)
-        if not self._deepspeed:  # the Trainer would keep them over the next forward
+        if not self._kept_from_us:  # the Trainer would hold them over the next forward
             self._drop_gradients(self.parameters)
 
     def _drop_gradients(self, names: Iterable[str]) -> None:
@@ -282,5 +281,5 @@ class Updates:
         clip = clip_grad_value_ if by_value else clip_grad_norm_
         for name, parameters in self.parameters.items():
             limit = self._own(name).clip or gradient_clip_val
-            if limit and not self._deepspeed:
+            if limit and not self._kept_from_us:
                 clip(parameters, limit)

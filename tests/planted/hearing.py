@@ -30,7 +30,7 @@ HEARING = (
     ),
     Mutant(
         "every rank keeps running means of its own",
-        "lit_distill/training/updates.py",
+        "lit_distill/training/distillation.py",
         "            broadcast_buffers(self.auxiliary)\n",
         "            pass\n",
         f"{AUXILIARY} -k buffers",

@@ -45,7 +45,7 @@ KNOBS = (
     ),
     Mutant(
         "a learning rate of 1e38 is tried",
-        "lit_distill/training/updates.py",
+        "lit_distill/training/optimizer_checks.py",
         "not 0 <= rate <= HIGHEST_RATE",
         "not 0 <= rate",
         "tests/lit_distill/training/test_updates.py::test_optimizers_that_cannot_work_are_refused",

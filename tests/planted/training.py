@@ -124,21 +124,21 @@ TRAINING = (
     Mutant(
         "one clipping norm over all models",
         "lit_distill/training/updates.py",
-        '[{"params": parameters}]',
-        '[{"params": [p for own in self._own.values() for p in own]}]',
+        "clip(parameters, limit)",
+        "clip([p for own in self.parameters.values() for p in own], limit)",
         UPDATES,
     ),
     Mutant(
         "a model's own limit is not looked at",
         "lit_distill/training/updates.py",
-        "self.per_model.get(name, ModelUpdate()).clip or gradient_clip_val",
+        "self._own(name).clip or gradient_clip_val",
         "gradient_clip_val",
         UPDATES,
     ),
     Mutant(
         "a model's own rate is not looked at",
         "lit_distill/training/updates.py",
-        "self.per_model.get(name, ModelUpdate()).rate",
+        "self._own(name).rate",
         "1.0",
         UPDATES,
     ),
@@ -166,8 +166,8 @@ TRAINING = (
     Mutant(
         "gradients of an update are kept over the next forward",
         "lit_distill/training/updates.py",
-        "                model.zero_grad(set_to_none=True)",
-        "                pass",
+        "            self._drop_gradients(self.parameters)",
+        "            pass",
         UPDATES,
     ),
 )

@@ -11,10 +11,11 @@ Equalities = dict[tuple[str, str, str, str], float]
 HEAD = """# One gradient, however it is computed
 
 `make gradients` writes this page. Two updates by SGD on eight texts through the shipped config of
-each method, and of a user's method with modules of its own (`projected_states`), on tiny random
-models, CPU, gloo: ||g - g'|| / ||g|| over all that is trained, g what changes with all texts as one
-batch on one process, g' as the column says. Allowed are 1e-12 in float64 and 1e-5 in float32; the
-tests fail beyond.
+each method and through two methods of users, one with modules of its own (`projected_states`) and
+one over pairs of texts (`contrastive`), on tiny random models, CPU, gloo: ||g - g'|| / ||g|| over
+all that is trained, g what changes with all texts as one batch on one process, g' as the column
+says. Two ranks have two micro-batches each; where pairs are compared they have one, and there is no
+accumulation. Allowed are 1e-12 in float64 and 1e-5 in float32; the tests fail beyond.
 """
 
 

@@ -1,4 +1,4 @@
-"""The methods as their configs are shipped, and one of a user, on tiny models: how they run."""
+"""The methods as their configs are shipped, and two of users, on tiny models: how they run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CONFIGS = {
     for folder in ("configs/methods", "tests/own")
     for path in sorted((ROOT / folder).glob("*.yaml"))
 }
-"""Of every method: those that are shipped, and one of `own_methods`."""
+"""Of every method: those that are shipped, and two of users."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,11 @@ class Shipped:
     def reads_plain(self) -> bool:
         """Whether its batches are of texts as they are, without targets."""
         return self.method.reads[:1] == (Reading.PLAIN,)
+
+    @property
+    def couples(self) -> bool:
+        """Whether terms compare the texts of a batch, so that one cannot be split."""
+        return bool(self.method.couples)
 
     def batch(self, texts: list[Sample], family: str, **options: Any) -> Batch:
         """A batch of texts as the models of a family read them for this method."""

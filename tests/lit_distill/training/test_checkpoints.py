@@ -48,7 +48,7 @@ def still(folder: Path) -> TripleLoss:
     method = TripleLoss(
         teacher=TeacherSpec(str(folder)), student=LayerCopyStudent("first", num_layers=4)
     )
-    method.optimizer = lambda groups: torch.optim.SGD(groups, lr=0.0)
+    method.updates.optimizer = lambda groups: torch.optim.SGD(groups, lr=0.0)
     return method
 
 

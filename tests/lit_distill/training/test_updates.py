@@ -10,12 +10,15 @@ import pytest
 import torch
 from cohorts import fit, fresh, weights
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from lit_distill.errors import UserError
 from lit_distill.methods import CoDistillation, MaskedLM
 from lit_distill.schedules import Constant, Linear
 from lit_distill.training.distillation import Distillation
-from lit_distill.training.updates import ModelUpdate, check_optimizer
+from lit_distill.training.optimizer_checks import check_optimizer
+from lit_distill.training.updates import ModelUpdate
 
 
 class Norms(Callback):
@@ -102,7 +105,7 @@ def test_a_model_has_a_rate_of_its_own(tiny_bert: Path) -> None:
 
 def fit_nothing(module: CoDistillation, folder: Path) -> CoDistillation:
     """The module with its initial weights."""
-    module.per_model = {name: ModelUpdate(rate=1e-30) for name in ("large", "small")}
+    module.updates.per_model = {name: ModelUpdate(rate=1e-30) for name in ("large", "small")}
     fit(module, folder, updates=1)
     return module
 
@@ -129,12 +132,23 @@ def test_what_cannot_work_is_refused(tiny_bert: Path, monkeypatch: pytest.Monkey
             ModelUpdate(**{name: value})
     with pytest.raises(UserError, match=r"per_model\.smal: .* there is large, small"):
         fit(method(per_model={"smal": ModelUpdate()}), tiny_bert)
-    monkeypatch.setattr(
-        "lit_distill.training.updates.DeepSpeedStrategy", object
-    )  # what every strategy is
+    monkeypatch.setattr(SingleDeviceStrategy, "handles_gradient_accumulation", True)
     with pytest.raises(UserError, match=r"DeepSpeed clips .* \(large, small\) by one norm"):
         fit(method(), tiny_bert, gradient_clip_val=1.0)
     fit(method(), tiny_bert, updates=1)
+
+
+def test_a_fused_optimizer_is_clipped_where_no_loss_is_scaled(tiny_bert: Path) -> None:
+    """With a loss scaler it would unscale gradients only after they were clipped."""
+    seen, fused = Norms(), {"optimizer": adam(0.01, fused=True)}
+    options: dict[str, Any] = {"callbacks": [seen], "gradient_clip_val": 0.02, "updates": 1}
+    fit(method(**fused), tiny_bert, precision="bf16-mixed", **options)
+    assert seen.after["large"] == pytest.approx(0.02, rel=1e-2)
+    scaled = MixedPrecision("16-mixed", "cpu")
+    module = method(**fused)
+    with pytest.raises(UserError, match="A fused optimizer takes the loss scale of 16-mixed out"):
+        fit(module, tiny_bert, plugins=[scaled], **options)
+    assert module.global_step == 0
 
 
 class Held(Callback):

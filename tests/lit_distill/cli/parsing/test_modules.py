@@ -79,7 +79,7 @@ NAMED: list[object] = [
     {"class_path": "torch.hub.load", "init_args": {"repo_or_dir": "a", "model": "b"}},
     "torch.hub.load",
     {"class_path": "torch.nn.Linear", "init_args": {"in_features": 1, "out_features": 1}},
-    {"class_path": "lit_distill.training.updates.check_optimizer"},
+    {"class_path": "lit_distill.training.optimizer_checks.check_optimizer"},
     {"class_path": "jsonargparse.set_parsing_settings"},
 ]
 
