@@ -33,15 +33,7 @@ from lit_distill.models import (
     broadcast_buffers,
 )
 from lit_distill.schedules import Linear, Schedule
-from lit_distill.training import building, checkpoints, data_contract
-from lit_distill.training.accumulation import (
-    add_over_ranks,
-    check_coupling,
-    log_means,
-    micro_batches,
-    read_ahead,
-    undone_means,
-)
+from lit_distill.training import accumulation, building, checkpoints, data_contract
 from lit_distill.training.cast import Cast
 from lit_distill.training.data_contract import FirstBatches
 from lit_distill.training.logit_terms import logit_terms
@@ -165,7 +157,7 @@ class Distillation(LightningModule, Method):
         self.cast.eos_ids = getattr(self.data, "eos_ids", ())  # not every data module says it
         if stage == "fit":
             accumulate = self.trainer.accumulate_grad_batches
-            check_coupling(type(self).__name__, self.couples, accumulate)
+            accumulation.check_coupling(type(self).__name__, self.couples, accumulate)
             self.cast.source.open(self.tokenizer, self.data)
         self.measure = self.measured_by(self)
         EndOfValidation.attach(self.trainer)
@@ -208,7 +200,9 @@ class Distillation(LightningModule, Method):
         self._first_batches.check(batch, self.data, students, training, dataloader_idx)
         if not training:
             return batch
-        return read_ahead(batch, self.cast.source, self.trainer.accumulate_grad_batches)
+        return accumulation.read_ahead(
+            batch, self.cast.source, self.trainer.accumulate_grad_batches
+        )
 
     # -- training and validation ----------------------------------------------------------------
 
@@ -236,7 +230,7 @@ class Distillation(LightningModule, Method):
         accumulate = self.trainer.accumulate_grad_batches
         micro = batch_idx % accumulate
         if micro == 0:
-            self._window = self._open_window(micro_batches(batch, accumulate))
+            self._window = self._open_window(accumulation.micro_batches(batch, accumulate))
         window = self._window
         for stream in self.cast.streams.values():
             stream.move_to(self.global_step, micro, self.global_rank)
@@ -246,13 +240,13 @@ class Distillation(LightningModule, Method):
             window.note(terms, loss)
             if micro + 1 == accumulate:
                 more = self.window_figures(window)
-                self.logged = log_means(window, self.loggers, self.global_step, more)
-        return loss * undone_means(self.trainer)
+                self.logged = accumulation.log_means(window, self.loggers, self.global_step, more)
+        return loss * accumulation.undone_means(self.trainer)
 
     def _open_window(self, batches: list[Batch]) -> AccumulationWindow:
         """Prepares and counts the micro-batches of the update that begins."""
         progress = min(self.global_step / self.updates.total_steps, 1.0)
-        reduce = add_over_ranks if self.trainer.world_size > 1 else None
+        reduce = accumulation.add_over_ranks if self.trainer.world_size > 1 else None
         window = AccumulationWindow.of(self.prepare(batches), progress, reduce, self.device)
         self.on_window_opened(window)
         return window

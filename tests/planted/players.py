@@ -99,8 +99,8 @@ PLAYED = (
     Mutant(
         "losses over pairs of texts are accumulated",
         "lit_distill/training/accumulation.py",
-        "method.couples and accumulate > 1",
-        "method.couples and accumulate > 8",
+        "if couples and accumulate > 1",
+        "if couples and accumulate > 8",
         "tests/lit_distill/training/test_coupled_terms.py",
     ),
 )

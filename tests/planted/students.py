@@ -111,15 +111,15 @@ PROJECTIONS = (
     Mutant(
         "exported projections stay whole on every rank",
         "lit_distill/training/building.py",
-        'parts = {"auxiliary": module.auxiliary, "exported": module.exported}',
-        'parts = {"auxiliary": module.auxiliary}',
+        'parts = {"auxiliary": cast.auxiliary, "exported": cast.exported}',
+        'parts = {"auxiliary": cast.auxiliary}',
         f"{EXPORTED} -k in_pieces",
     ),
     Mutant(
         "exported projections are not trained",
         "lit_distill/training/updates.py",
-        'beside = (("auxiliary", self.auxiliary), ("exported", self.exported))',
-        'beside = (("auxiliary", self.auxiliary),)',
+        'beside = {"auxiliary": self.auxiliary, "exported": self.exported}',
+        'beside = {"auxiliary": self.auxiliary}',
         f"{EXPORTED} -k plain_torch",
     ),
     Mutant(

@@ -33,7 +33,7 @@ TRAINING = (
     Mutant(
         "each rank divides by its own count",
         "lit_distill/training/distillation.py",
-        "reduce = add_over_ranks if self.trainer.world_size > 1 else None",
+        "reduce = accumulation.add_over_ranks if self.trainer.world_size > 1 else None",
         "reduce = None",
         f"{EVERY_METHOD}",
     ),

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from lit_distill.batch import Batch
-from lit_distill.losses import Term
+from lit_distill.losses import AccumulationWindow, Term
 from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
+from lit_distill.models import Hears
 
 
 class AdversarialStates(HiddenStateMethod):
@@ -25,7 +26,7 @@ class AdversarialStates(HiddenStateMethod):
         base: see `Distillation`.
     """
 
-    needs_teacher = True
+    hears = Hears.STATES
 
     def __init__(self, ascents: int = 3, **base: Any) -> None:
         super().__init__(**base)
@@ -49,7 +50,7 @@ class AdversarialStates(HiddenStateMethod):
         descends = update % (self.ascents + 1) == self.ascents
         return ["student"] if descends else ["auxiliary"]
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         """The term gap."""
         with torch.no_grad():
             theirs = self.teacher.encode(batch).rows(batch["tokens"])

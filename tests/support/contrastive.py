@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_distill.batch import Batch
-from lit_distill.losses import Term, gathered
+from lit_distill.losses import AccumulationWindow, Term, gathered
 from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
 
 
@@ -32,7 +32,7 @@ class Contrastive(HiddenStateMethod):
         ids = torch.ones(1, 3, dtype=torch.int64)
         return [self._embedded(Batch(input_ids=ids, attention_mask=torch.ones_like(ids)))]
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         """The term contrast: cross-entropy of finding the own view, which other dropout made."""
         own, views = self._embedded(batch), self._embedded(batch)
         every, first = gathered(views) if self.training else (views, 0)

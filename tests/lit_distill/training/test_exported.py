@@ -24,9 +24,9 @@ from lit_distill.__main__ import main
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.files.checkpoint_description import description_of
-from lit_distill.losses import Term
+from lit_distill.losses import AccumulationWindow, Term
 from lit_distill.methods import MaskedLM, MutualLearning
-from lit_distill.models import Exported, LayerCopyStudent, TeacherSpec, load_tokenizer
+from lit_distill.models import Exported, Hears, LayerCopyStudent, TeacherSpec, load_tokenizer
 from lit_distill.schedules import Constant
 
 ROOT = Path(__file__).parents[3]
@@ -38,17 +38,17 @@ READS = "mean over a text's tokens of the last hidden states (B, D)"
 class Sentences(MaskedLM):
     """Masked words, and a made-up loss on sentence embeddings."""
 
-    needs_teacher = True
+    hears = Hears.STATES
 
     def on_models_built(self) -> None:
         self.exported["sentence"] = Exported(nn.Linear(self.student.hidden_size, 8), reads=READS)
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         encoded = self.student.encode(batch)
         mask = encoded.mask[:, :, None]
         means = (encoded.hidden * mask).sum(1) / mask.sum(1)
         spread: Any = self.exported["sentence"](means).sin().sum()
-        return {**super().losses(batch), "spread": Term(spread, "sequences")}
+        return {**super().losses(batch, window), "spread": Term(spread, "sequences")}
 
 
 def method(folder: Path, kind: type[MaskedLM] = Sentences, **options: Any) -> MaskedLM:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from callbacks.watching.non_finite import NonFiniteLoss
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.losses import Term
+from lit_distill.losses import AccumulationWindow, Term
 from lit_distill.models import TeacherSpec
 from lit_distill.schedules import Constant, Linear
 from lit_distill.training.updates import ModelUpdate, Updates
@@ -262,7 +262,7 @@ class Named(AdversarialStates):
 class InTurns(AdversarialStates):
     """Reads nothing of who rests, so that DDP sees unused parameters."""
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         with torch.set_grad_enabled("student" in self.players(self.global_step)):
             ours = self.student.encode(batch).rows(batch["tokens"])
         return {"gap": Term(self.auxiliary["critic"](ours).sum(), "tokens")}
