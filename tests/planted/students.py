@@ -117,7 +117,7 @@ PROJECTIONS = (
     ),
     Mutant(
         "exported projections are not trained",
-        "lit_distill/training/updates.py",
+        "lit_distill/training/distillation.py",
         'beside = {"auxiliary": self.auxiliary, "exported": self.exported}',
         'beside = {"auxiliary": self.auxiliary}',
         f"{EXPORTED} -k plain_torch",
