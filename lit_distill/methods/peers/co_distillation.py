@@ -8,7 +8,7 @@ from typing import Any, cast
 from lit_distill.errors import UserError
 from lit_distill.knobs import Temperature, check_knobs
 from lit_distill.losses import ForwardKL, Weight
-from lit_distill.measures.language_model import Scores, mean_over_languages
+from lit_distill.measures import Measurement
 from lit_distill.methods.peers._peer_method import PeerMethod, PeerTerm
 from lit_distill.models import LanguageModel
 
@@ -71,10 +71,10 @@ class CoDistillation(PeerMethod):
             return {name: PeerTerm(own.divergence, 0.0) for name, own in self._peer_terms.items()}
         return self._peer_terms
 
-    def on_validated(self, measurements: dict[str, dict[str, Scores]]) -> None:
+    def on_validated(self, measurements: dict[str, Measurement]) -> None:
         """Gives divergences their weights, for good, once both models are better than chance."""
         if self.waiting:
-            means = [mean_over_languages(own, "loss") for own in measurements.values()]
+            means = [own.mean.get("loss") for own in measurements.values()]
             model = cast(LanguageModel, self.students["small"])
             chance = math.log(model.size or model.vocab_size)
             self.waiting = not all(mean is not None and mean < chance for mean in means)
