@@ -68,8 +68,9 @@ def row_losses(
     """Values of several losses row by row, to be weighted, grouped and compared by the caller.
 
     What a row's value is multiplied with may depend on any value: `backward` gets one factor for
-    each, and the logits are made once more there. Where every row counts for itself with a factor
-    that is known beforehand, `linear_losses` has the sum in one pass.
+    each, and the logits are made once more there, of hidden rows and head weights (the teacher's
+    too) that must still be whole. Where every row counts for itself with a factor that is known
+    beforehand, `linear_losses` has the sum in one pass.
 
     Args:
         losses: see `linear_losses`.
