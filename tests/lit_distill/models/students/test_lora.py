@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lit_distill.batch import Batch
@@ -240,6 +241,11 @@ def test_adapters_that_cannot_be_merged(tiny_bert: Path, tiny_gpt2: Path, tmp_pa
         with pytest.raises(UserError, match=message):
             TeacherSpec(str(folder)).build()
     folder = an_adapter(tmp_path, str(tiny_bert))
+    weights = load_file(folder / "adapter_model.safetensors")
+    weights.popitem()
+    save_file(weights, folder / "adapter_model.safetensors")
+    with pytest.raises(UserError, match=r"does not fit .*: Found missing adapter keys"):
+        TeacherSpec(str(folder)).build()
     (folder / "adapter_model.safetensors").unlink()
     with pytest.raises(UserError, match=r"adapter_model.safetensors is missing"):
         TeacherSpec(str(folder)).build()
