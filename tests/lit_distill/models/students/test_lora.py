@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -249,3 +250,10 @@ def test_adapters_that_cannot_be_merged(tiny_bert: Path, tiny_gpt2: Path, tmp_pa
     (folder / "adapter_model.safetensors").unlink()
     with pytest.raises(UserError, match=r"adapter_model.safetensors is missing"):
         TeacherSpec(str(folder)).build()
+
+
+def test_nobody_else_imports_peft() -> None:
+    """Not even by way of Transformers, where it is installed."""
+    code = "import sys, lit_distill.cli.training, lit_distill.methods, data_modules, callbacks\n"
+    code += "assert 'peft' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
