@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import nn
 from torch.optim import Optimizer
 
 from callbacks.saving.due_validation import validate_now
@@ -52,6 +53,7 @@ class ExportStudent(Callback):
         self._metrics: Sequence[MetricSpec] = ()
         self._caption = ""
         self._untrained: dict[str, None] | None = None
+        self._watched: dict[str, nn.Parameter] = {}  # those, once they are looked up
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Puts back what an earlier run was killed while replacing; refuses foreign folders."""
@@ -75,10 +77,10 @@ class ExportStudent(Callback):
             self._untrained = dict.fromkeys(
                 name for name, _ in pl_module.named_parameters() if name.startswith("students.")
             )
-        if self._untrained:
-            for name in list(self._untrained):
-                if pl_module.get_parameter(name).grad is not None:
-                    del self._untrained[name]
+        if not self._watched:
+            self._watched = {name: pl_module.get_parameter(name) for name in self._untrained}
+        for name in [name for name, own in self._watched.items() if own.grad is not None]:
+            del self._untrained[name], self._watched[name]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Exports the students if they are better than ever; writes the report."""
@@ -169,7 +171,7 @@ class ExportStudent(Callback):
         self._report = state_dict["report"]
         self._metrics, self._caption = _shown(state_dict)  # for cards without another measurement
         if state_dict["untrained"] is not None:
-            self._untrained = dict.fromkeys(state_dict["untrained"])
+            self._untrained, self._watched = dict.fromkeys(state_dict["untrained"]), {}
         if (state_dict["monitor"], state_dict["mode"]) == (self.monitor, self.mode):
             best = state_dict["best"]  # a number, or None, before there were several students
             alone = {} if best is None else {"student": best}

@@ -119,7 +119,8 @@ def freeze_body(model: LanguageModel, top_layers: int = 0) -> None:
     if not any(parameter.requires_grad for parameter in model.model.parameters()):
         raise UserError(
             f"The head of {type(model.model).__name__} is its embedding, which belongs to the "
-            "body: with freeze_body nothing is left to train. Train the whole model."
+            "body, or was frozen before: with freeze_body nothing is left to train. Train the "
+            "whole model, without `freeze` and LoRA."
         )
     ids = torch.zeros(1, 1, dtype=torch.int64, device=next(model.parameters()).device)
     hidden = model.encode(Batch(input_ids=ids, attention_mask=torch.ones_like(ids))).hidden

@@ -74,4 +74,4 @@ class Student(ABC):
                 f"Nothing of the student, a {type(model.model).__name__}, is left to train "
                 f"({how}): freeze less."
             )
-        model.notes.append(f"{how}: {trained:,} of {total:,} parameters trained")
+        model.notes.append(f"{how}: {trained:,} of {total:,} parameters trainable")

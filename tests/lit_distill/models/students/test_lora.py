@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lit_distill.batch import Batch
@@ -240,6 +242,18 @@ def test_adapters_that_cannot_be_merged(tiny_bert: Path, tiny_gpt2: Path, tmp_pa
         with pytest.raises(UserError, match=message):
             TeacherSpec(str(folder)).build()
     folder = an_adapter(tmp_path, str(tiny_bert))
+    weights = load_file(folder / "adapter_model.safetensors")
+    weights.popitem()
+    save_file(weights, folder / "adapter_model.safetensors")
+    with pytest.raises(UserError, match=r"does not fit .*: Found missing adapter keys"):
+        TeacherSpec(str(folder)).build()
     (folder / "adapter_model.safetensors").unlink()
     with pytest.raises(UserError, match=r"adapter_model.safetensors is missing"):
         TeacherSpec(str(folder)).build()
+
+
+def test_nobody_else_imports_peft() -> None:
+    """Not even by way of Transformers, where it is installed."""
+    code = "import sys, lit_distill.cli.training, lit_distill.methods, data_modules, callbacks\n"
+    code += "assert 'peft' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -25,6 +25,7 @@ from lit_distill.models import (
     Student,
     Surgery,
     TeacherSpec,
+    VocabularyTransferStudent,
     student_from_state,
     student_state,
     undo,
@@ -65,13 +66,14 @@ def test_a_changed_student_comes_back_and_is_plain_in_the_end(
     assert not torch.allclose(after, plain.logits(plain.encode(batch).rows(batch["tokens"])))
 
 
-@pytest.mark.parametrize("start", ["pretrained", "layers", "fresh"])
+@pytest.mark.parametrize("start", ["pretrained", "layers", "fresh", "vocabulary"])
 def test_every_start_may_be_changed(tiny_bert: Path, start: str) -> None:
     surgeries, teacher = [Gates()], TeacherSpec(str(tiny_bert)).build()
     student: Student = {
         "pretrained": PretrainedStudent(str(tiny_bert), surgeries=[*surgeries]),
         "layers": LayerCopyStudent(surgeries=[*surgeries]),
         "fresh": FreshStudent(surgeries=[*surgeries]),
+        "vocabulary": VocabularyTransferStudent(*[str(tiny_bert)] * 2, surgeries=[*surgeries]),
     }[start]
     model = student.build(teacher, 0)
     assert all(isinstance(layer.intermediate.dense.gate, torch.Tensor) for layer in model.layers)
