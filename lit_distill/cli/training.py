@@ -133,7 +133,8 @@ class SaveConfig(SaveConfigCallback):
             assert isinstance(pl_module, Distillation)
             with replacing(Path(trainer.default_root_dir) / "config.yaml") as beside:
                 beside.write_text(origin() + pl_module.config_text, "utf-8")
-            log_hyperparameters(trainer, pl_module.config_text, list(pl_module.students))
+            students, metrics = list(pl_module.students), pl_module.measure.metrics
+            log_hyperparameters(trainer, pl_module.config_text, students, metrics)
         self.already_saved = True
 
 
