@@ -36,6 +36,7 @@ TOOLS = {
     "compare": "measure several model folders side by side",
     "compare-texts": "compare what runs wrote behind the same prompts, with paired intervals",
     "run": "run a recipe: stages one after the other, finished ones are skipped",
+    "new-method": "write the files of a method, in which only its formula is missing",
 }
 COMMANDS = {**TRAINING, **TOOLS}
 

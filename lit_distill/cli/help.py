@@ -20,6 +20,7 @@ from lightning.pytorch import Trainer
 
 from lit_distill.cli.parsing.configs import read_config
 from lit_distill.cli.parsing.modules import OURS
+from lit_distill.cli.parsing.old_names import new_class
 from lit_distill.cli.parsing.types import classes_in, options_of, subclasses_of, type_of
 from lit_distill.errors import UserError
 
@@ -112,6 +113,8 @@ def _fitting(annotation: Any, path: str, chosen: Mapping[str, str]) -> list[type
     named = [one for one in found if name in (one.__name__, f"{one.__module__}.{one.__name__}")]
     named = named or [one for one in found if one.__name__ == name.rpartition(".")[2]]
     if name and found and not named and not name.startswith(("{", "[", "-")):
+        if new := new_class(name, classes_in(annotation)):
+            raise UserError(f"--{path}.help: {name} is now {new}.")
         close = get_close_matches(name, [one.__name__ for one in found], 1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}?" if close else f"--{path}.help lists what there is."
         raise UserError(

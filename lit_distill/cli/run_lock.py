@@ -36,7 +36,7 @@ def locked(run_dir: Path) -> Iterator[None]:
         UserError: another process trains there, or it holds files of somebody else that a run would
             replace.
     """
-    if getattr(rank_zero_only, "rank", None):  # of another rank, by the launcher's environment
+    if vars(rank_zero_only).get("rank"):  # of another rank, by the launcher's environment
         yield
         return
     _check_foreign(run_dir)

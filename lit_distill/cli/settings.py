@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from jsonargparse import Namespace
+from jsonargparse import Namespace, dict_to_namespace
 
 from data_modules.objectives.objectives import settled
 from lit_distill.cli.parsing.configs import read_config
@@ -97,7 +96,7 @@ def _name(config: Namespace, files: Sequence[Path]) -> str:
 def _own_name(node: Any) -> str:
     """A class by its file where it is one of ours, whose names are written in small letters."""
     found = imported(str(node["class_path"]))
-    module = str(getattr(found, "__module__", ""))
+    module = found.__module__ if isinstance(found, type) else ""
     ours = module.startswith(("lit_distill.methods.", "data_modules."))
     return module.rpartition(".")[2] if ours else str(node["class_path"]).rpartition(".")[2]
 
@@ -120,11 +119,12 @@ def _choose_objective(config: Namespace) -> None:
     init_args = config["data"].get("init_args") or {}
     if "objective" not in init_args or init_args["objective"] is not None:
         return
-    chosen = settled(getattr(imported(config["model"]["class_path"]), "reads", ()))
+    method = imported(config["model"]["class_path"])
+    chosen = settled(method.reads) if method is not None else None
     if chosen is not None:
-        path, made = f"data_modules.{type(chosen).__name__}", cast(Any, Namespace)
-        options = {field.name: getattr(chosen, field.name) for field in fields(cast(Any, chosen))}
-        init_args["objective"] = made(class_path=path, init_args=made(options))
+        path = f"data_modules.{type(chosen).__name__}"
+        node = {"class_path": path, "init_args": dict(vars(chosen))}
+        init_args["objective"] = dict_to_namespace(node)
 
 
 def _check_names(value: Any, place: str) -> None:

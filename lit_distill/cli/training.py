@@ -12,7 +12,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -129,11 +129,11 @@ class SaveConfig(SaveConfigCallback):
     ) -> None:
         """Writes at the first batch, before the first checkpoint."""
         if trainer.is_global_zero and not self.already_saved:
-            module = cast(Distillation, pl_module)
+            assert isinstance(pl_module, Distillation)
             with replacing(Path(trainer.default_root_dir) / "config.yaml") as beside:
-                beside.write_text(origin() + module.config_text, "utf-8")
-            students, metrics = list(module.students), module.measure.metrics
-            log_hyperparameters(trainer, module.config_text, students, metrics)
+                beside.write_text(origin() + pl_module.config_text, "utf-8")
+            students, metrics = list(pl_module.students), pl_module.measure.metrics
+            log_hyperparameters(trainer, pl_module.config_text, students, metrics)
         self.already_saved = True
 
 
@@ -189,13 +189,14 @@ class DistillCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, checks, and settles what goes to several places."""
+        assert isinstance(parser, DistillParser)  # see `init_parser`
         config = parser.parse_args(args)
-        cast(DistillParser, parser).check_nulls(config)
-        check_callables(config, cast(DistillParser, parser).where)
+        parser.check_nulls(config)
+        check_callables(config, parser.where)
         shown = config.pop("print_config")
         if config.pop("allow_module") is not None:
             raise UserError(f"A file cannot permit modules: type {OPTION} on the command line.")
-        check_trainer(self.command, config["trainer"], cast(DistillParser, parser).where)
+        check_trainer(self.command, config["trainer"], parser.where)
         choose(config)
         changes = complete(self.command, config)
         ckpt_path, config["ckpt_path"] = config["ckpt_path"], None

@@ -20,6 +20,7 @@ PLACES = {
     "compare": "comparing.compare",
     "compare-texts": "comparing.compare_texts",
     "run": "recipes.run",
+    "new-method": "scaffolding.new_method",
 }
 """Where the function of a command is, which has its name with underscores."""
 

@@ -19,7 +19,7 @@ PERMISSIONS = (
     Mutant(
         "any function of torch is an optimizer",
         "lit_distill/cli/training.py",
-        "        check_callables(config, cast(DistillParser, parser).where)\n",
+        "        check_callables(config, parser.where)\n",
         "",
         f"{MODULES_TEST} -k optimizer",
     ),

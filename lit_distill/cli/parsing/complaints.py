@@ -7,11 +7,14 @@ above it stand the keys that lead there and the classes whose options they are.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _KEY = re.compile(r'Parser key "([^"]+)":\s*')
 _CLASS = re.compile(r"Problem with given class_path '([^']+)':")
 _TYPE = re.compile(r"Expected an? (?:<class '([\w.]+)'>|typing\.(.+?))(?:\. Got value.*)?$")
+_VALUE = re.compile(r"(?:Got|Given) value: (.*)")
+_USED = re.compile(r"Got value: Namespace\(class_path='([^']+)'")
 _SCAFFOLD = re.compile(
     r"Does not validate|Subtypes:|Errors:|Given value|Subclass types expect|a (class|dict)\b|"
     r"Expected a path but|Unable to load config"
@@ -33,6 +36,31 @@ class Complaint:
     text: str
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """What a message says about one value, or one option.
+
+    Attributes:
+        leaves: the deepest complaints, of which there is one at least.
+        found: the value that was refused, as it was written; empty if it is not said.
+        types: those that were expected, as they are written in a config.
+    """
+
+    leaves: Sequence[Complaint]
+    found: str
+    types: Sequence[str]
+
+    @classmethod
+    def of(cls, message: str) -> Refusal:
+        """Reads a message of jsonargparse, or any other."""
+        leaves = complaints(message) or [Complaint((), (), message)]
+        depth = max(len(leaf.keys) for leaf in leaves)
+        leaves = [leaf for leaf in leaves if len(leaf.keys) == depth]
+        value = next(iter(_VALUE.findall(message)), "").split(". Got value")[0]
+        found = "" if value.startswith("NestedArg") else value
+        return cls(leaves, found, [name for leaf in leaves for name in expected_types(leaf.text)])
+
+
 def complaints(message: str) -> list[Complaint]:
     """The leaves of a message of jsonargparse, in its order."""
     stack: list[tuple[int, str, str]] = []  # indentation, key, class
@@ -48,12 +76,21 @@ def complaints(message: str) -> list[Complaint]:
         if owner := _CLASS.match(text):
             stack.append((indent, "", owner[1]))
         elif text and not _SCAFFOLD.match(text):
-            # `Type Callable[...] expects a callable class: reason. Got value: Namespace(class_path`
-            used = re.search(r"Got value: Namespace\(class_path='([^']+)'", text)
-            owners = [owner for _, _, owner in stack if owner] + ([used[1]] if used else [])
-            keys = tuple(key for _, key, _ in stack if key)
-            found.append(Complaint(keys, tuple(owners), text.rpartition("callable class: ")[2]))
+            found.append(_leaf(stack, text))
     return found
+
+
+def _leaf(above: Sequence[tuple[int, str, str]], text: str) -> Complaint:
+    """What stands below these keys and classes.
+
+    Of a callable it is `Type Callable[...] expects a callable class: REASON. Got value:
+    Namespace(class_path=...)`.
+    """
+    keys = tuple(key for _, key, _ in above if key)
+    owners = [owner for _, _, owner in above if owner]
+    if used := _USED.search(text):
+        owners.append(used[1])
+    return Complaint(keys, tuple(owners), text.rpartition("callable class: ")[2])
 
 
 def expected_types(text: str) -> list[str]:

@@ -111,25 +111,41 @@ def replacing_options(args: Sequence[str]) -> list[str]:
 
 
 def _lines(node: yaml.Node, keys: list[str], value: str | None) -> Iterator[int]:
-    if isinstance(node, yaml.SequenceNode) and (keys or value is not None):
+    """The lines of a key path below a node: of the key, or of the value that it must have."""
+    if not keys:
+        yield from _lines_of_value(node, value)
+        return
+    for key, inner in _entries(node):
+        if key.value.rstrip("+") == keys[0]:
+            if keys[1:] or value is not None:
+                yield from _lines(inner, keys[1:], value)
+            else:
+                yield key.start_mark.line + 1
+
+
+def _entries(node: yaml.Node) -> Iterator[tuple[yaml.Node, yaml.Node]]:
+    """Keys and values of a mapping, those in its `init_args` too; of a list, those of its items."""
+    if isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            yield from _lines(item, keys, value)
-    elif not keys:
-        if value is None or (isinstance(node, yaml.ScalarNode) and node.value == value):
-            yield node.start_mark.line + 1
-        elif isinstance(node, yaml.MappingNode):
-            for key, inner in node.value:
-                if key.value == "class_path" and inner.value == value:
-                    yield key.start_mark.line + 1
+            yield from _entries(item)
     elif isinstance(node, yaml.MappingNode):
         for key, inner in node.value:
-            if key.value.rstrip("+") == keys[0]:
-                if len(keys) == 1 and value is None:
-                    yield key.start_mark.line + 1
-                else:
-                    yield from _lines(inner, keys[1:], value)
-            elif key.value == "init_args":
-                yield from _lines(inner, keys, value)
+            yield key, inner
+            if key.value == "init_args":
+                yield from _entries(inner)
+
+
+def _lines_of_value(node: yaml.Node, value: str | None) -> Iterator[int]:
+    """The line of a node; if it must have a value, of what has it: a scalar, item or class_path."""
+    if value is None or (isinstance(node, yaml.ScalarNode) and node.value == value):
+        yield node.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _lines_of_value(item, value)
+    elif isinstance(node, yaml.MappingNode):
+        for key, inner in node.value:
+            if key.value == "class_path" and inner.value == value:
+                yield key.start_mark.line + 1
 
 
 class ConfigFile(ActionConfigFile):

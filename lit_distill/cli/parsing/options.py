@@ -1,7 +1,7 @@
 """The options of `fit`, `validate` and `test` that are ours, and the help that begins with them.
 
 Nothing heavy is imported, so that `--help` answers at once; what has to look at classes is in
-`cli_help`.
+`lit_distill.cli.help`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from jsonargparse import ArgumentParser
 def imported(path: str) -> Any:
     """The class of an import path that has been imported already; None if it has not."""
     module, _, name = path.rpartition(".")
-    return getattr(sys.modules.get(module), name, None)
+    return vars(sys.modules[module]).get(name) if module in sys.modules else None
 
 
 def options_of(owner: Any) -> list[str]:
@@ -28,7 +28,8 @@ def options_of(owner: Any) -> list[str]:
 
 def type_of(owner: Any, option: str) -> Any:
     """The annotation of an argument of a class or of its bases; None if there is none."""
-    for kind in getattr(owner, "__mro__", ()):
+    kinds: tuple[Any, ...] = owner.__mro__ if isinstance(owner, type) else ()
+    for kind in kinds:
         try:
             hints = get_type_hints(kind.__init__)
         except NameError:  # an import for type checkers only

@@ -35,7 +35,7 @@ IN_THE_FILE = {
     ),
     "unknown option of a dataclass": (
         ("{name: ", "{nam: "),
-        "exp.yaml:6: model.teacher.nam: Teacher has no option 'nam'; did you mean 'name'?",
+        "exp.yaml:6: model.teacher.nam: TeacherSpec has no option 'nam'; did you mean 'name'?",
     ),
     "unknown option in a list": (
         ("language: en", "langage: en"),
@@ -76,7 +76,7 @@ IN_THE_FILE = {
     "a number for a class": (
         ("{class_path: LayerCopyStudent, init_args: {num_layers: 2}}", "5"),
         "exp.yaml:7: model.student: expected a Student, given by class_path and init_args; "
-        "there is LayerCopyStudent, FreshStudent, PretrainedStudent, VocabularyTransferStudent.",
+        "there is FreshStudent, LayerCopyStudent, PretrainedStudent, VocabularyTransferStudent.",
     ),
     "unknown method": (
         ("TripleLoss", "TripelLoss"),
@@ -101,7 +101,7 @@ IN_THE_FILE = {
     ),
     "missing option of the class": (
         ("teacher: {name: ", "teacher: {revision: "),
-        "exp.yaml:6: model.teacher: Teacher needs name.",
+        "exp.yaml:6: model.teacher: TeacherSpec needs name.",
     ),
     "broken YAML": (
         ("data:", "data: ["),

@@ -48,7 +48,7 @@ def test_null_is_nothing_in_a_file(folder: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--model.teacher.dtype=null"], "null is no value of Teacher's option 'dtype'"),
+        (["--model.teacher.dtype=null"], "null is no value of TeacherSpec's option 'dtype'"),
         (["--data.sources=[{files: a, column: null}]"], "null is no value of Source's option"),
         (["--data.tokenizer=None"], "--data.tokenizer: 'None' is a text: write null"),
         (["--config=more.yaml"], "more.yaml:3: model.teacher.revision: 'None' is a text"),
