@@ -64,6 +64,14 @@ class Cast:
         """The live teachers as what they are."""
         return typing.cast(dict[str, LanguageModel], dict(self.teachers.items()))
 
+    @property
+    def student(self) -> LanguageModel:
+        """The one called so, or else the only one."""
+        if "student" in self.students:
+            return self.student_models["student"]
+        (only,) = self.student_models.values()
+        return only
+
     def identify_teachers(self) -> dict[str, Identity]:
         """Name, revision and hash of each teacher; of recorded ones what the source says.
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from lit_distill.batch import Batch
 from lit_distill.knobs import Share, check_knobs
-from lit_distill.losses import AccumulationWindow, LogitTerm, Term
+from lit_distill.losses import AccumulationWindow
+from lit_distill.measures import Measurement
+from lit_distill.measures.validation import EndOfValidation
 from lit_distill.models import (
-    Encoded,
     Ensemble,
     Execution,
     LanguageModel,
@@ -29,17 +30,8 @@ from lit_distill.models import (
     TeacherSpec,
 )
 from lit_distill.schedules import Linear, Schedule
-from lit_distill.training import building, checkpoints, data_contract
-from lit_distill.training.accumulation import (
-    add_over_ranks,
-    log_means,
-    micro_batches,
-    read_ahead,
-    undone_means,
-)
+from lit_distill.training import accumulation, building, checkpoints, data_contract
 from lit_distill.training.cast import Cast
-from lit_distill.training.data_contract import FirstBatches
-from lit_distill.training.logit_terms import logit_terms
 from lit_distill.training.method import Method
 from lit_distill.training.strategies import check_strategy
 from lit_distill.training.updates import ModelUpdate, Updated
@@ -71,6 +63,8 @@ class Distillation(Updated, Method):
         config_text: the configuration that made this run, as YAML; set by the command line.
         notes: sentences for the model card of what is exported.
         cast: all models, what they start from, and where teachers are heard.
+        measure: what validation and test measure of the students, from `setup` on.
+        measurements: what it computed last, by student.
         logged: unweighted means of the terms, and the loss, at the update that was logged last.
     """
 
@@ -90,6 +84,7 @@ class Distillation(Updated, Method):
         per_model: dict[str, ModelUpdate] | None = None,
     ) -> None:
         super().__init__(optimizer, schedule, per_model or {})
+        self.students, self.teachers, self.auxiliary = (nn.ModuleDict() for _ in range(3))
         check_knobs(Distillation, locals())
         needs = building.Needs(type(self).__name__, self.hears, self.takes_several)
         live = LiveTeachers(self.teachers, ensemble)
@@ -103,8 +98,8 @@ class Distillation(Updated, Method):
         self.ensemble, self.tokenizer_name = ensemble, tokenizer
         self.dropout, self.execution = dropout, execution
         self.config_text, self.notes = "", list[str]()
-        self.logged: dict[str, float] = {}
-        self._first_batches = FirstBatches()
+        self.logged, self.measurements = dict[str, float](), dict[str, Measurement]()
+        self._first_batches = data_contract.FirstBatches()
         self._window: AccumulationWindow
         checkpoints.leave_out_teachers(self, self.teachers)
 
@@ -114,6 +109,16 @@ class Distillation(Updated, Method):
     def student_names(self) -> list[str]:
         """Names of all `students`, before they are built; of a method that adds some, these too."""
         return list(self.cast.student_specs)
+
+    @property
+    def data(self) -> Any:
+        """The data module, which names the languages; None if loaders were given bare."""
+        return getattr(self.trainer, "datamodule", None)
+
+    @property
+    def student(self) -> LanguageModel:
+        """The one called so, or else the only one."""
+        return self.cast.student
 
     @property
     def teacher(self) -> LanguageModel:
@@ -138,6 +143,8 @@ class Distillation(Updated, Method):
         self.cast.eos_ids = getattr(self.data, "eos_ids", ())  # not every data module says it
         if stage == "fit":
             self.cast.source.open(self.tokenizer, self.data)
+        self.measure = self.measured_by(self)
+        EndOfValidation.attach(self.trainer)
 
     def configure_model(self) -> None:
         """Builds teachers and students once; checks that they fit each other and the data."""
@@ -166,6 +173,7 @@ class Distillation(Updated, Method):
     def on_fit_start(self) -> None:
         """Turns dropout on: models arrive in eval mode and the Trainer keeps it."""
         self.cast.check_source()
+        self.measure.check()
         self.train()
         if not all(module.training for module in self.modules()):  # which is meant
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
@@ -174,37 +182,21 @@ class Distillation(Updated, Method):
         """Checks the first batch of a loader; reads what the source keeps of training batches."""
         training, students = self.trainer.training, self.cast.student_models.values()
         self._first_batches.check(batch, self.data, students, training, dataloader_idx)
-        if not training:
-            return batch
-        return read_ahead(batch, self.cast.source, self.trainer.accumulate_grad_batches)
+        size = self.trainer.accumulate_grad_batches
+        return accumulation.read_ahead(batch, self.cast.source, size) if training else batch
 
-    # -- training -------------------------------------------------------------------------------
+    # -- training and validation ----------------------------------------------------------------
 
     def teach(self, batch: Batch, capture: Sequence[Site] = (), view: str = "") -> TeacherOutputs:
         """What the teachers say about a training batch; see `TeacherSource.outputs`."""
         return self.cast.source.outputs(batch, capture, view)
-
-    def logit_terms(
-        self,
-        terms: Mapping[str, LogitTerm],
-        window: AccumulationWindow,
-        rows: Tensor,
-        targets: Tensor | None,
-        student: Encoded,
-        teacher: TeacherOutputs | None = None,
-        model: LanguageModel | None = None,
-        teacher_rows: Tensor | None = None,
-    ) -> dict[str, Term]:
-        """See `training.logit_terms`; of the single student where no `model` is given."""
-        asked = terms, window, rows, targets, student, teacher, teacher_rows
-        return logit_terms(model or self.student, *asked)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted and normalised loss of one micro-batch, as the Trainer is to be given it."""
         accumulate = self.trainer.accumulate_grad_batches
         micro = batch_idx % accumulate
         if micro == 0:
-            self._window = self._open_window(micro_batches(batch, accumulate))
+            self._window = self._open_window(accumulation.micro_batches(batch, accumulate))
         window = self._window
         for stream in self.cast.streams.values():
             stream.move_to(self.global_step, micro, self.global_rank)
@@ -214,16 +206,27 @@ class Distillation(Updated, Method):
             window.note(terms, loss)
             if micro + 1 == accumulate:
                 more = self.window_figures(window)
-                self.logged = log_means(window, self.loggers, self.global_step, more)
-        return loss * undone_means(self.trainer)
+                self.logged = accumulation.log_means(window, self.loggers, self.global_step, more)
+        return loss * accumulation.undone_means(self.trainer)
 
     def _open_window(self, batches: list[Batch]) -> AccumulationWindow:
         """Prepares and counts the micro-batches of the update that begins."""
         progress = min(self.global_step / self._total_steps, 1.0)
-        reduce = add_over_ranks if self.trainer.world_size > 1 else None
+        reduce = accumulation.add_over_ranks if self.trainer.world_size > 1 else None
         window = AccumulationWindow.of(self.prepare(batches), progress, reduce, self.device)
         self.on_window_opened(window)
         return window
+
+    def on_validation_epoch_start(self) -> None:
+        """Starts a measurement of the students."""
+        self.measure.start()
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Measures the students on one batch."""
+        self.measure.update(batch)
+
+    on_test_epoch_start = on_validation_epoch_start
+    test_step = validation_step
 
     # -- checkpoints ----------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from lit_distill.batch import Batch, Reading
 from lit_distill.losses import AccumulationWindow, Term
+from lit_distill.measures import LanguageModelMeasure, Measure, Measurement
 from lit_distill.models import Hears
 
 
@@ -14,11 +15,13 @@ class Method(ABC):
     """The override points of `Distillation`; only `losses` must be given.
 
     Attributes:
+        measured_by: what validation and test measure of the students.
         hears: what the method needs of its teacher while it trains; None: it has none.
         takes_several: whether it trains several students.
         reads: what it can be trained on, the usual one first; nothing named: on anything.
     """
 
+    measured_by: ClassVar[type[Measure]] = LanguageModelMeasure
     hears: ClassVar[Hears | None] = None
     takes_several: ClassVar[bool] = False
     reads: ClassVar[tuple[Reading, ...]] = ()
@@ -46,3 +49,6 @@ class Method(ABC):
     def window_figures(self, window: AccumulationWindow) -> dict[str, float]:
         """More numbers of an update, logged as `train/<name>` beside the means of its terms."""
         return {}
+
+    def on_validated(self, measurements: dict[str, Measurement]) -> None:  # noqa: B027
+        """Called after each validation of a fit, its trial excepted: for methods that adapt."""

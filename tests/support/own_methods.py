@@ -1,4 +1,4 @@
-"""A method as a user would write it: a trained projection, hidden states, two kinds of tokens."""
+"""A method and a measure as a user would write them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
-from lit_distill.batch import Batch
+from lit_distill.batch import Batch, row_languages
 from lit_distill.losses import AccumulationWindow, ForwardKL, LogitTerm, Term, Weight
+from lit_distill.measures import Measure, Measurement, MetricSpec
+from lit_distill.methods import MaskedLM
 from lit_distill.models import Hears, LanguageModel, Site
 from lit_distill.training.distillation import Distillation
+from lit_distill.training.logit_terms import logit_terms
 
 
 class ProjectedStates(Distillation):
@@ -41,7 +45,7 @@ class ProjectedStates(Distillation):
         ours, theirs, tokens = _sites(self.student), _sites(self.teacher), batch["tokens"]
         student, teacher = self.student.encode(batch, capture=ours), self.teach(batch, theirs)
         kl = {"kl": LogitTerm(ForwardKL(), "rows")}
-        terms = self.logit_terms(kl, window, batch["rows"], None, student, teacher)
+        terms = logit_terms(self.student, kl, window, batch["rows"], None, student, teacher)
         parts = [
             share * self._distance(head, student.rows(tokens, own), states)
             for own, other, head in zip(ours, theirs, self._heads(), strict=True)
@@ -61,3 +65,30 @@ class ProjectedStates(Distillation):
 def _sites(model: LanguageModel) -> list[Site]:
     """The outputs of the first and the last layer."""
     return [Site("hidden", layer) for layer in (0, len(model.layers) - 1)]
+
+
+class Confidence(Measure):
+    """By language, how sure a student is."""
+
+    metrics = (MetricSpec("confidence", "confidence", False, monitored=True, figure="confidence"),)
+    caption = "mean probability of the likeliest token."
+
+    def start(self) -> None:
+        names = self.method.data.languages
+        self.means = {name: MeanMetric().to(self.method.device) for name in names}
+
+    def update(self, batch: Batch) -> None:
+        student, languages = self.method.student, row_languages(batch).tolist()
+        logits = student.logits(student.encode(batch).rows(batch["rows"]))
+        for language, best in zip(languages, logits.softmax(-1).amax(-1), strict=True):
+            self.means[self.method.data.languages[language]].update(best)
+
+    def compute(self) -> dict[str, Measurement]:
+        means = {name: {"confidence": m.compute().item()} for name, m in self.means.items()}
+        return {"student": Measurement.by_language(means)}
+
+
+class ConfidentMLM(MaskedLM):
+    """Masked language modelling, measured in another way."""
+
+    measured_by = Confidence

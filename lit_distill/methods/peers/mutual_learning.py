@@ -63,8 +63,8 @@ class MutualLearning(PeerMethod):
                 "average."
             )
         self.decay = decay
-        lesson = PeerTerm(ForwardKL(temperature), alpha, to_mean)
-        self._lessons = dict.fromkeys(given, lesson)
+        term = PeerTerm(ForwardKL(temperature), alpha, to_mean)
+        self._peer_terms = dict.fromkeys(given, term)
 
     @property
     def student_names(self) -> list[str]:
@@ -73,7 +73,7 @@ class MutualLearning(PeerMethod):
 
     def peer_terms(self) -> dict[str, PeerTerm]:
         """See `PeerMethod`."""
-        return self._lessons
+        return self._peer_terms
 
     def on_models_built(self) -> None:
         """Adds the average, if there is one."""
