@@ -72,6 +72,14 @@ class Cast:
         """What lies beside the students in their export, as what it is."""
         return typing.cast(dict[str, Exported], dict(self.exported.items()))
 
+    @property
+    def student(self) -> LanguageModel:
+        """The one called so, or else the only one."""
+        if "student" in self.students:
+            return self.student_models["student"]
+        (only,) = self.student_models.values()
+        return only
+
     def identify_teachers(self) -> dict[str, Identity]:
         """Name, revision and hash of each teacher; of recorded ones what the source says.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,11 +15,10 @@ from transformers import PreTrainedTokenizerBase
 
 from lit_distill.batch import Batch
 from lit_distill.knobs import Share, check_knobs
-from lit_distill.losses import AccumulationWindow, LogitTerm, Term
+from lit_distill.losses import AccumulationWindow
 from lit_distill.measures import Measurement
 from lit_distill.measures.validation import EndOfValidation
 from lit_distill.models import (
-    Encoded,
     Ensemble,
     Execution,
     LanguageModel,
@@ -35,8 +34,6 @@ from lit_distill.models import (
 from lit_distill.schedules import Linear, Schedule
 from lit_distill.training import accumulation, building, checkpoints, data_contract
 from lit_distill.training.cast import Cast
-from lit_distill.training.data_contract import FirstBatches
-from lit_distill.training.logit_terms import logit_terms
 from lit_distill.training.method import Method
 from lit_distill.training.strategies import check_strategy
 from lit_distill.training.updates import ModelUpdate, Updates
@@ -70,9 +67,9 @@ class Distillation(LightningModule, Method):
         config_text: the configuration that made this run, as YAML; set by the command line.
         notes: sentences for the model card of what is exported.
         cast: all models, what they start from, and where teachers are heard.
-        logged: unweighted means of the terms, and the loss, at the update that was logged last.
-        measure: what validation and test measure of the students; a `measured_by`, from `setup` on.
+        measure: what validation and test measure of the students, from `setup` on.
         measurements: what it computed last, by student.
+        logged: unweighted means of the terms, and the loss, at the update that was logged last.
     """
 
     def __init__(
@@ -107,9 +104,8 @@ class Distillation(LightningModule, Method):
         self.ensemble, self.tokenizer_name = ensemble, tokenizer
         self.dropout, self.execution = dropout, execution
         self.config_text, self.notes = "", list[str]()
-        self.logged: dict[str, float] = {}
-        self.measurements: dict[str, Measurement] = {}
-        self._first_batches = FirstBatches()
+        self.logged, self.measurements = dict[str, float](), dict[str, Measurement]()
+        self._first_batches = data_contract.FirstBatches()
         self._window: AccumulationWindow
         checkpoints.leave_out_teachers(self, self.teachers)
 
@@ -121,13 +117,14 @@ class Distillation(LightningModule, Method):
         return list(self.cast.student_specs)
 
     @property
+    def data(self) -> Any:
+        """The data module, which names the languages; None if loaders were given bare."""
+        return getattr(self.trainer, "datamodule", None)
+
+    @property
     def student(self) -> LanguageModel:
         """The one called so, or else the only one."""
-        models = self.cast.student_models
-        if "student" in models:
-            return models["student"]
-        (only,) = models.values()
-        return only
+        return self.cast.student
 
     @property
     def teacher(self) -> LanguageModel:
@@ -138,11 +135,6 @@ class Distillation(LightningModule, Method):
     def tokenizer(self) -> PreTrainedTokenizerBase | None:
         """Of the run, if known."""
         return self.cast.tokenizer
-
-    @property
-    def data(self) -> Any:
-        """The data module, which names the languages; None if loaders were given bare."""
-        return getattr(self.trainer, "datamodule", None)
 
     def check_reading(self, data: Any) -> None:
         """Refuses a data module whose objective contradicts `reads`."""
@@ -198,32 +190,14 @@ class Distillation(LightningModule, Method):
         """Checks the first batch of a loader; reads what the source keeps of training batches."""
         training, students = self.trainer.training, self.cast.student_models.values()
         self._first_batches.check(batch, self.data, students, training, dataloader_idx)
-        if not training:
-            return batch
-        return accumulation.read_ahead(
-            batch, self.cast.source, self.trainer.accumulate_grad_batches
-        )
+        size = self.trainer.accumulate_grad_batches
+        return accumulation.read_ahead(batch, self.cast.source, size) if training else batch
 
     # -- training and validation ----------------------------------------------------------------
 
     def teach(self, batch: Batch, capture: Sequence[Site] = (), view: str = "") -> TeacherOutputs:
         """What the teachers say about a training batch; see `TeacherSource.outputs`."""
         return self.cast.source.outputs(batch, capture, view)
-
-    def logit_terms(
-        self,
-        terms: Mapping[str, LogitTerm],
-        window: AccumulationWindow,
-        rows: Tensor,
-        targets: Tensor | None,
-        student: Encoded,
-        teacher: TeacherOutputs | None = None,
-        model: LanguageModel | None = None,
-        teacher_rows: Tensor | None = None,
-    ) -> dict[str, Term]:
-        """See `training.logit_terms`; of the single student where no `model` is given."""
-        asked = terms, window, rows, targets, student, teacher, teacher_rows
-        return logit_terms(model or self.student, *asked)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted and normalised loss of one micro-batch, as the Trainer is to be given it."""

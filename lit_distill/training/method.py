@@ -16,6 +16,7 @@ class Method(ABC):
     """The override points of `Distillation`; only `losses` must be given.
 
     Attributes:
+        measured_by: what validation and test measure of the students.
         hears: what the method needs of its teacher while it trains; None: it has none.
         takes_several: whether it trains several students.
         reads: what it can be trained on, the usual one first; nothing named: on anything.
@@ -23,10 +24,10 @@ class Method(ABC):
         couples: names of terms over pairs of texts; see `losses.over_ranks`.
     """
 
+    measured_by: ClassVar[type[Measure]] = LanguageModelMeasure
     hears: ClassVar[Hears | None] = None
     takes_several: ClassVar[bool] = False
     reads: ClassVar[tuple[Reading, ...]] = ()
-    measured_by: ClassVar[type[Measure]] = LanguageModelMeasure
     couples: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

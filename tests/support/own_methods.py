@@ -14,6 +14,7 @@ from lit_distill.measures import Measure, Measurement, MetricSpec
 from lit_distill.methods import MaskedLM
 from lit_distill.models import Hears, LanguageModel, Site
 from lit_distill.training.distillation import Distillation
+from lit_distill.training.logit_terms import logit_terms
 
 
 class ProjectedStates(Distillation):
@@ -44,7 +45,7 @@ class ProjectedStates(Distillation):
         ours, theirs, tokens = _sites(self.student), _sites(self.teacher), batch["tokens"]
         student, teacher = self.student.encode(batch, capture=ours), self.teach(batch, theirs)
         kl = {"kl": LogitTerm(ForwardKL(), "rows")}
-        terms = self.logit_terms(kl, window, batch["rows"], None, student, teacher)
+        terms = logit_terms(self.student, kl, window, batch["rows"], None, student, teacher)
         parts = [
             share * self._distance(head, student.rows(tokens, own), states)
             for own, other, head in zip(ours, theirs, self._heads(), strict=True)
@@ -59,6 +60,11 @@ class ProjectedStates(Distillation):
         narrow = self.auxiliary["narrow"]
         distances: Tensor = head(narrow(student)) - head(narrow(teacher))
         return distances.square().sum()
+
+
+def _sites(model: LanguageModel) -> list[Site]:
+    """The outputs of the first and the last layer."""
+    return [Site("hidden", layer) for layer in (0, len(model.layers) - 1)]
 
 
 class Confidence(Measure):
@@ -86,8 +92,3 @@ class ConfidentMLM(MaskedLM):
     """Masked language modelling, measured in another way."""
 
     measured_by = Confidence
-
-
-def _sites(model: LanguageModel) -> list[Site]:
-    """The outputs of the first and the last layer."""
-    return [Site("hidden", layer) for layer in (0, len(model.layers) - 1)]

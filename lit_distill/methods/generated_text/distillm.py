@@ -21,6 +21,7 @@ from lit_distill.losses import (
 from lit_distill.measures import Measurement
 from lit_distill.methods.generated_text._on_policy import OnPolicy
 from lit_distill.models import ReplayBuffer, Sampling, with_written_responses
+from lit_distill.training.logit_terms import logit_terms
 
 
 class DistiLLM(OnPolicy):
@@ -114,7 +115,9 @@ class DistiLLM(OnPolicy):
         terms = {"kd": LogitTerm(self.divergence, "rows", self.alpha_kd)}
         if self.alpha_hard != 0 and self.source == "data":
             terms["hard"] = LogitTerm(self.hard, "rows", self.alpha_hard)
-        return self.logit_terms(terms, window, batch["rows"], batch["targets"], student, teacher)
+        return logit_terms(
+            self.student, terms, window, batch["rows"], batch["targets"], student, teacher
+        )
 
     def on_validated(self, measurements: dict[str, Measurement]) -> None:
         """Raises phi where the validation loss has gone up."""

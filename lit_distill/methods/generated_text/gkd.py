@@ -21,6 +21,7 @@ from lit_distill.losses import (
 )
 from lit_distill.methods.generated_text._on_policy import OnPolicy
 from lit_distill.models import Sampling
+from lit_distill.training.logit_terms import logit_terms
 
 
 class GKD(OnPolicy):
@@ -110,7 +111,9 @@ class GKD(OnPolicy):
         terms = {"kd": LogitTerm(self.divergence, "rows", self.alpha_kd)}
         if self.alpha_hard != 0 and self.author != "student":
             terms["hard"] = LogitTerm(self.hard, "rows", self.alpha_hard)
-        return self.logit_terms(terms, window, batch["rows"], batch["targets"], student, teacher)
+        return logit_terms(
+            self.student, terms, window, batch["rows"], batch["targets"], student, teacher
+        )
 
     def method_state(self) -> dict[str, Any]:
         """The written window of every rank, where it is used again."""

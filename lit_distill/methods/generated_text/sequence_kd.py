@@ -18,6 +18,7 @@ from lit_distill.models import (
     with_missing_responses,
     with_written_responses,
 )
+from lit_distill.training.logit_terms import logit_terms
 
 IN_VAIN = 64
 """After so many texts without one that is kept, training stops."""
@@ -127,4 +128,4 @@ class SequenceKD(OnPolicy):
         """The single term hard."""
         terms = {"hard": LogitTerm(self.hard, "rows")}
         student = self.student.encode(batch)
-        return self.logit_terms(terms, window, batch["rows"], batch["targets"], student)
+        return logit_terms(self.student, terms, window, batch["rows"], batch["targets"], student)

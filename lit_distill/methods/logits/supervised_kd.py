@@ -18,6 +18,7 @@ from lit_distill.losses import (
 )
 from lit_distill.models import Hears
 from lit_distill.training.distillation import Distillation
+from lit_distill.training.logit_terms import logit_terms
 
 
 class SupervisedKD(Distillation):
@@ -72,4 +73,6 @@ class SupervisedKD(Distillation):
         }
         if self.alpha_hard == 0:
             del terms["hard"]
-        return self.logit_terms(terms, window, batch["rows"], batch["targets"], student, teacher)
+        return logit_terms(
+            self.student, terms, window, batch["rows"], batch["targets"], student, teacher
+        )

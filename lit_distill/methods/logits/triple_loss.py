@@ -21,6 +21,7 @@ from lit_distill.losses import (
 )
 from lit_distill.models import Hears
 from lit_distill.training.distillation import Distillation
+from lit_distill.training.logit_terms import logit_terms
 
 
 class TripleLoss(Distillation):
@@ -104,15 +105,15 @@ class TripleLoss(Distillation):
         rows, per = batch["tokens"], "tokens"
         if self.restrict_kd_to_mask:
             rows, per = batch["rows"], "rows"
-        logit_terms = {
+        asked = {
             "kd": LogitTerm(self.soft, per, self.alpha_kd),
             self.hard: LogitTerm(CrossEntropy(), "rows", self.alpha_mlm),
             "mse": LogitTerm(LogitMSE(), per, self.alpha_mse),
         }
         if self.alpha_mse == 0:
-            del logit_terms["mse"]
-        terms = self.logit_terms(
-            logit_terms, window, rows, row_targets(batch, rows), student, teacher
+            del asked["mse"]
+        terms = logit_terms(
+            self.student, asked, window, rows, row_targets(batch, rows), student, teacher
         )
         if self.alpha_cos != 0:
             states = student.rows(batch["tokens"])

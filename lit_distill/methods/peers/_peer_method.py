@@ -67,7 +67,7 @@ class PeerMethod(Distillation):
         passes = [list(self.students)] if compared else [[name] for name in peer_terms]
         found: dict[str, Term] = {}
         for names in passes:
-            found |= self._one_pass({name: peer_terms.get(name) for name in names}, batch, window)
+            found |= self._one_pass({n: peer_terms.get(n) for n in names}, batch, window)
         return found
 
     def _one_pass(

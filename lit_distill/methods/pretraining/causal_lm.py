@@ -5,6 +5,7 @@ from __future__ import annotations
 from lit_distill.batch import Batch, Reading
 from lit_distill.losses import AccumulationWindow, CrossEntropy, LogitTerm, Term
 from lit_distill.training.distillation import Distillation
+from lit_distill.training.logit_terms import logit_terms
 
 
 class CausalLM(Distillation):
@@ -26,4 +27,4 @@ class CausalLM(Distillation):
         """The single term clm."""
         student = self.student.encode(batch)
         terms = {"clm": LogitTerm(CrossEntropy(), "rows")}
-        return self.logit_terms(terms, window, batch["rows"], batch["targets"], student)
+        return logit_terms(self.student, terms, window, batch["rows"], batch["targets"], student)

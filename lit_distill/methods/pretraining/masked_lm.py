@@ -9,6 +9,7 @@ from lit_distill.knobs import CountOrNone, check_knobs
 from lit_distill.losses import AccumulationWindow, CrossEntropy, LogitTerm, Term
 from lit_distill.models import freeze_body
 from lit_distill.training.distillation import Distillation
+from lit_distill.training.logit_terms import logit_terms
 
 
 class MaskedLM(Distillation):
@@ -49,4 +50,4 @@ class MaskedLM(Distillation):
         """The single term mlm."""
         student = self.student.encode(batch)
         terms = {"mlm": LogitTerm(CrossEntropy(), "rows")}
-        return self.logit_terms(terms, window, batch["rows"], batch["targets"], student)
+        return logit_terms(self.student, terms, window, batch["rows"], batch["targets"], student)

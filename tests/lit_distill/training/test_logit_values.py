@@ -27,7 +27,7 @@ from lit_distill.models import (
 )
 from lit_distill.schedules import Constant
 from lit_distill.training.distillation import Distillation
-from lit_distill.training.logit_values import logit_values
+from lit_distill.training.logit_terms import logit_values
 
 BATCH = collate(samples(5, 100), extra=2)
 
@@ -47,7 +47,7 @@ def of_spans(log_q: Tensor, kl: Tensor) -> Tensor:
 class Spans(Distillation):
     """`of_spans` as a term."""
 
-    hears = Hears.LOGITS
+    hears = Hears.TOP_K
 
     def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         values = logit_values(

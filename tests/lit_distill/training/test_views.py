@@ -16,6 +16,7 @@ from lit_distill.losses import AccumulationWindow, ForwardKL, LogitTerm, Term
 from lit_distill.models import CachedTeacher, Hears, TeacherSpec
 from lit_distill.schedules import Constant
 from lit_distill.training.distillation import Distillation
+from lit_distill.training.logit_terms import logit_terms
 
 TEXTS = samples(5, 100)
 SAID = [Sample(t.number, [7, 8, *t.ids, 9], [m + 2 for m in t.masked], t.targets, 0) for t in TEXTS]
@@ -41,7 +42,8 @@ class Across(Distillation):
 
     def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         views: dict[str, Any] = dict(batch)
-        return self.logit_terms(
+        return logit_terms(
+            self.student,
             {"kl": LogitTerm(ForwardKL(), "rows")},
             window,
             views["src_rows"],
