@@ -110,8 +110,11 @@ def test_its_own_test_fails_for_want_of_the_formula(
 FORMULA = {
     "lit_distill/methods/logits/soft_kl.py": {
         "from lit_distill.errors import UserError\n": "",
-        "import AccumulationWindow, Term\n": "import AccumulationWindow, ForwardKL, LogitTerm, Term\n",
-        "import Distillation\n": "import Distillation\nfrom lit_distill.training.logit_terms import logit_terms\n",
+        "Window, Term\n": "Window, ForwardKL, LogitTerm, Term\n",
+        "import Distillation\n": """\
+import Distillation
+from lit_distill.training.logit_terms import logit_terms
+""",
         '        raise UserError("write losses(): SoftKL has no formula yet.")\n': """\
         student, teacher = self.student.encode(batch), self.teach(batch)
         terms = {"kd": LogitTerm(ForwardKL(self.temperature), "rows")}
