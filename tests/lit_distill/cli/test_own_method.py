@@ -19,8 +19,8 @@ from transformers import AutoModelForMaskedLM
 
 from lit_distill.__main__ import main
 from lit_distill.cli.parsing import modules
+from lit_distill.losses import AccumulationWindow
 from lit_distill.models import LayerCopyStudent, TeacherSpec
-from lit_distill.training.accumulation import AccumulationWindow
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs/own_method.md"
@@ -116,8 +116,8 @@ def test_it_is_the_formula(commands: dict[str, list[str]], tiny_bert: Path) -> N
     method = sys.modules["jeffreys"].Jeffreys(0.3, teacher=spec)
     method.teachers["teacher"] = teacher = spec.build().double()
     method.students["student"] = student = LayerCopyStudent().build(teacher, 0).double()
-    method._window = AccumulationWindow.of([batch], 0.5, None, torch.device("cpu"))
-    loss = method._window.total_loss(method.losses(batch))
+    window = AccumulationWindow.single(batch)
+    loss = window.total_loss(method.losses(batch, window))
     inputs = {key: batch[key] for key in ("input_ids", "attention_mask")}  # type: ignore[literal-required]
     p, q = (
         model.model(**inputs).logits.flatten(0, 1)[batch["rows"]].log_softmax(-1)

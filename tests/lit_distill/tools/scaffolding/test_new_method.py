@@ -110,11 +110,11 @@ def test_its_own_test_fails_for_want_of_the_formula(
 FORMULA = {
     "lit_distill/methods/logits/soft_kl.py": {
         "from lit_distill.errors import UserError\n": "",
-        "import Term\n": "import ForwardKL, LogitTerm, Term\n",
+        "import AccumulationWindow, Term\n": "import AccumulationWindow, ForwardKL, LogitTerm, Term\n",
         '        raise UserError("write losses(): SoftKL has no formula yet.")\n': """\
         student, teacher = self.student.encode(batch), self.teach(batch)
         terms = {"kd": LogitTerm(ForwardKL(self.temperature), "rows")}
-        return self.logit_terms(terms, batch["rows"], batch["targets"], student, teacher)
+        return self.logit_terms(terms, window, batch["rows"], batch["targets"], student, teacher)
 """,
     },
     "tests/lit_distill/methods/test_soft_kl.py": {
