@@ -81,7 +81,7 @@ def test_ruff_finds_nothing(copy: Path) -> None:
         pytest.skip("ruff comes with the extra `dev`")
     for command in (["check"], ["format", "--check"]):
         done = subprocess.run(
-            [BIN / "ruff", *command, "--no-cache", "lit_distill/methods", "tests/lit_distill"],
+            [BIN / "ruff", *command, "--no-cache", "lit_distill/methods", "tests/lit_distill/methods"],
             cwd=copy, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout
@@ -110,11 +110,16 @@ def test_its_own_test_fails_for_want_of_the_formula(
 FORMULA = {
     "lit_distill/methods/logits/soft_kl.py": {
         "from lit_distill.errors import UserError\n": "",
-        "import AccumulationWindow, Term\n": "import AccumulationWindow, ForwardKL, LogitTerm, Term\n",
+        "import AccumulationWindow,": "import AccumulationWindow, ForwardKL, LogitTerm,",
+        "import Distillation\n": """\
+import Distillation
+from lit_distill.training.logit_terms import logit_terms
+""",
         '        raise UserError("write losses(): SoftKL has no formula yet.")\n': """\
         student, teacher = self.student.encode(batch), self.teach(batch)
         terms = {"kd": LogitTerm(ForwardKL(self.temperature), "rows")}
-        return self.logit_terms(terms, window, batch["rows"], batch["targets"], student, teacher)
+        rows, targets = batch["rows"], batch["targets"]
+        return logit_terms(self.student, terms, window, rows, targets, student, teacher)
 """,
     },
     "tests/lit_distill/methods/test_soft_kl.py": {
