@@ -25,10 +25,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from trl.experimental.gkd import GKDConfig, GKDTrainer
 
 from lit_distill.batch import Batch
-from lit_distill.losses import JensenShannon
+from lit_distill.losses import AccumulationWindow, JensenShannon
 from lit_distill.methods import GKD
 from lit_distill.models import LanguageModel, Sampling, TeacherSpec
-from lit_distill.training.accumulation import AccumulationWindow
 
 VOCABULARY, NEW, PROMPTS, LENGTHS = 64, 16, 4, (4, 16, 64, 256)
 CHAT = "{% for m in messages %}{{ m.content }} {% endfor %}"
@@ -105,9 +104,9 @@ def our_loss(length: int) -> float:
         sample_id=torch.arange(PROMPTS),
         counts={"tokens": ids.numel(), "sequences": PROMPTS, "rows": PROMPTS * length, "masked": 0},
     )
-    method._window = AccumulationWindow.of(method.prepare([batch]), 0.0, None, torch.device("cpu"))
-    (written,) = method._window.batches
-    return method._window.total_loss(method.losses(written)).item()
+    (written,) = method.prepare([batch])
+    window = AccumulationWindow.single(written, progress=0.0)
+    return window.total_loss(method.losses(written, window)).item()
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ from triple_loss_step import bert
 from data_modules import MultilingualCorpus, Source
 from lit_distill.batch import Batch
 from lit_distill.methods import TripleLoss
-from lit_distill.models import TeacherCache, TeacherSpec
+from lit_distill.models import CachedTeacher, TeacherSpec
 from lit_distill.tools.caching.cache_teacher import CacheOptions, cache_teacher
 
 VOCABULARY, LENGTH, TEMPERATURE = 30_522, 64, 2.0
@@ -86,7 +86,7 @@ def corpus(folder: Path, teacher: Path, sequences: int, batches: int) -> Multili
 
 
 def steps(
-    teacher: Path, all_rows: bool, cache: TeacherCache | None, batch: Batch
+    teacher: Path, all_rows: bool, cache: CachedTeacher | None, batch: Batch
 ) -> LightningSteps:
     """One of the two candidates."""
     method = TripleLoss(
@@ -98,8 +98,8 @@ def steps(
     )
     student = bert(VOCABULARY, 6, 256, seed=1).train()
     module = in_memory(method, TeacherSpec(str(teacher)).build().model, student)
-    module.cache = cache
     if cache is not None:
+        module.cast.source = cache
         del module.teachers["teacher"]
     return LightningSteps(module, batch, [*shipped_callbacks(), unseen_bar()], 50)
 
@@ -116,7 +116,7 @@ def measure(folder: Path, all_rows: bool, options: argparse.Namespace) -> None:
     cache_teacher(str(folder / positions), TeacherSpec(str(teacher)), data, chosen)
     seconds, tokens = time.process_time() - start, int(data.train.lengths.sum())
     size = sum(path.stat().st_size for path in (folder / positions).glob("shard-*"))
-    cache = TeacherCache(folder / positions)
+    cache = CachedTeacher(str(folder / positions))
     data.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     loader = iter(data.train_dataloader())
     batches = [next(loader) for _ in range(options.batches)]

@@ -21,7 +21,6 @@ from lit_distill.files.atomic_files import recover, replacing
 from lit_distill.files.output_folders import check_output
 from lit_distill.measures import LanguageModelMeasure, Measurement, MetricSpec, metric_of
 from lit_distill.models import full_state_dict
-from lit_distill.training import checkpoints
 from lit_distill.training.distillation import Distillation
 
 
@@ -128,7 +127,7 @@ class ExportStudent(Callback):
     def _export(
         self, trainer: Trainer, module: Distillation, kind: str, students: Sequence[str]
     ) -> None:
-        description = checkpoints.describe(module)
+        description = module.describe()
         for name in students:
             weights = full_state_dict(module.students[name])
             languages = list(module.data.languages) if module.data else []

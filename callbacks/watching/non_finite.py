@@ -170,21 +170,17 @@ class NonFiniteLoss(Callback):
 
 def _advice(trainer: Trainer, worst: _Verdict) -> str:
     """What to do, as a sentence without its end; every rank must ask."""
-    method = cast(Distillation, trainer.lightning_module)
-    broken = method.broken_teachers(worst.batches)
-    if not broken:
+    source = cast(Distillation, trainer.lightning_module).cast.source
+    with trainer.precision_plugin.forward_context():
+        found = source.non_finite(worst.batches)
+    flags = torch.tensor([float(broken) for broken in found.values()])
+    if trainer.world_size > 1:  # it may be another rank's batch
+        flags = flags.to(trainer.strategy.root_device)
+        torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)
+    who = [name for name, flag in zip(found, flags.tolist(), strict=True) if flag]
+    if not who:
         return "Try a lower learning rate, bf16-mixed instead of 16-mixed, or look at that batch"
-    who = " and ".join(broken)
-    if method.cache is not None:
-        return (
-            f"The {who} itself holds numbers that are not finite there, which no learning rate "
-            "mends: write it again with `cache-teacher` in float32"
-        )
-    return (
-        f"What {who} says about that batch is not finite itself; no learning rate mends that: "
-        "load the teacher in float32 or bfloat16 (model.teacher.dtype), train in bf16-mixed "
-        "instead of 16-mixed, or take another teacher"
-    )
+    return source.remedy.format(who=" and ".join(who))
 
 
 def _is_scaled(trainer: Trainer) -> bool:

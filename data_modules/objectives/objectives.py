@@ -244,7 +244,7 @@ def settled(reads: Sequence[Reading]) -> Objective | None:
     """The objective of a method by what it can read, of texts the first; None if it reads either.
 
     Args:
-        reads: see `Learner`.
+        reads: see `Method`.
     """
     known = {Reading.PLAIN: NoTargets, Reading.NEXT: NextToken, Reading.MASKED: MaskedTokens}
     texts = [reading for reading in reads if reading in known]

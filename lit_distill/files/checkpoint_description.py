@@ -20,7 +20,8 @@ _FIELDS: dict[str, tuple[type | tuple[type, ...], bool]] = {  # types, and wheth
     "teachers": (Mapping, True),
     "notes": (list, False),
     "seeds": (Mapping, False),
-    "teacher_cache": ((Mapping, type(None)), False),
+    "teacher_cache": ((Mapping, type(None)), False),  # of 0.1, now a `teacher_source`
+    "teacher_source": ((Mapping, type(None)), False),
     "endings": (list, False),
     "padding": ((int, type(None)), False),
 }
@@ -66,6 +67,9 @@ def description_of(checkpoint: Any, source: str) -> dict[str, Any]:
         wanted = {"name", "revision", "fingerprint"}
         sound = isinstance(teacher, Mapping) and wanted <= teacher.keys()
         _require(sound, source, f"its teacher {name} is {_shown(teacher)}")
+    source_of = saved.get("teacher_source")
+    sound = source_of is None or {"name", "fingerprint"} <= source_of.keys()
+    _require(sound, source, f"teacher_source is {_shown(source_of)}")
     for name, seed in saved.get("seeds", {}).items():
         _require(isinstance(seed, int), source, f"the seed of {name} is {_shown(seed)}")
     numbers = all(isinstance(number, int) for number in saved.get("endings", ()))

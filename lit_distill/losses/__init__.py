@@ -36,3 +36,4 @@ from lit_distill.losses.term import LogitTerm as LogitTerm
 from lit_distill.losses.term import Term as Term
 from lit_distill.losses.term import Weight as Weight
 from lit_distill.losses.term import weight_at as weight_at
+from lit_distill.losses.window import AccumulationWindow as AccumulationWindow

@@ -84,7 +84,7 @@ class LabelMeasure(LogitMeasure):
         languages = len(self.method.data.languages)
         self._counts = {
             name: LabelCounts(languages, outputs(student)).to(self.method.device)
-            for name, student in self._students().items()
+            for name, student in self.method.cast.student_models.items()
         }
 
     def row_metrics(self) -> Mapping[str, Sequence[RowMetric]]:

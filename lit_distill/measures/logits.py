@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from lit_distill.measures.measure import (
     Scores,
     mean_over_languages,
 )
-from lit_distill.models import LanguageModel, LiveOutputs
+from lit_distill.models import LanguageModel, LiveOutputs, teach
 
 ROWS_PER_TILE = 256  # logits of this many rows are held at a time
 
@@ -161,7 +160,7 @@ class LogitMeasure(Measure):
         Raises:
             UserError: a student has a single output, of which cross-entropy is always 0.
         """
-        for name, student in self._students().items():
+        for name, student in self.method.cast.student_models.items():
             if outputs(student) == 1:
                 raise UserError(
                     f"{type(student.model).__name__} ({name}) has one output, as regression has, "
@@ -183,8 +182,9 @@ class LogitMeasure(Measure):
 
     def update(self, batch: Batch) -> None:
         """See `Measure`."""
-        taught = self.method.run_teachers(batch) if self.method.teachers else None
-        score_batch(self.row_metrics(), self._students(), taught, batch)
+        models = list(self.method.cast.teacher_models.values())
+        taught = teach(models, self.method.ensemble, batch) if models else None
+        score_batch(self.row_metrics(), self.method.cast.student_models, taught, batch)
 
     def row_metrics(self) -> Mapping[str, Sequence[RowMetric]]:
         """Everything that hears of rows, by student."""
@@ -203,9 +203,6 @@ class LogitMeasure(Measure):
         pairs = zip(self.breakdowns.items(), kept[1:], strict=True)
         groups = {name: keeper.scores(one.names) for (name, one), keeper in pairs}
         return Measurement(languages, mean, groups)
-
-    def _students(self) -> dict[str, LanguageModel]:
-        return {n: cast(LanguageModel, model) for n, model in self.method.students.items()}
 
 
 def outputs(model: LanguageModel) -> int:

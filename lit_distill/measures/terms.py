@@ -8,7 +8,7 @@ import torch
 
 from lit_distill.batch import Batch, as_written
 from lit_distill.errors import UserError
-from lit_distill.losses import weight_at
+from lit_distill.losses import AccumulationWindow, weight_at
 from lit_distill.measures.measure import Measure, Measurement, MetricSpec, Scores
 
 Sums = dict[str, tuple[float, float, float]]
@@ -34,7 +34,7 @@ class TermMeasure(Measure):
         Raises:
             UserError: the method compares with a teacher, and there is none.
         """
-        if self.method.needs_teacher and not self.method.teachers:
+        if self.method.hears and not self.method.teachers:
             raise UserError(
                 f"{type(self.method).__name__} trains no language-model head, so its student can "
                 "only be compared with its teacher, and that is not there: give model.init_args."
@@ -51,7 +51,7 @@ class TermMeasure(Measure):
         sums = [self._sums]
         if len(languages) == 1:
             sums.append(self._by_language.setdefault(languages.pop(), {}))
-        for name, term in self.method.losses(batch).items():
+        for name, term in self.method.losses(batch, AccumulationWindow.single(batch)).items():
             weight, summed = weight_at(term.weight, 1.0), term.sum.item()
             for own in sums:
                 total, count, _ = own.get(name, (0.0, 0.0, 0.0))

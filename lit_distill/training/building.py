@@ -5,19 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
+from torch.distributed.device_mesh import DeviceMesh
 from transformers import PreTrainedTokenizerBase
 
 from lit_distill.errors import UserError
 from lit_distill.models import (
+    CachedTeacher,
+    Execution,
+    Hears,
     LanguageModel,
     LayerCopyStudent,
+    LiveTeachers,
     PretrainedStudent,
     RandomStream,
     Student,
+    TeacherSource,
     TeacherSpec,
     check_agreement,
     check_models,
@@ -26,16 +32,33 @@ from lit_distill.models import (
     shard_auxiliary,
     share_vocabulary,
 )
-from lit_distill.training import checkpoints
+from lit_distill.training.cast import Cast
+from lit_distill.training.data_contract import check_data_module
 
-if TYPE_CHECKING:
-    from lit_distill.training.distillation import Distillation
+
+class Needs(NamedTuple):
+    """What is asked of a run by its method.
+
+    Attributes:
+        name: of the method.
+        hears: what it needs of its teacher; None: nothing.
+        several: whether it trains several students.
+    """
+
+    name: str
+    hears: Hears | None
+    several: bool
 
 
 def named_students(
-    method: type[Distillation], student: Student | None, students: Mapping[str, Student] | None
+    method: Needs, student: Student | None, students: Mapping[str, Student] | None
 ) -> dict[str, Student]:
     """The students by name: the single one is called "student".
+
+    Args:
+        method: what trains them.
+        student: the only one.
+        students: instead, by name.
 
     Raises:
         UserError: both were given, a name is none, or there are more than the method trains.
@@ -47,80 +70,100 @@ def named_students(
     for name in students:
         if not re.fullmatch(r"[A-Za-z][\w-]*", name) or name == "auxiliary":
             raise UserError(f"model.students: {name!r} is no name: letters, digits, - and _.")
-    if len(students) > 1 and not method.takes_several:
+    if len(students) > 1 and not method.several:
         raise UserError(
-            f"{method.__name__} trains one student, and model.students names "
+            f"{method.name} trains one student, and model.students names "
             f"{', '.join(students)}: CoDistillation and MutualLearning train several."
         )
     return dict(students)
 
 
-def check_teacher(method: type[Distillation], given: bool) -> None:
-    """Checks that a method that learns from a teacher has one, live or in a cache.
+def chosen_source(
+    method: Needs,
+    live: LiveTeachers,
+    teacher: TeacherSpec | None,
+    source: TeacherSource | None,
+    cache: str | None,
+) -> TeacherSource:
+    """Where a method hears its teachers: what is given in their place, or else the live ones.
+
+    Args:
+        method: who hears.
+        live: the teachers that the run opens.
+        teacher: the first of them.
+        source: what takes their place in training.
+        cache: instead, the folder of a teacher cache.
 
     Raises:
-        UserError: it has none.
+        UserError: two are given, or none that can give what the method needs.
     """
-    if method.needs_teacher and not given:
+    if source is not None and cache is not None:
+        raise UserError("model.teacher_source and model.teacher_cache are both given: leave one.")
+    found = CachedTeacher(cache) if cache is not None else source
+    if found is None and method.hears is not None and teacher is None:
         raise UserError(
-            f"{method.__name__} learns from a teacher and none is given: set "
+            f"{method.name} learns from a teacher and none is given: set "
             "model.init_args.teacher.name to a model name or folder."
         )
+    if found is not None and method.hears not in found.gives:
+        wanted = "hears no teacher" if method.hears is None else f"needs {method.hears.value}"
+        given = " and ".join(sorted(what.value for what in found.gives))
+        raise UserError(
+            f"{method.name} {wanted}, and a {type(found).__name__} gives {given}: leave "
+            "model.teacher_cache or model.teacher_source out, or use a method of logits such as "
+            "TripleLoss."
+        )
+    return found or live
 
 
-def build(module: Distillation) -> None:
-    """Gives a module its students, teachers and auxiliary modules, and places them.
+def tokenizer_of(data: Any, name: str | None) -> PreTrainedTokenizerBase | None:
+    """Checks a data module and gives its tokenizer, or else opens the one of a name.
 
-    None where a run does not train and they cannot be built: `validate` and `test` restore the
-    student from the checkpoint, and need no teacher.
+    Args:
+        data: the data module, or None.
+        name: of the tokenizer where the data module has none; None: there is none.
 
     Raises:
-        UserError: they cannot be built, or do not fit, and the run trains.
+        UserError: the data module lacks something, or there is no such tokenizer.
     """
-    for stream in module.streams.values():
-        stream.seed = torch.initial_seed()  # of the run
-    run = module.tokenizer, module.data, module.streams
-    try:
-        models = build_models(module.student_specs, module.teacher_specs, *run)
-    except UserError as error:
-        if module.trainer.training:
-            raise
-        rank_zero_info(f"{error} Agreement is left out; the student comes from the checkpoint.")
-        return
-    module.students.update(models[0])
-    module.teachers.update(models[1])
-    with auxiliary_draws():
-        module.on_models_built()
-    checkpoints.before_conversion(module)
-    place_models(module)
+    check_data_module(data)
+    found: PreTrainedTokenizerBase | None = getattr(data, "tokenizer", None)
+    return load_tokenizer(name) if found is None and name else found
 
 
-def build_models(
-    students: Mapping[str, Student],
-    teachers: Mapping[str, TeacherSpec],
-    tokenizer: PreTrainedTokenizerBase | None,
-    data: Any,
-    streams: Mapping[str, RandomStream],
-) -> tuple[dict[str, LanguageModel], dict[str, LanguageModel]]:
+def build_models(cast: Cast, data: Any, needed: bool = True) -> bool:
     """Opens the teachers, makes the students (carved ones of the first teacher), and checks them.
 
     Args:
-        students: how each starts, by name.
-        teachers: by name, the first one first.
-        tokenizer: of the run, if known.
+        cast: gets them, all or none.
         data: the data module, or None.
-        streams: random numbers of students that have their own, by name.
+        needed: whether there is no run without them. `validate` and `test` restore students from
+            the checkpoint, and need no teacher.
 
     Returns:
-        Students and teachers by name.
+        Whether they were built.
 
     Raises:
-        UserError: one cannot be opened, or they do not fit.
+        UserError: one that is needed cannot be opened, or they do not fit.
     """
+    for stream in cast.streams.values():
+        stream.seed = torch.initial_seed()  # of the run
+    try:
+        _build(cast, data)
+    except UserError as error:
+        if needed:
+            raise
+        rank_zero_info(f"{error} Agreement is left out; the student comes from the checkpoint.")
+        return False
+    return True
+
+
+def _build(cast: Cast, data: Any) -> None:
+    teachers, tokenizer = cast.teacher_specs, cast.tokenizer
     opened = {name: spec.build() for name, spec in teachers.items()}
     first, made = next(iter(opened.values()), None), dict[str, LanguageModel]()
-    for name, start in students.items():
-        own = streams.get(name)
+    for name, start in cast.student_specs.items():
+        own = cast.streams.get(name)
         with own.drawn(torch.device("cpu")) if own else nullcontext():
             made[name] = start.build(first, len(tokenizer or ()))
         made[name].stream = own
@@ -128,10 +171,11 @@ def build_models(
             check_models(made[name], opened[other], spec, tokenizer, data)
         if not teachers:
             check_models(made[name], None, None, tokenizer, data)
-    if len(students) > 1:
-        _check_common_vocabulary(students, made, tokenizer)
+    if len(made) > 1:
+        _check_common_vocabulary(cast.student_specs, made, tokenizer)
     share_vocabulary([*made.values(), *opened.values()], tokenizer)
-    return made, opened
+    cast.students.update(made)
+    cast.teachers.update(opened)
 
 
 @contextmanager
@@ -150,21 +194,30 @@ def auxiliary_draws() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def place_models(module: Distillation) -> None:
-    """Splits students, teachers and auxiliary modules over the strategy's mesh, if there is one.
+def place_models(
+    cast: Cast, execution: Execution, dropout: float | None, mesh: DeviceMesh | None
+) -> None:
+    """Sets how models run; splits them and auxiliary modules over the strategy's mesh.
+
+    Args:
+        cast: its students, teachers and auxiliary modules, whole.
+        execution: gradient checkpointing and compilation of all models.
+        dropout: probability for the students; None: each model's own.
+        mesh: of the strategy; None: nothing is split.
 
     Raises:
         UserError: the mesh or a module is none that can be split; see `shard`, `shard_auxiliary`.
     """
-    if module.dropout is not None:
-        for student in module.students.values():
-            cast(LanguageModel, student).set_dropout(module.dropout)
-    for model in (*module.students.values(), *module.teachers.values()):
-        if module.device_mesh is not None:
-            shard(cast(LanguageModel, model), module.device_mesh)
-        module.execution.apply(cast(LanguageModel, model))
-    if module.device_mesh is not None:
-        shard_auxiliary(dict(module.auxiliary.items()), module.device_mesh)
+    students, teachers = cast.student_models.values(), cast.teacher_models.values()
+    if dropout is not None:
+        for student in students:
+            student.set_dropout(dropout)
+    for model in (*students, *teachers):
+        if mesh is not None:
+            shard(model, mesh)
+        execution.apply(model)
+    if mesh is not None:
+        shard_auxiliary(dict(cast.auxiliary.items()), mesh)
 
 
 def _check_common_vocabulary(

@@ -7,8 +7,7 @@ tokenizer and the configuration of the run, and of the teachers only name, revis
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,6 @@ from lit_distill.files.checkpoint_description import description_of
 from lit_distill.models import (
     LanguageModel,
     differing_names,
-    fingerprint,
     generation_state,
     known_endings,
     separate_names,
@@ -28,14 +26,12 @@ from lit_distill.models import (
     tokenizer_files,
     tokenizer_from_files,
 )
-
-if TYPE_CHECKING:
-    from lit_distill.training.distillation import Distillation
+from lit_distill.training.cast import Cast
 
 
-def leave_out_teachers(module: Distillation) -> None:
-    """Keeps teachers out of state dicts; loading stays strict about everything else."""
-    cast(Any, module.teachers).register_state_dict_post_hook(_drop_own_keys)
+def leave_out_teachers(module: nn.Module, teachers: nn.ModuleDict) -> None:
+    """Keeps teachers out of a module's state dicts; loading stays strict about everything else."""
+    cast(Any, teachers).register_state_dict_post_hook(_drop_own_keys)
     cast(Any, module).register_load_state_dict_post_hook(_forgive_missing_teachers)
 
 
@@ -52,181 +48,161 @@ def _forgive_missing_teachers(module: nn.Module, keys: Any) -> None:
     keys.missing_keys[:] = [k for k in keys.missing_keys if not k.startswith("teachers.")]
 
 
-def describe(module: Distillation) -> dict[str, Any]:
+def describe(who: Cast, method: str, config: str, notes: list[str]) -> dict[str, Any]:
     """Students' configs, tokenizer files, the run's configuration, the teachers' hashes.
 
     "generation", "endings" and "padding" say how students write and where texts end: checkpoints of
     the first release have none of them.
+
+    Args:
+        who: the models of the run.
+        method: name of the method.
+        config: of the run, as YAML.
+        notes: for the model card.
     """
+    recorded = who.source.identity()
     return {
         "version": 1,
-        "method": type(module).__name__,
-        "config": module.config_text,
-        "notes": module.notes,
-        "seeds": {name: stream.seed for name, stream in module.streams.items()},
+        "method": method,
+        "config": config,
+        "notes": notes,
+        "seeds": {name: stream.seed for name, stream in who.streams.items()},
         "students": {
-            name: {
-                **student_state(cast(LanguageModel, student)),
-                "generation": generation_state(cast(LanguageModel, student)),
-            }
-            for name, student in module.students.items()
+            name: {**student_state(student), "generation": generation_state(student)}
+            for name, student in who.student_models.items()
         },
-        "endings": _endings(module),
-        "padding": module.tokenizer.pad_token_id if module.tokenizer else None,
-        "tokenizer": _tokenizer(module),
-        "teachers": teachers_of(module),
-        "teacher_cache": _cache(module),
+        "endings": _endings(who),
+        "padding": who.tokenizer.pad_token_id if who.tokenizer else None,
+        "tokenizer": tokenizer_files(who.tokenizer, who.folder) if who.tokenizer else {},
+        "teachers": who.identify_teachers(),
+        "teacher_source": recorded and {"name": recorded.name, "fingerprint": recorded.fingerprint},
     }
 
 
-def _tokenizer(module: Distillation) -> dict[str, str]:
-    return tokenizer_files(module.tokenizer, _run_folder(module)) if module.tokenizer else {}
-
-
-def _run_folder(module: Distillation) -> Path | None:
-    return Path(module.trainer.default_root_dir) if module._trainer is not None else None
-
-
-def _endings(module: Distillation) -> list[int]:
+def _endings(who: Cast) -> list[int]:
     """Ids that ended texts in training: of the data, the tokenizer, the students, the teachers."""
-    found = set(getattr(module.data, "eos_ids", ()))  # not every data module says it
-    for each in (*module.students.values(), *module.teachers.values()):
-        model = cast(LanguageModel, each)
+    found = set(who.eos_ids)
+    for model in (*who.student_models.values(), *who.teacher_models.values()):
         if model.model.can_generate():
-            found.update(known_endings(model, module.tokenizer))
-    return sorted(found or module.restored.get("endings", ()))
+            found.update(known_endings(model, who.tokenizer))
+    return sorted(found or who.endings)
 
 
-def before_conversion(module: Distillation) -> None:
-    """Hashes teachers while they are whole and in their own precision, as a resumed run finds them.
-
-    Strict loading of weights in pieces would ask for teachers. What Lightning then no longer checks
-    is checked by `restore`: the student's shape.
-    """
-    if module.trainer.training:
-        teachers_of(module)
-    if module.device_mesh is not None:
-        module.strict_loading = False
-
-
-def teachers_of(module: Distillation) -> dict[str, dict[str, str | None]]:
-    """Name, revision and hash of each teacher; kept from the checkpoint where none was opened."""
-    if not module.teachers and module.cache is not None:
-        return {
-            "teacher": {
-                **module.cache.manifest.teacher,
-                "fingerprint": module.cache.item("teacher"),
-            }
-        }
-    if not module.teachers:
-        return dict(module.restored.get("teachers", {}))
-    if "teachers" not in module.restored:  # hashing reads every weight: once a run
-        module.restored["teachers"] = {
-            name: {
-                "name": spec.name,
-                "revision": spec.revision,
-                "fingerprint": fingerprint(cast(LanguageModel, module.teachers[name])),
-            }
-            for name, spec in module.teacher_specs.items()
-        }
-    return dict(module.restored["teachers"])
-
-
-def restore(module: Distillation, checkpoint: dict[str, Any]) -> None:
+def restore(who: Cast, checkpoint: dict[str, Any], method: str, training: bool) -> None:
     """Builds students that are missing; refuses a checkpoint of other students or teachers.
+
+    Args:
+        who: the models of the run, built or not.
+        checkpoint: its content; weights that the run has no place for are dropped.
+        method: name of the run's method.
+        training: whether training goes on.
 
     Raises:
         UserError: the checkpoint is not of this project, its student has another shape, or `fit`
-            resumes against a teacher with other weights.
+            resumes with another method, other students, or teachers with other weights.
     """
-    saved = description_of(checkpoint, "The checkpoint")
-    if module.trainer.training and saved["method"] != type(module).__name__:
+    saved, weights = description_of(checkpoint, "The checkpoint"), checkpoint.get("state_dict", {})
+    if training:
+        _check_run(who, saved, method)
+    for name, seed in saved.get("seeds", {}).items():
+        if name in who.streams:
+            who.streams[name].seed = seed
+    _restore_students(who, saved["students"], weights)
+    if who.tokenizer is None and saved["tokenizer"]:
+        who.tokenizer = tokenizer_from_files(saved["tokenizer"], who.folder)
+    if training:
+        _check_source(who, saved)
+        _check_teachers(who, saved["teachers"])
+    who.identities = who.identities or saved["teachers"]
+    who.endings = who.endings or saved.get("endings", [])
+    if not training and not who.auxiliary:  # only training reads it, and a teacher is needed for it
+        for key in [key for key in weights if key.startswith("auxiliary.")]:
+            del weights[key]
+    _widen(who, weights)
+
+
+def _check_run(who: Cast, saved: Mapping[str, Any], method: str) -> None:
+    """Refuses to go on with another method, or with other students."""
+    if saved["method"] != method:
         raise UserError(
             f"The checkpoint was trained by {saved['method']} and the run is configured for "
-            f"{type(module).__name__}, which keeps other things from update to update. Go on with "
+            f"{method}, which keeps other things from update to update. Go on with "
             f"{saved['method']}, or start a new run (another --run_dir) from the exported student "
             "with PretrainedStudent."
         )
-    if module.trainer.training and saved["students"].keys() != module.students.keys():
+    if saved["students"].keys() != who.students.keys():
         raise UserError(
             f"The checkpoint's students are {', '.join(saved['students'])} and the run's are "
-            f"{', '.join(module.students)}: resume with those that it was trained with."
+            f"{', '.join(who.students)}: resume with those that it was trained with."
         )
-    for name, seed in saved.get("seeds", {}).items():
-        if name in module.streams:
-            module.streams[name].seed = seed
-    for name, state in saved["students"].items():
-        weights = _weights_of(checkpoint, name)
-        if name not in module.students:
-            module.students[name] = student_from_state(state, weights)
+
+
+def _restore_students(who: Cast, saved: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+    """Builds the students that are missing, and refuses others than the saved ones."""
+    for name, state in saved.items():
+        own = _weights_of(weights, name)
+        if name not in who.students:
+            who.students[name] = student_from_state(state, own)
             continue
-        student = cast(LanguageModel, module.students[name])
+        student = who.student_models[name]
         _check_shape(name, state, student_state(student))
-        _check_tables(name, state, weights, student)
-    if module.tokenizer is None and saved["tokenizer"]:
-        module.tokenizer = tokenizer_from_files(saved["tokenizer"], _run_folder(module))
-    if module.trainer.training:
-        _check_cache(saved.get("teacher_cache"), _cache(module))
-    if module.teachers and module.trainer.training:
-        for name, now in teachers_of(module).items():
-            then = saved["teachers"].get(name)
-            if then and then["fingerprint"] != now["fingerprint"]:
-                raise UserError(
-                    f"The checkpoint was trained against {then['name']} "
-                    f"({str(then['fingerprint'])[:12]}); {now['name']} now has other weights "
-                    f"({str(now['fingerprint'])[:12]}). Resume with the same teacher, or start a "
-                    "new run from the exported student with PretrainedStudent."
-                )
-    module.restored.setdefault("teachers", saved["teachers"])
-    module.restored.setdefault("endings", saved.get("endings", []))
-    _leave_out_auxiliary(module, checkpoint.get("state_dict", {}))
-    _make_room(module, checkpoint.get("state_dict", {}))
+        _check_tables(name, state, own, student)
 
 
-def _leave_out_auxiliary(module: Distillation, state: dict[str, Any]) -> None:
-    """Drops what only training reads, where it was not built as no teacher was there."""
-    if module.trainer.training or module.auxiliary:
+def _check_source(who: Cast, saved: Mapping[str, Any]) -> None:
+    """Refuses to go on hearing teachers from elsewhere."""
+    recorded = who.source.identity()
+    before, now = _source_of(saved), recorded and (recorded.name, recorded.fingerprint)
+    if (before and before[1]) == (now and now[1]):
         return
-    for key in [key for key in state if key.startswith("auxiliary.")]:
-        state.pop(key)
+    then, present = (
+        f"{source[0]} ({source[1][:12]})" if source else "a live teacher"
+        for source in (before, now)
+    )
+    raise UserError(
+        f"The checkpoint was trained from {then} and the run is configured for {present}. Resume "
+        "with what it was trained from (model.teacher_cache, model.teacher_source), or start a new "
+        "run from the exported student with PretrainedStudent."
+    )
 
 
-def _make_room(module: Distillation, saved: Mapping[str, Any]) -> None:
+def _source_of(saved: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Name and fingerprint of the source that a checkpoint was trained from; None: live teachers.
+
+    A checkpoint of 0.1 names its teacher cache instead.
+    """
+    if cache := saved.get("teacher_cache"):
+        return f"the teacher cache {cache['folder']}", cache["fingerprint"]
+    found = saved.get("teacher_source")
+    return found and (found["name"], found["fingerprint"])
+
+
+def _check_teachers(who: Cast, saved: Mapping[str, Any]) -> None:
+    """Refuses to go on with live teachers of other weights."""
+    for name, now in who.identify_teachers().items() if who.teachers else ():
+        then = saved.get(name)
+        if then and then["fingerprint"] != now["fingerprint"]:
+            raise UserError(
+                f"The checkpoint was trained against {then['name']} "
+                f"({str(then['fingerprint'])[:12]}); {now['name']} now has other weights "
+                f"({str(now['fingerprint'])[:12]}). Resume with the same teacher, or start a "
+                "new run from the exported student with PretrainedStudent."
+            )
+
+
+def _widen(who: Cast, saved: Mapping[str, Tensor]) -> None:
     """Widens models to the weights they are to take: Lightning converts after it has loaded them.
 
     A run at `precision: 64-true` would go on from weights that passed through float32.
     """
     if any(value.dtype == torch.float64 for value in saved.values()):
-        module.students.double()
-        module.auxiliary.double()
+        who.students.double()
+        who.auxiliary.double()
 
 
-def _cache(module: Distillation) -> dict[str, str] | None:
-    """Folder and fingerprint of the teacher cache; None where the teacher is live."""
-    if module.cache is None:
-        return None
-    return {"folder": str(module.cache.folder), "fingerprint": module.cache.manifest.fingerprint}
-
-
-def _check_cache(then: dict[str, str] | None, now: dict[str, str] | None) -> None:
-    if (then and then["fingerprint"]) != (now and now["fingerprint"]):
-        before, present = (
-            f"the teacher cache {cache['folder']} ({cache['fingerprint'][:12]})"
-            if cache
-            else "a live teacher"
-            for cache in (then, now)
-        )
-        raise UserError(
-            f"The checkpoint was trained from {before} and the run is configured for {present}. "
-            "Resume with what it was trained from (model.teacher_cache), or start a new run from "
-            "the exported student with PretrainedStudent."
-        )
-
-
-def _weights_of(checkpoint: Mapping[str, Any], name: str) -> dict[str, Tensor]:
+def _weights_of(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     """What a checkpoint holds of a student's state dict; nothing where it lies in pieces."""
     prefix = f"students.{name}."
-    state = checkpoint.get("state_dict", {})
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 

@@ -6,7 +6,8 @@ The data modules of `data_modules` keep it; a data module of somebody else's is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from inspect import signature
 from typing import Any
 
@@ -15,7 +16,9 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from lit_distill.batch import Reading
 from lit_distill.errors import UserError
+from lit_distill.models import LanguageModel
 
 PAGE = "docs/own_data_module.md shows one that works."
 COUNTED = ("tokens", "sequences", "rows", "masked")
@@ -71,6 +74,36 @@ def check_data_module(data: Any) -> None:
             f"{kind} has a hook on_before_batch_transfer, so that Lightning does not call the "
             f"method's own: change batches where they are made, in the loader. {PAGE}"
         )
+    # Lightning warns that a data module's hook of this name is not called; ours have none.
+    warnings.filterwarnings("ignore", r"You have overridden `on_before_batch_transfer`")
+
+
+def check_reading(method: str, reads: Sequence[Reading], data: Any) -> None:
+    """Checks that a method is trained on what it reads.
+
+    Args:
+        method: its name.
+        reads: what it can be trained on, the usual one first; nothing: on anything.
+        data: the data module, or None.
+
+    Raises:
+        UserError: its objective contradicts `reads`.
+    """
+    objective = getattr(data, "objective", None)  # not every data module has one
+    found = getattr(objective, "reading", None)
+    if found is None or not reads or found in reads:
+        return
+    texts = " or ".join(one.value for one in reads if one != Reading.RESPONSES)
+    if not texts or found == Reading.RESPONSES:
+        raise UserError(
+            f"{method} reads {texts or 'prompts with responses'}, and {type(data).__name__} has "
+            f"{'prompts' if texts else 'texts'}: use a "
+            f"{'MultilingualCorpus' if texts else 'PromptCorpus'}, or another method."
+        )
+    raise UserError(
+        f"{method} reads {texts}, and the data's objective is {type(objective).__name__}: leave "
+        "data.init_args.objective out, or use another method."
+    )
 
 
 def check_lightning(data: LightningDataModule) -> None:
@@ -122,6 +155,46 @@ def check_batch(
         raise UserError(f"{where} has no {', '.join(missing)}.{labels} {PAGE}")
     for problem in _problems(batch, languages, vocab_size, max_length):
         raise UserError(f"{where} does not fit: {problem}. {PAGE}")
+
+
+class FirstBatches:
+    """Checks the first batch of every loader of a run, once."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[bool, int]] = set()
+
+    def check(
+        self,
+        batch: Any,
+        data: Any,
+        students: Collection[LanguageModel],
+        training: bool,
+        loader: int,
+    ) -> None:
+        """Checks a batch against the data module and the students if it is the first one.
+
+        Args:
+            batch: what the loader gave, on the CPU.
+            data: the data module, or None.
+            students: the models that read it.
+            training: whether the loader is of training.
+            loader: its number.
+
+        Raises:
+            UserError: see `check_batch`.
+        """
+        if (training, loader) in self._seen:
+            return
+        self._seen.add((training, loader))
+        whose = "the loader" if data is None else type(data).__name__
+        kind = "training" if training else "held-out"
+        check_batch(
+            batch,
+            None if data is None else len(data.languages),
+            min((student.vocab_size for student in students), default=None),
+            min((student.max_length for student in students), default=None),
+            f"The first {kind} batch of {whose}, loader {loader},",
+        )
 
 
 def _problems(

@@ -3,49 +3,51 @@
 from __future__ import annotations
 
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from lit_distill.batch import Batch
 from lit_distill.knobs import Share, check_knobs
-from lit_distill.losses import LogitTerm, Term, linear_losses
-from lit_distill.measures import LanguageModelMeasure, Measure, Measurement
+from lit_distill.losses import AccumulationWindow
+from lit_distill.measures import Measurement
 from lit_distill.measures.validation import EndOfValidation
 from lit_distill.models import (
-    Encoded,
     Ensemble,
     Execution,
     LanguageModel,
+    LiveTeachers,
     RandomStream,
+    Site,
     Student,
     TeacherOutputs,
+    TeacherSource,
     TeacherSpec,
-    with_teacher,
 )
 from lit_distill.schedules import Linear, Schedule
-from lit_distill.training import building, checkpoints
-from lit_distill.training.accumulation import AccumulationWindow, add_over_ranks, check_window
+from lit_distill.training import accumulation, building, checkpoints, data_contract
+from lit_distill.training.cast import Cast
+from lit_distill.training.method import Method
 from lit_distill.training.strategies import check_strategy
 from lit_distill.training.updates import ModelUpdate, Updated
 
 
-class Distillation(Updated, ABC):
-    """Trains students against frozen teachers; a method says only what its `losses` are.
-
-    Override points: `configure_model`, `on_models_built`, `prepare`, `losses`, `on_validated`.
+class Distillation(Updated, Method):
+    """Trains students against frozen teachers; a `Method` says only what its `losses` are.
 
     Args:
         student: what to train and how it starts; None carves every other layer of the teacher.
         students: instead, one or several by name; each draws at random from a stream of its own.
         teacher: whom to learn from; None where a method needs none.
         ensemble: more teachers.
-        teacher_cache: folder of `cache-teacher`; training then reads it and runs no teacher. A live
-            one, if given, is carved and compared with in validation.
+        teacher_source: what training hears in place of the live teachers, which are then only
+            carved and compared with in validation; None: they are run.
+        teacher_cache: folder of `cache-teacher`; short for the source `CachedTeacher`.
         tokenizer: its name or folder; the command line fills it in from `--tokenizer`.
         dropout: probability for the students while they train; None keeps each model's own.
         execution: gradient checkpointing and compilation.
@@ -60,14 +62,11 @@ class Distillation(Updated, ABC):
             (`self.auxiliary["name"](...)`): trained and checkpointed, never exported.
         config_text: the configuration that made this run, as YAML; set by the command line.
         notes: sentences for the model card of what is exported.
-        logged: unweighted means of the terms, and the loss, at the update that was logged last.
-        measure: what validation and test measure of the students; a `measured_by`, from `setup` on.
+        cast: all models, what they start from, and where teachers are heard.
+        measure: what validation and test measure of the students, from `setup` on.
         measurements: what it computed last, by student.
+        logged: unweighted means of the terms, and the loss, at the update that was logged last.
     """
-
-    measured_by: ClassVar[type[Measure]] = LanguageModelMeasure
-    needs_teacher: ClassVar[bool] = False
-    takes_several: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -75,6 +74,7 @@ class Distillation(Updated, ABC):
         students: dict[str, Student] | None = None,
         teacher: TeacherSpec | None = None,
         ensemble: Ensemble = Ensemble(),  # noqa: B008 (frozen)
+        teacher_source: TeacherSource | None = None,
         teacher_cache: str | None = None,
         tokenizer: str | None = None,
         dropout: Share | None = None,
@@ -83,57 +83,83 @@ class Distillation(Updated, ABC):
         schedule: Schedule = Linear(),  # noqa: B008 (frozen)
         per_model: dict[str, ModelUpdate] | None = None,
     ) -> None:
-        super().__init__(optimizer, schedule, per_model or {}, teacher_cache)
+        super().__init__(optimizer, schedule, per_model or {})
+        self.students, self.teachers, self.auxiliary = (nn.ModuleDict() for _ in range(3))
         check_knobs(Distillation, locals())
-        building.check_teacher(type(self), teacher is not None or teacher_cache is not None)
-        self.student_specs = building.named_students(type(self), student, students)
-        self.streams = {name: RandomStream(0, name) for name in students or ()}
-        self.ensemble = ensemble
-        self.teacher_specs = ensemble.beside(teacher)
-        self.tokenizer_name, self.dropout, self.execution = tokenizer, dropout, execution
+        needs = building.Needs(type(self).__name__, self.hears, self.takes_several)
+        live = LiveTeachers(self.teachers, ensemble)
+        self.cast = Cast(
+            building.named_students(needs, student, students),
+            ensemble.beside(teacher),
+            building.chosen_source(needs, live, teacher, teacher_source, teacher_cache),
+            {name: RandomStream(0, name) for name in students or ()},
+            *(self.students, self.teachers, self.auxiliary),
+        )
+        self.ensemble, self.tokenizer_name = ensemble, tokenizer
+        self.dropout, self.execution = dropout, execution
         self.config_text, self.notes = "", list[str]()
-        self.logged: dict[str, float] = {}
-        self.restored: dict[str, Any] = {}
-        self.measurements: dict[str, Measurement] = {}
+        self.logged, self.measurements = dict[str, float](), dict[str, Measurement]()
+        self._first_batches = data_contract.FirstBatches()
         self._window: AccumulationWindow
-        checkpoints.leave_out_teachers(self)
+        checkpoints.leave_out_teachers(self, self.teachers)
 
-    # -- what a method overrides ----------------------------------------------------------------
-
-    @abstractmethod
-    def losses(self, batch: Batch) -> dict[str, Term]:
-        """The method: its named terms on one micro-batch, as sums."""
-
-    def prepare(self, window: list[Batch]) -> list[Batch]:
-        """Changes the micro-batches of one accumulation window before its first (sampling)."""
-        return window
+    # -- models ---------------------------------------------------------------------------------
 
     @property
     def student_names(self) -> list[str]:
         """Names of all `students`, before they are built; of a method that adds some, these too."""
-        return list(self.student_specs)
+        return list(self.cast.student_specs)
 
-    def on_models_built(self) -> None:
-        """Called with whole models, before anything wraps or shards them: to refuse or freeze."""
+    @property
+    def data(self) -> Any:
+        """The data module, which names the languages; None if loaders were given bare."""
+        return getattr(self.trainer, "datamodule", None)
 
-    def on_validated(self, measurements: dict[str, Measurement]) -> None:
-        """Called after each validation of a fit, its trial excepted: for methods that adapt."""
+    @property
+    def student(self) -> LanguageModel:
+        """The one called so, or else the only one."""
+        return self.cast.student
 
-    # -- models ---------------------------------------------------------------------------------
+    @property
+    def teacher(self) -> LanguageModel:
+        """The single live teacher."""
+        return self.cast.teacher_models["teacher"]
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """Of the run, if known."""
+        return self.cast.tokenizer
+
+    def check_reading(self, data: Any) -> None:
+        """Refuses a data module whose objective contradicts `reads`."""
+        data_contract.check_reading(type(self).__name__, self.reads, data)
 
     def setup(self, stage: str) -> None:
         """Finds the tokenizer: the data module's, else by name; refuses what would train wrong."""
         check_strategy(self.trainer.strategy)
         self.check_reading(self.data)
-        self.find_tokenizer(self.tokenizer_name)
-        self.open_cache(stage)
+        self.cast.tokenizer = building.tokenizer_of(self.data, self.tokenizer_name)
+        self.cast.folder = Path(self.trainer.default_root_dir)
+        self.cast.eos_ids = getattr(self.data, "eos_ids", ())  # not every data module says it
+        if stage == "fit":
+            self.cast.source.open(self.tokenizer, self.data)
         self.measure = self.measured_by(self)
         EndOfValidation.attach(self.trainer)
 
     def configure_model(self) -> None:
         """Builds teachers and students once; checks that they fit each other and the data."""
-        if not self.students:
-            building.build(self)
+        needed = self.trainer.training  # else students come from the checkpoint
+        if self.students or not building.build_models(self.cast, self.data, needed):
+            return
+        with building.auxiliary_draws():
+            self.on_models_built()
+        if needed:  # while teachers are whole, and in their own precision
+            self.cast.identify_teachers()
+        if self.device_mesh is not None:
+            # Strict loading of weights in pieces would ask for teachers. What Lightning then no
+            # longer checks is checked by `checkpoints.restore`: the student's shape.
+            self.strict_loading = False
+        building.place_models(self.cast, self.execution, self.dropout, self.device_mesh)
 
     def train(self, mode: bool = True) -> Distillation:
         """Sets training mode; teachers, and students that are not trained, stay in eval mode."""
@@ -146,84 +172,50 @@ class Distillation(Updated, ABC):
 
     def on_fit_start(self) -> None:
         """Turns dropout on: models arrive in eval mode and the Trainer keeps it."""
-        self.check_cache(checkpoints.teachers_of(self) if self.cache else {})
+        self.cast.check_source()
         self.measure.check()
         self.train()
         if not all(module.training for module in self.modules()):  # which is meant
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
 
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Checks the first batch of a loader; reads what the source keeps of training batches."""
+        training, students = self.trainer.training, self.cast.student_models.values()
+        self._first_batches.check(batch, self.data, students, training, dataloader_idx)
+        size = self.trainer.accumulate_grad_batches
+        return accumulation.read_ahead(batch, self.cast.source, size) if training else batch
+
     # -- training and validation ----------------------------------------------------------------
 
-    def logit_terms(
-        self,
-        terms: Mapping[str, LogitTerm],
-        rows: Tensor,
-        targets: Tensor | None,
-        student: Encoded,
-        teacher: TeacherOutputs | None = None,
-        model: LanguageModel | None = None,
-        teacher_rows: Tensor | None = None,
-    ) -> dict[str, Term]:
-        """Terms on logits at flat `rows` (N,): projected tile by tile, all in one pass.
-
-        Args:
-            terms: by name.
-            rows: flat positions (N,).
-            targets: token ids (N,), `IGNORED` where a row has none; None if no term needs them.
-            student: its states; gradients flow into them and into its head.
-            teacher: what `teach` gave, if a term needs it.
-            model: whose states they are; None: the single student's.
-            teacher_rows: flat positions (N,) in the view that the teacher read, one for each of
-                `rows`; None: the same ones, and a UserError where it read another view.
-        """
-        losses = [term.loss for term in terms.values()]
-        shares = self._window.shares(terms) if torch.is_grad_enabled() else None
-        if self.cache is not None:
-            self.cache.check_losses(losses)
-        learner, states = model or self.student, student.rows(rows)
-        sums = with_teacher(
-            lambda signal: learner.with_lm_head(
-                lambda whole: linear_losses(losses, whole, signal, targets, shares), states
-            ),
-            *(teacher, student, rows, teacher_rows),
-        )
-        pairs = zip(terms.items(), sums, strict=True)
-        return {name: Term(total, term.per, term.weight) for (name, term), total in pairs}
+    def teach(self, batch: Batch, capture: Sequence[Site] = (), view: str = "") -> TeacherOutputs:
+        """What the teachers say about a training batch; see `TeacherSource.outputs`."""
+        return self.cast.source.outputs(batch, capture, view)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Weighs and normalises the method's terms on one micro-batch."""
+        """The weighted and normalised loss of one micro-batch, as the Trainer is to be given it."""
         accumulate = self.trainer.accumulate_grad_batches
         micro = batch_idx % accumulate
         if micro == 0:
-            self._open_window(batch.get("window", [batch]))
-        for stream in self.streams.values():
+            self._window = self._open_window(accumulation.micro_batches(batch, accumulate))
+        window = self._window
+        for stream in self.cast.streams.values():
             stream.move_to(self.global_step, micro, self.global_rank)
-        terms = self.losses(self._window.batches[micro])
-        loss = self._window.total_loss(terms)
+        terms = self.losses(window.batches[micro], window)
+        loss = window.total_loss(terms)
         if (self.global_step + 1) % cast(Any, self.trainer).log_every_n_steps == 0:
-            self._window.note(terms, loss)
+            window.note(terms, loss)
             if micro + 1 == accumulate:
-                self._log_means()
-        # N is global: undo the divisions by the accumulation and the averaging of gradients.
-        if self.trainer.strategy.handles_gradient_accumulation:  # DeepSpeed divides once more
-            loss = loss * accumulate
-        return loss * (accumulate * self.trainer.world_size)
+                more = self.window_figures(window)
+                self.logged = accumulation.log_means(window, self.loggers, self.global_step, more)
+        return loss * accumulation.undone_means(self.trainer)
 
-    def _open_window(self, batches: list[Batch]) -> None:
-        check_window(batches, self.trainer.accumulate_grad_batches)
+    def _open_window(self, batches: list[Batch]) -> AccumulationWindow:
+        """Prepares and counts the micro-batches of the update that begins."""
         progress = min(self.global_step / self._total_steps, 1.0)
-        reduce = add_over_ranks if self.trainer.world_size > 1 else None
-        self._window = AccumulationWindow.of(self.prepare(batches), progress, reduce, self.device)
-
-    def _log_means(self) -> None:
-        """Logs `train/<term>` and `train/loss`.
-
-        Not by `self.log`, whose bookkeeping costs 0.1 ms in every step, logged or not.
-        """
-        self.logged = self._window.averages()
-        named = {f"train/{name}": value for name, value in self.logged.items()}
-        for logger in self.loggers:
-            logger.log_metrics(named, self.global_step)  # the updates before, as Lightning counts
+        reduce = accumulation.add_over_ranks if self.trainer.world_size > 1 else None
+        window = AccumulationWindow.of(self.prepare(batches), progress, reduce, self.device)
+        self.on_window_opened(window)
+        return window
 
     def on_validation_epoch_start(self) -> None:
         """Starts a measurement of the students."""
@@ -238,11 +230,15 @@ class Distillation(Updated, ABC):
 
     # -- checkpoints ----------------------------------------------------------------------------
 
+    def describe(self) -> dict[str, Any]:
+        """What restoring and exporting need beyond weights; see `checkpoints.describe`."""
+        return checkpoints.describe(self.cast, type(self).__name__, self.config_text, self.notes)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what restoring needs beyond weights: configs, tokenizer, the teacher's hash."""
-        checkpoint[checkpoints.KEY] = checkpoints.describe(self)
+        """Adds what restoring needs beyond weights."""
+        checkpoint[checkpoints.KEY] = self.describe()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Builds missing students from the checkpoint; refuses another teacher or student."""
         super().on_load_checkpoint(checkpoint)
-        checkpoints.restore(self, checkpoint)
+        checkpoints.restore(self.cast, checkpoint, type(self).__name__, self.trainer.training)

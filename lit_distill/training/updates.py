@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.strategies import DeepSpeedStrategy
 from lightning.pytorch.utilities import GradClipAlgorithmType
@@ -19,7 +20,6 @@ from lit_distill.errors import UserError
 from lit_distill.knobs import Positive, check_knobs
 from lit_distill.models import broadcast_buffers
 from lit_distill.schedules import Schedule, parameter_groups
-from lit_distill.training.teacher_source import Learner
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def check_same_optimizer(optimizer: Optimizer, saved: Sequence[Mapping[str, Any]
         )
 
 
-class Updated(Learner):
+class Updated(LightningModule):
     """Gives every model its own learning rate and clips its gradient by its own norm.
 
     One norm over all models would couple them: a jump of one would stop the others.
@@ -119,6 +119,7 @@ class Updated(Learner):
         per_model: by the name of a student, or "auxiliary".
     """
 
+    students: nn.ModuleDict
     auxiliary: nn.ModuleDict
 
     def __init__(
@@ -126,11 +127,9 @@ class Updated(Learner):
         optimizer: OptimizerCallable,
         schedule: Schedule,
         per_model: Mapping[str, ModelUpdate],
-        cache_folder: str | None,
     ) -> None:
-        super().__init__(cache_folder)
+        super().__init__()
         self.optimizer, self.schedule, self.per_model = optimizer, schedule, per_model
-        self.auxiliary = nn.ModuleDict()
         self.saved_groups: list[dict[str, Any]] | None = None  # of the checkpoint, if there is one
 
     def configure_optimizers(self) -> Any:

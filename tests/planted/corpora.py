@@ -49,8 +49,8 @@ CORPORA = (
     ),
     Mutant(
         "any objective is taken for what a method reads",
-        "lit_distill/training/teacher_source.py",
-        "if found is None or not self.reads or found in self.reads:",
+        "lit_distill/training/data_contract.py",
+        "if found is None or not reads or found in reads:",
         "if True:",
         "tests/lit_distill/training/test_reading.py -k refuse",
     ),
@@ -65,7 +65,7 @@ CORPORA = (
         "methods without a head have no numbers in the report",
         "lit_distill/measures/terms.py",
         "for name in self.method.students if mean}",
-        "for name in self.method.students if mean and not self.method.needs_teacher}",
+        "for name in self.method.students if mean and not self.method.hears}",
         "tests/lit_distill/training/test_reading.py -k swapped",
     ),
     Mutant(

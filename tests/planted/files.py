@@ -98,7 +98,7 @@ FILES = (
     ),
     Mutant(
         "a teacher's zeros are learnt",
-        "lit_distill/models/teachers/cached.py",
+        "lit_distill/models/teachers/teacher_cache.py",
         "        self._check_sums(items, found)\n",
         "",
         "tests/lit_distill/tools/caching/test_cache_teacher.py -k zeroed",

@@ -80,7 +80,7 @@ MODELS = (
     ),
     Mutant(
         "a teacher cache is read for other masks than those of the batch",
-        "lit_distill/models/teachers/cached.py",
+        "lit_distill/models/teachers/teacher_cache.py",
         'items + batch["variant"].numpy() * self.item("windows")',
         "items + 0",
         "tests/lit_distill/tools/caching/test_cache_teacher.py",

@@ -50,15 +50,15 @@ NUMBERS = (
     Mutant(
         "weights of 64 bits pass through 32 when a run goes on",
         "lit_distill/training/checkpoints.py",
-        "        module.students.double()\n",
+        "        who.students.double()\n",
         "        pass\n",
         "tests/lit_distill/training/test_distillation.py -k very_weights",
     ),
     Mutant(
         "exported students do not stop at the teacher's ends",
         "lit_distill/training/checkpoints.py",
-        "for each in (*module.students.values(), *module.teachers.values()):",
-        "for each in module.students.values():",
+        "for model in (*who.student_models.values(), *who.teacher_models.values()):",
+        "for model in who.student_models.values():",
         "tests/callbacks/saving/test_student_ends.py -k instructed",
     ),
     Mutant(

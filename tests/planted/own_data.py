@@ -9,8 +9,8 @@ OWN_TEST = "tests/lit_distill/training/test_own_data_module.py"
 CONTRACT = (
     Mutant(
         "batches of foreign data modules are not looked at",
-        "lit_distill/training/teacher_source.py",
-        "            self._check(batch, dataloader_idx)\n",
+        "lit_distill/training/distillation.py",
+        "        self._first_batches.check(batch, self.data, students, training, dataloader_idx)\n",
         "",
         f"{OWN_TEST} -k loader",
     ),

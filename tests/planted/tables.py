@@ -52,7 +52,7 @@ TABLES = (
     Mutant(
         "a merged head is resumed as two tables",
         "lit_distill/training/checkpoints.py",
-        "        _check_tables(name, state, weights, student)\n",
+        "        _check_tables(name, state, own, student)\n",
         "",
         "tests/lit_distill/training/test_checkpoints.py -k merged_head",
     ),

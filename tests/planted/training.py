@@ -11,35 +11,35 @@ UPDATES = "tests/lit_distill/training/test_updates.py"
 TRAINING = (
     Mutant(
         "mean of means: each micro-batch divides by its own count",
-        "lit_distill/training/accumulation.py",
+        "lit_distill/losses/window.py",
         'sum(batch["counts"][name] for batch in batches)',
         'batches[0]["counts"][name] * len(batches)',
         f"{EVERY_METHOD}",
     ),
     Mutant(
         "the division by the accumulation is not undone",
-        "lit_distill/training/distillation.py",
-        "return loss * (accumulate * self.trainer.world_size)",
-        "return loss * self.trainer.world_size",
+        "lit_distill/training/accumulation.py",
+        "    return accumulate * again * trainer.world_size\n",
+        "    return again * trainer.world_size\n",
         f"{EVERY_METHOD}",
     ),
     Mutant(
         "the averaging of gradients over ranks is not undone",
-        "lit_distill/training/distillation.py",
-        "return loss * (accumulate * self.trainer.world_size)",
-        "return loss * accumulate",
+        "lit_distill/training/accumulation.py",
+        "    return accumulate * again * trainer.world_size\n",
+        "    return accumulate * again\n",
         f"{EVERY_METHOD}",
     ),
     Mutant(
         "each rank divides by its own count",
         "lit_distill/training/distillation.py",
-        "reduce = add_over_ranks if self.trainer.world_size > 1 else None",
+        "reduce = accumulation.add_over_ranks if self.trainer.world_size > 1 else None",
         "reduce = None",
         f"{EVERY_METHOD}",
     ),
     Mutant(
         "weights applied twice",
-        "lit_distill/training/accumulation.py",
+        "lit_distill/losses/window.py",
         "return weight_at(weight, self.progress) / total",
         "return weight_at(weight, self.progress) ** 2 / total",
         "tests/lit_distill/methods/test_triple_loss.py",
@@ -67,9 +67,9 @@ TRAINING = (
     ),
     Mutant(
         "the loss is divided by the accumulation twice under DeepSpeed",
-        "lit_distill/training/distillation.py",
-        "            loss = loss * accumulate\n",
-        "            pass\n",
+        "lit_distill/training/accumulation.py",
+        "accumulate if trainer.strategy.handles_gradient_accumulation else 1",
+        "1",
         "tests/lit_distill/training/test_strategies.py",
     ),
     Mutant(
@@ -89,8 +89,8 @@ TRAINING = (
     Mutant(
         "a run goes on from another teacher cache",
         "lit_distill/training/checkpoints.py",
-        'if (then and then["fingerprint"]) != (now and now["fingerprint"]):',
-        "if False:",
+        "    if (before and before[1]) == (now and now[1]):\n",
+        "    if True:\n",
         "tests/lit_distill/training/test_teacher_source.py",
     ),
     Mutant(
@@ -102,7 +102,7 @@ TRAINING = (
     ),
     Mutant(
         "the teacher's logits are on both sides",
-        "lit_distill/training/distillation.py",
+        "lit_distill/training/logit_terms.py",
         "linear_losses(losses, whole, signal, targets, shares)",
         "linear_losses(losses, signal, signal, targets, shares)",
         "tests/lit_distill/methods/test_triple_loss.py",

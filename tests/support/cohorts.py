@@ -12,11 +12,12 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 from lit_distill.batch import Batch
+from lit_distill.losses import AccumulationWindow
 from lit_distill.models import FreshStudent, LayerCopyStudent, Student, TeacherSpec, load_tokenizer
-from lit_distill.training.accumulation import AccumulationWindow
 from lit_distill.training.distillation import Distillation
 
 BATCH = collate(samples(4, 100), extra=2)
+WINDOW = AccumulationWindow.single(BATCH, progress=0.5)
 BATCHES = [collate(samples(4, 100, seed=seed)) for seed in range(8)]
 SHAPE = {
     "hidden_size": 16,
@@ -43,16 +44,15 @@ def fresh(**layers: int) -> dict[str, Student]:
 def built(method: Distillation, folder: Path) -> Distillation:
     """Ready for the batch, in float64; dropout is off. Students are carved from the folder's."""
     teacher = TeacherSpec(str(folder)).build()
-    for name, start in method.student_specs.items():
+    for name, start in method.cast.student_specs.items():
         method.students[name] = start.build(teacher, 0).double()
     method.on_models_built()
-    method._window = AccumulationWindow.of([BATCH], 0.5, None, torch.device("cpu"))
     return method
 
 
 def loss_and_gradients(method: Distillation) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of the batch, and the flat gradient of every student that trains."""
-    loss = method._window.total_loss(method.losses(BATCH))
+    loss = WINDOW.total_loss(method.losses(BATCH, WINDOW))
     trained = {
         n: [p for p in m.parameters() if p.requires_grad] for n, m in method.students.items()
     }

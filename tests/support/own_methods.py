@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from lit_distill.batch import Batch, row_languages
-from lit_distill.losses import ForwardKL, LogitTerm, Term, Weight
+from lit_distill.losses import AccumulationWindow, ForwardKL, LogitTerm, Term, Weight
 from lit_distill.measures import Measure, Measurement, MetricSpec
 from lit_distill.methods import MaskedLM
-from lit_distill.models import Site
+from lit_distill.models import Hears, LanguageModel, Site
 from lit_distill.training.distillation import Distillation
+from lit_distill.training.logit_terms import logit_terms
 
 
 class ProjectedStates(Distillation):
@@ -27,7 +28,7 @@ class ProjectedStates(Distillation):
         base: see `Distillation`.
     """
 
-    needs_teacher = takes_cache = True
+    hears = Hears.STATES
 
     def __init__(self, alpha_states: Weight = 1.0, **base: Any) -> None:
         super().__init__(**base)
@@ -39,36 +40,31 @@ class ProjectedStates(Distillation):
         self.auxiliary["narrow"] = nn.Sequential(nn.Linear(width, 8), nn.Tanh())
         self.auxiliary["heads"] = nn.ModuleList(nn.Linear(8, 3, bias=False) for _ in range(2))
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
-        """The terms kl and states."""
-        ours = [Site("hidden", layer) for layer in (0, len(self.student.layers) - 1)]
-        theirs = [Site("hidden", layer) for layer in (0, len(self.teacher.layers) - 1)]
-        student = self.student.encode(batch, capture=ours)
-        with torch.no_grad():
-            teacher = self.teacher.encode(batch, capture=theirs)
-        terms = self.logit_terms(
-            {"kl": LogitTerm(ForwardKL(), "rows")},
-            batch["rows"],
-            None,
-            student,
-            self.teach(batch),
-        )
-        pairs = zip(ours, theirs, self._heads(), strict=True)
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
+        """The terms kl and states; one forward of the student, and one of the teacher."""
+        ours, theirs, tokens = _sites(self.student), _sites(self.teacher), batch["tokens"]
+        student, teacher = self.student.encode(batch, capture=ours), self.teach(batch, theirs)
+        kl = {"kl": LogitTerm(ForwardKL(), "rows")}
+        terms = logit_terms(self.student, kl, window, batch["rows"], None, student, teacher)
         parts = [
-            self._distance(head, student.captured[own], teacher.captured[other], batch["tokens"])
-            for own, other, head in pairs
+            share * self._distance(head, student.rows(tokens, own), states)
+            for own, other, head in zip(ours, theirs, self._heads(), strict=True)
+            for share, states in teacher.states(tokens, other)
         ]
         return {**terms, "states": Term(torch.stack(parts).sum(), "tokens", self.alpha_states)}
 
     def _heads(self) -> list[nn.Module]:
         return list(self.auxiliary["heads"].children())
 
-    def _distance(self, head: nn.Module, student: Tensor, teacher: Tensor, rows: Tensor) -> Tensor:
+    def _distance(self, head: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
         narrow = self.auxiliary["narrow"]
-        flat = (states.flatten(0, 1).index_select(0, rows) for states in (student, teacher))
-        one, other = (head(narrow(states)) for states in flat)
-        distances: Tensor = one - other
+        distances: Tensor = head(narrow(student)) - head(narrow(teacher))
         return distances.square().sum()
+
+
+def _sites(model: LanguageModel) -> list[Site]:
+    """The outputs of the first and the last layer."""
+    return [Site("hidden", layer) for layer in (0, len(model.layers) - 1)]
 
 
 class Confidence(Measure):

@@ -10,9 +10,9 @@ from batches import Sample, collate
 from torch import Tensor
 
 from lit_distill.batch import Batch
+from lit_distill.losses import AccumulationWindow, Term
 from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
 from lit_distill.models import LanguageModel
-from lit_distill.training.accumulation import AccumulationWindow
 
 V = 12
 SHAPE = {"vocab_size": V, "max_position_embeddings": 16, "intermediate_size": 8}
@@ -81,8 +81,17 @@ def ready(method: HiddenStateMethod, teacher: LanguageModel, student: LanguageMo
     method.teachers["teacher"] = teacher.requires_grad_(False)
     method.students["student"] = student
     method.on_models_built()
-    method._window = AccumulationWindow.of([padded()], 0.5, None, torch.device("cpu"))
     return method
+
+
+def terms_of(method: HiddenStateMethod, batch: Batch) -> dict[str, Term]:
+    """The method's terms on a batch."""
+    return method.losses(batch, AccumulationWindow.single(batch))
+
+
+def loss_of(batch: Batch, terms: dict[str, Term]) -> Tensor:
+    """Their weighted sum, half-way through a run."""
+    return AccumulationWindow.single(batch, progress=0.5).total_loss(terms)
 
 
 def read_by_name(language_model: LanguageModel, batch: Batch, layer: int) -> dict[str, Tensor]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from lit_distill.batch import Batch, Reading
 from lit_distill.counter_random import Purpose, key, uniform
 from lit_distill.knobs import Seed
+from lit_distill.losses import AccumulationWindow
 from lit_distill.models import (
     Generated,
+    Hears,
     LanguageModel,
     Sampling,
     check_room,
@@ -43,7 +45,7 @@ class OnPolicy(Distillation):
         partly_labelled: whether some prompts of the data have no response.
     """
 
-    needs_teacher = True
+    hears = Hears.LOGITS
     reads = (Reading.RESPONSES,)
 
     def __init__(self, sampling: Sampling, seed: Seed, **base: Any) -> None:
@@ -60,8 +62,7 @@ class OnPolicy(Distillation):
         limits = getattr(self.data, "limits", None)  # only data modules of prompts have some
         longest = 1 if limits is None else limits.prompt
         known = set(getattr(self.data, "eos_ids", []))
-        for name, module in {"student": self.student, **self.teachers}.items():
-            model = cast(LanguageModel, module)
+        for name, model in {"student": self.student, **self.cast.teacher_models}.items():
             check_room(model, longest, self.sampling, name)
             known.update(ending_ids(model, self.tokenizer))
         self.endings = tuple(sorted(known))
@@ -71,41 +72,37 @@ class OnPolicy(Distillation):
         """In (0, 1), the same on all ranks: decides what window `number` is made of."""
         return float(uniform(key(self.seed, Purpose.SOURCE, number))[0])
 
-    def write(self, window: list[Batch], author: LanguageModel) -> list[Generated]:
-        """Continues all prompts of a window at once."""
+    def write(self, batches: list[Batch], author: LanguageModel) -> list[Generated]:
+        """Continues all prompts of a window's batches at once."""
         seed = int(key(self.seed, Purpose.SAMPLING, self.global_step)[0])
-        return write(author, window, self.sampling, seed, self.endings)
+        return write(author, batches, self.sampling, seed, self.endings)
 
-    def continue_prompts(self, window: list[Batch], author: LanguageModel) -> list[Batch]:
-        """The window with the author's text in the place of all responses."""
-        written = self.write(window, author)
+    def continue_prompts(self, batches: list[Batch], author: LanguageModel) -> list[Batch]:
+        """The window's batches with the author's text in the place of all responses."""
+        written = self.write(batches, author)
         return [
             with_written_responses(*pair, self.student)
-            for pair in zip(window, written, strict=True)
+            for pair in zip(batches, written, strict=True)
         ]
 
-    def complete(self, window: list[Batch]) -> list[Batch]:
-        """The window with the data's responses, and the student's text where there are none.
+    def complete(self, batches: list[Batch]) -> list[Batch]:
+        """The window's batches with the data's responses; where there are none, the student's text.
 
         The student's text has no targets: nobody learns hard targets from himself.
         """
         if not self.partly_labelled:  # the same on all ranks, which gather weights together
-            return window
-        written = self.write([prompts_without_response(batch) for batch in window], self.student)
-        pairs = zip(window, written, strict=True)
+            return batches
+        written = self.write([prompts_without_response(one) for one in batches], self.student)
+        pairs = zip(batches, written, strict=True)
         return [with_missing_responses(*pair, self.student, right=False) for pair in pairs]
 
-    def _log_means(self) -> None:
-        super()._log_means()
-        totals = self._window.totals
-        if float(totals.get("written", 0)) > 0:
-            shares = {"eos_rate": "ended", "written_tokens": "written_tokens"}
-            values = {
-                f"train/{name}": float(totals[count]) / float(totals["written"])
-                for name, count in shares.items()
-            }
-            for logger in self.loggers:
-                logger.log_metrics(values, self.global_step)
+    def window_figures(self, window: AccumulationWindow) -> dict[str, float]:
+        """The share of written texts that ended, and their mean length."""
+        written = float(window.totals.get("written", 0))
+        shares = {"eos_rate": "ended", "written_tokens": "written_tokens"}
+        if written == 0:
+            return {}
+        return {name: float(window.totals[count]) / written for name, count in shares.items()}
 
     # -- what survives a resume -----------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lit_distill.batch import Batch
 from lit_distill.knobs import Count, NotNegative, Seed, Share, check_knobs, check_one_weighs
 from lit_distill.losses import (
+    AccumulationWindow,
     CrossEntropy,
     Divergence,
     HardTargetLoss,
@@ -20,6 +21,7 @@ from lit_distill.losses import (
 from lit_distill.measures import Measurement
 from lit_distill.methods.generated_text._on_policy import OnPolicy
 from lit_distill.models import ReplayBuffer, Sampling, with_written_responses
+from lit_distill.training.logit_terms import logit_terms
 
 
 class DistiLLM(OnPolicy):
@@ -92,28 +94,30 @@ class DistiLLM(OnPolicy):
         fresh = chance < self.threshold * (1 - progress)
         return "new" if fresh or not self.buffer.full else "old"
 
-    def prepare(self, window: list[Batch]) -> list[Batch]:
+    def prepare(self, batches: list[Batch]) -> list[Batch]:
         """Lets the student write, or takes the places of the window's texts with older ones."""
         update = self.global_step
         self.source = self.source_of(update, update / self._total_steps)
         if self.source == "data":
-            return self.complete(window)
+            return self.complete(batches)
         if self.source == "new":
-            written = self.write(window, self.student)
-            self.buffer.add(window, written)
-            pairs = list(zip(window, written, strict=True))
+            written = self.write(batches, self.student)
+            self.buffer.add(batches, written)
+            pairs = list(zip(batches, written, strict=True))
         else:
             left = not self.student.reads_pairs
-            pairs = [self.buffer.draw(batch, self.seed, update, left) for batch in window]
+            pairs = [self.buffer.draw(batch, self.seed, update, left) for batch in batches]
         return [with_written_responses(*pair, self.student) for pair in pairs]
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         """The terms kd and, where it has a weight and the data speaks, hard."""
         student, teacher = self.student.encode(batch), self.teach(batch)
         terms = {"kd": LogitTerm(self.divergence, "rows", self.alpha_kd)}
         if self.alpha_hard != 0 and self.source == "data":
             terms["hard"] = LogitTerm(self.hard, "rows", self.alpha_hard)
-        return self.logit_terms(terms, batch["rows"], batch["targets"], student, teacher)
+        return logit_terms(
+            self.student, terms, window, batch["rows"], batch["targets"], student, teacher
+        )
 
     def on_validated(self, measurements: dict[str, Measurement]) -> None:
         """Raises phi where the validation loss has gone up."""

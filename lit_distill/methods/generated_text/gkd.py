@@ -10,6 +10,7 @@ from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, Seed, Share, check_knobs, check_one_weighs
 from lit_distill.losses import (
+    AccumulationWindow,
     CrossEntropy,
     Divergence,
     HardTargetLoss,
@@ -20,6 +21,7 @@ from lit_distill.losses import (
 )
 from lit_distill.methods.generated_text._on_policy import OnPolicy
 from lit_distill.models import Sampling
+from lit_distill.training.logit_terms import logit_terms
 
 
 class GKD(OnPolicy):
@@ -92,24 +94,26 @@ class GKD(OnPolicy):
             return "student"
         return "teacher" if chance < self.student_share + self.teacher_share else "data"
 
-    def prepare(self, window: list[Batch]) -> list[Batch]:
+    def prepare(self, batches: list[Batch]) -> list[Batch]:
         """Lets the window's author answer its prompts."""
         self.author = self.author_of(self.global_step)
         if self.author == "data":
             self.kept = []
-            return self.complete(window)
+            return self.complete(batches)
         if self.global_step % self.reuse == 0 or not self.kept:
             author = self.student if self.author == "student" else self.teacher
-            self.kept = self.continue_prompts(window, author)
+            self.kept = self.continue_prompts(batches, author)
         return [_to(batch, self.device) for batch in self.kept]
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         """The terms kd and, where it has a weight and the student did not write, hard."""
         student, teacher = self.student.encode(batch), self.teach(batch)
         terms = {"kd": LogitTerm(self.divergence, "rows", self.alpha_kd)}
         if self.alpha_hard != 0 and self.author != "student":
             terms["hard"] = LogitTerm(self.hard, "rows", self.alpha_hard)
-        return self.logit_terms(terms, batch["rows"], batch["targets"], student, teacher)
+        return logit_terms(
+            self.student, terms, window, batch["rows"], batch["targets"], student, teacher
+        )
 
     def method_state(self) -> dict[str, Any]:
         """The written window of every rank, where it is used again."""

@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.knobs import Seed, Share, check_knobs
-from lit_distill.losses import CrossEntropy, HardTargetLoss, LogitTerm, Term
+from lit_distill.losses import AccumulationWindow, CrossEntropy, HardTargetLoss, LogitTerm, Term
 from lit_distill.methods.generated_text._on_policy import OnPolicy
 from lit_distill.models import (
     Sampling,
@@ -18,6 +18,7 @@ from lit_distill.models import (
     with_missing_responses,
     with_written_responses,
 )
+from lit_distill.training.logit_terms import logit_terms
 
 IN_VAIN = 64
 """After so many texts without one that is kept, training stops."""
@@ -68,30 +69,34 @@ class SequenceKD(OnPolicy):
         super().__init__(sampling, seed, **base)
         check_knobs(SequenceKD, locals())
         self.gold_share, self.hard, self.keep = gold_share, hard, keep
-        self._dropped, self._learnt = 0, False
+        self._dropped, self._ended, self._learnt = 0, 0, False
 
-    def prepare(self, window: list[Batch]) -> list[Batch]:
+    def prepare(self, batches: list[Batch]) -> list[Batch]:
         """Lets the teacher answer the prompts; in a window of the data, those without response."""
         gold = self.chance(self.global_step) >= 1 - self.gold_share
         if gold and not self.partly_labelled:
-            return window
-        asked = [prompts_without_response(batch) for batch in window] if gold else window
+            return batches
+        asked = [prompts_without_response(batch) for batch in batches] if gold else batches
         made = []
         for batch, prompts, written in zip(
-            window, asked, self.write(asked, self.teacher), strict=True
+            batches, asked, self.write(asked, self.teacher), strict=True
         ):
             kept = self.keep(prompts["prompt_mask"].sum(1), written)
             put = with_missing_responses if gold else with_written_responses
             made.append(put(batch, written, self.student, kept))
         return made
 
-    def _open_window(self, batches: list[Batch]) -> None:
-        super()._open_window(batches)
+    def on_window_opened(self, window: AccumulationWindow) -> None:
+        """Counts the texts that were dropped until one is learnt.
+
+        Raises:
+            UserError: the first `IN_VAIN` of them were.
+        """
         if self._learnt:  # to know it, one waits for the device
             return
-        totals = self._window.totals
-        self._learnt = float(totals["rows"]) > 0
-        self._dropped += int(totals.get("written", 0))
+        self._learnt = float(window.totals["rows"]) > 0
+        self._dropped += int(window.totals.get("written", 0))
+        self._ended = int(window.totals.get("ended", 0))
         if not self._learnt and self._dropped >= IN_VAIN:
             raise UserError(self._nothing_kept())
 
@@ -108,9 +113,8 @@ class SequenceKD(OnPolicy):
             rank_zero_info(self._nothing_kept())
 
     def _nothing_kept(self) -> str:
-        ended = int(self._window.totals["ended"])
         remedy = "loosen model.keep"
-        if self.keep.ended and not ended:
+        if self.keep.ended and not self._ended:
             remedy = (
                 f"they are longer than model.sampling.max_new_tokens = "
                 f"{self.sampling.max_new_tokens}: raise it, or set model.keep.ended to false"
@@ -120,8 +124,8 @@ class SequenceKD(OnPolicy):
             f"and the student has learnt nothing; {remedy}."
         )
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         """The single term hard."""
         terms = {"hard": LogitTerm(self.hard, "rows")}
         student = self.student.encode(batch)
-        return self.logit_terms(terms, batch["rows"], batch["targets"], student)
+        return logit_terms(self.student, terms, window, batch["rows"], batch["targets"], student)

@@ -50,7 +50,7 @@ class HiddenStateMethod(Distillation):
         with torch.enable_grad():
             frozen = freeze_without_gradient(self.student, self.probe_student())
         self.notes = ["its language-model head was not trained: fit one (MaskedLM, freeze_body)"]
-        (start,) = self.student_specs.values()
+        (start,) = self.cast.student_specs.values()
         if self.teachers and isinstance(start, FreshStudent):
             copied = copy_matching_weights(self.student, self.teacher, frozen, self.counterparts())
             random = set(frozen) - set(copied)

@@ -12,9 +12,10 @@ from torch import Tensor
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.knobs import check_knobs, check_one_weighs
-from lit_distill.losses import Relation, Term, Visible, Weight, relation_kl
+from lit_distill.losses import AccumulationWindow, Relation, Term, Visible, Weight, relation_kl
 from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
 from lit_distill.models import (
+    Hears,
     LanguageModel,
     Projection,
     attention_heads,
@@ -50,7 +51,7 @@ class MiniLM(HiddenStateMethod):
     by the author in microsoft/unilm, issue 198. The authors published no training code.
     """
 
-    needs_teacher = True
+    hears = Hears.STATES
 
     def __init__(
         self, alpha_attention: Weight = 1.0, alpha_value: Weight = 1.0, **base: Any
@@ -88,7 +89,7 @@ class MiniLM(HiddenStateMethod):
         """See `HiddenStateMethod`."""
         return {self._layers[0]: self._layers[1]}
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         """The terms attention and value, where they have a weight."""
         ours = projections(self.student, batch, self._layers[0], self.kinds)
         with torch.no_grad():

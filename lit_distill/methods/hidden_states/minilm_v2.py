@@ -12,9 +12,16 @@ from torch import Tensor
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, check_knobs, check_one_weighs
-from lit_distill.losses import Relation, Term, Visible, Weight, relation_kl
+from lit_distill.losses import AccumulationWindow, Relation, Term, Visible, Weight, relation_kl
 from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
-from lit_distill.models import Projection, check_layer, check_same_causality, probe, projections
+from lit_distill.models import (
+    Hears,
+    Projection,
+    check_layer,
+    check_same_causality,
+    probe,
+    projections,
+)
 
 
 class MiniLMv2(HiddenStateMethod):
@@ -45,7 +52,7 @@ class MiniLMv2(HiddenStateMethod):
     models and no training code (microsoft/unilm@768a3c8, minilm).
     """
 
-    needs_teacher = True
+    hears = Hears.STATES
 
     def __init__(
         self,
@@ -98,7 +105,7 @@ class MiniLMv2(HiddenStateMethod):
         """See `HiddenStateMethod`."""
         return {self._last: self._layer}
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         """A term for each of query, key and value that has a weight."""
         kinds = list(self.weights)
         student = projections(self.student, batch, self._last, kinds)

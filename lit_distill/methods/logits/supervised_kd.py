@@ -7,6 +7,7 @@ from typing import Any
 from lit_distill.batch import Batch, Reading
 from lit_distill.knobs import check_knobs, check_one_weighs
 from lit_distill.losses import (
+    AccumulationWindow,
     CrossEntropy,
     Divergence,
     ForwardKL,
@@ -15,7 +16,9 @@ from lit_distill.losses import (
     Term,
     Weight,
 )
+from lit_distill.models import Hears
 from lit_distill.training.distillation import Distillation
+from lit_distill.training.logit_terms import logit_terms
 
 
 class SupervisedKD(Distillation):
@@ -44,7 +47,7 @@ class SupervisedKD(Distillation):
     ("supervised KD").
     """
 
-    needs_teacher = takes_cache = True
+    hears = Hears.TOP_K
     reads = (Reading.MASKED, Reading.NEXT, Reading.RESPONSES)
 
     def __init__(
@@ -61,7 +64,7 @@ class SupervisedKD(Distillation):
         self.divergence, self.hard = divergence, hard
         self.alpha_kd, self.alpha_hard = alpha_kd, alpha_hard
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         """The terms kd and, where it has a weight, hard."""
         student, teacher = self.student.encode(batch), self.teach(batch)
         terms = {
@@ -70,4 +73,6 @@ class SupervisedKD(Distillation):
         }
         if self.alpha_hard == 0:
             del terms["hard"]
-        return self.logit_terms(terms, batch["rows"], batch["targets"], student, teacher)
+        return logit_terms(
+            self.student, terms, window, batch["rows"], batch["targets"], student, teacher
+        )

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from lit_distill.batch import Batch, Reading, row_targets
 from lit_distill.errors import UserError
 from lit_distill.knobs import Temperature, check_knobs, check_one_weighs
-from lit_distill.losses import CrossEntropy, ForwardKL, LogitMSE, LogitTerm, Term, Weight, cosine
-from lit_distill.models import LanguageModel
+from lit_distill.losses import (
+    AccumulationWindow,
+    CrossEntropy,
+    ForwardKL,
+    LogitMSE,
+    LogitTerm,
+    Term,
+    Weight,
+    cosine,
+)
+from lit_distill.models import Hears
 from lit_distill.training.distillation import Distillation
+from lit_distill.training.logit_terms import logit_terms
 
 
 class TripleLoss(Distillation):
@@ -42,7 +52,7 @@ class TripleLoss(Distillation):
     transformers-research-projects@fccd0cd, distillation/distiller.py (their "CE" is a KL).
     """
 
-    needs_teacher = takes_cache = True
+    hears = Hears.TOP_K
     reads = (Reading.MASKED, Reading.NEXT, Reading.RESPONSES)
 
     def __init__(
@@ -76,7 +86,7 @@ class TripleLoss(Distillation):
 
     def on_models_built(self) -> None:
         """Refuses teachers whose states or logits cannot be compared."""
-        widths = {name: cast(LanguageModel, m).hidden_size for name, m in self.teachers.items()}
+        widths = {name: model.hidden_size for name, model in self.cast.teacher_models.items()}
         for name, width in widths.items() if self.alpha_cos != 0 else ():
             if width != self.student.hidden_size:
                 raise UserError(
@@ -89,20 +99,22 @@ class TripleLoss(Distillation):
                 "model.ensemble.combine=logits: set it, or model.alpha_mse to 0."
             )
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         """The terms kd, mlm (clm for decoders), cos and, where it has a weight, mse."""
         student, teacher = self.student.encode(batch), self.teach(batch)
         rows, per = batch["tokens"], "tokens"
         if self.restrict_kd_to_mask:
             rows, per = batch["rows"], "rows"
-        logit_terms = {
+        asked = {
             "kd": LogitTerm(self.soft, per, self.alpha_kd),
             self.hard: LogitTerm(CrossEntropy(), "rows", self.alpha_mlm),
             "mse": LogitTerm(LogitMSE(), per, self.alpha_mse),
         }
         if self.alpha_mse == 0:
-            del logit_terms["mse"]
-        terms = self.logit_terms(logit_terms, rows, row_targets(batch, rows), student, teacher)
+            del asked["mse"]
+        terms = logit_terms(
+            self.student, asked, window, rows, row_targets(batch, rows), student, teacher
+        )
         if self.alpha_cos != 0:
             states = student.rows(batch["tokens"])
             parts = [share * cosine(states, its) for share, its in teacher.states(batch["tokens"])]

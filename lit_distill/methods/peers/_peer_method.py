@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 
 from lit_distill.batch import Batch, Reading
 from lit_distill.losses import (
+    AccumulationWindow,
     CrossEntropy,
     Divergence,
     LogitTerm,
@@ -55,10 +55,10 @@ class PeerMethod(Distillation):
     @property
     def hard(self) -> str:
         """The name of the terms with hard targets."""
-        first = cast(LanguageModel, next(iter(self.students.values())))
+        first = next(iter(self.cast.student_models.values()))
         return "clm" if first.anatomy.causal else "mlm"
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         """The terms <student>/mlm (clm for decoders) and, where it has a weight, <student>/kl."""
         peer_terms = self.peer_terms()
         compared = any(term.weight != 0 for term in peer_terms.values())
@@ -67,12 +67,14 @@ class PeerMethod(Distillation):
         passes = [list(self.students)] if compared else [[name] for name in peer_terms]
         found: dict[str, Term] = {}
         for names in passes:
-            found |= self._one_pass({name: peer_terms.get(name) for name in names}, batch)
+            found |= self._one_pass({n: peer_terms.get(n) for n in names}, batch, window)
         return found
 
-    def _one_pass(self, peer_terms: dict[str, PeerTerm | None], batch: Batch) -> dict[str, Term]:
+    def _one_pass(
+        self, peer_terms: dict[str, PeerTerm | None], batch: Batch, window: AccumulationWindow
+    ) -> dict[str, Term]:
         """The terms of these students; with None one is only compared with."""
-        models = [cast(LanguageModel, self.students[name]) for name in peer_terms]
+        models = [self.cast.student_models[name] for name in peer_terms]
         asked = [self._asked(name, term) for name, term in peer_terms.items()]
         learning = [
             PeerLosses(
@@ -81,7 +83,7 @@ class PeerMethod(Distillation):
             for terms, peer in zip(asked, peer_terms.values(), strict=True)
         ]
         terms = {name: term for own in asked for name, term in own.items()}
-        shares = self._window.shares(terms) if torch.is_grad_enabled() else None
+        shares = window.shares(terms) if torch.is_grad_enabled() else None
         states = [(model, _encode(model, batch).rows(batch["rows"])) for model in models]
         sums = with_lm_heads(
             lambda heads: mutual_losses(learning, heads, batch["targets"], shares), states

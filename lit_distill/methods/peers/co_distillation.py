@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 from lit_distill.errors import UserError
 from lit_distill.knobs import Temperature, check_knobs
 from lit_distill.losses import ForwardKL, Weight
 from lit_distill.measures import Measurement
 from lit_distill.methods.peers._peer_method import PeerMethod, PeerTerm
-from lit_distill.models import LanguageModel
 
 
 class CoDistillation(PeerMethod):
@@ -54,10 +53,10 @@ class CoDistillation(PeerMethod):
     ) -> None:
         super().__init__(**base)
         check_knobs(CoDistillation, locals())
-        if set(self.student_specs) != {"large", "small"}:
+        if set(self.cast.student_specs) != {"large", "small"}:
             raise UserError(
                 "CoDistillation trains two students, named large and small; model.students has "
-                f"{', '.join(self.streams) or 'none'}."
+                f"{', '.join(self.cast.streams) or 'none'}."
             )
         self._peer_terms = {
             "large": PeerTerm(ForwardKL(temperature_large), alpha_large),
@@ -75,7 +74,7 @@ class CoDistillation(PeerMethod):
         """Gives divergences their weights, for good, once both models are better than chance."""
         if self.waiting:
             means = [own.mean.get("loss") for own in measurements.values()]
-            model = cast(LanguageModel, self.students["small"])
+            model = self.cast.student_models["small"]
             chance = math.log(model.size or model.vocab_size)
             self.waiting = not all(mean is not None and mean < chance for mean in means)
 

@@ -55,20 +55,21 @@ class MutualLearning(PeerMethod):
     ) -> None:
         super().__init__(**base)
         check_knobs(MutualLearning, locals())
-        if (len(self.student_specs) > 1) != (decay is None) or AVERAGE in self.student_specs:
+        given = self.cast.student_specs
+        if (len(given) > 1) != (decay is None) or AVERAGE in given:
             raise UserError(
-                f"MutualLearning has the students {', '.join(self.student_specs)} and the decay "
-                f"{decay}: give several (model.students), or one and a decay; `{AVERAGE}` is the "
-                "name of its average."
+                f"MutualLearning has the students {', '.join(given)} and the decay {decay}: give "
+                f"several (model.students), or one and a decay; `{AVERAGE}` is the name of its "
+                "average."
             )
         self.decay = decay
         term = PeerTerm(ForwardKL(temperature), alpha, to_mean)
-        self._peer_terms = dict.fromkeys(self.student_specs, term)
+        self._peer_terms = dict.fromkeys(given, term)
 
     @property
     def student_names(self) -> list[str]:
         """Those that are given, and the average."""
-        return [*self.student_specs, *([] if self.decay is None else [AVERAGE])]
+        return [*self.cast.student_specs, *([] if self.decay is None else [AVERAGE])]
 
     def peer_terms(self) -> dict[str, PeerTerm]:
         """See `PeerMethod`."""

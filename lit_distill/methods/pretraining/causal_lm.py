@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from lit_distill.batch import Batch, Reading
-from lit_distill.losses import CrossEntropy, LogitTerm, Term
+from lit_distill.losses import AccumulationWindow, CrossEntropy, LogitTerm, Term
 from lit_distill.training.distillation import Distillation
+from lit_distill.training.logit_terms import logit_terms
 
 
 class CausalLM(Distillation):
@@ -22,8 +23,8 @@ class CausalLM(Distillation):
 
     reads = (Reading.NEXT, Reading.RESPONSES)
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         """The single term clm."""
         student = self.student.encode(batch)
         terms = {"clm": LogitTerm(CrossEntropy(), "rows")}
-        return self.logit_terms(terms, batch["rows"], batch["targets"], student)
+        return logit_terms(self.student, terms, window, batch["rows"], batch["targets"], student)

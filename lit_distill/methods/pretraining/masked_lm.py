@@ -6,9 +6,10 @@ from typing import Any
 
 from lit_distill.batch import Batch, Reading
 from lit_distill.knobs import CountOrNone, check_knobs
-from lit_distill.losses import CrossEntropy, LogitTerm, Term
+from lit_distill.losses import AccumulationWindow, CrossEntropy, LogitTerm, Term
 from lit_distill.models import freeze_body
 from lit_distill.training.distillation import Distillation
+from lit_distill.training.logit_terms import logit_terms
 
 
 class MaskedLM(Distillation):
@@ -45,8 +46,8 @@ class MaskedLM(Distillation):
             more = f" and the highest {self.top_layers} layers" if self.top_layers else ""
             self.notes = [f"head fit: the language-model head{more} trained on a frozen body"]
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         """The single term mlm."""
         student = self.student.encode(batch)
         terms = {"mlm": LogitTerm(CrossEntropy(), "rows")}
-        return self.logit_terms(terms, batch["rows"], batch["targets"], student)
+        return logit_terms(self.student, terms, window, batch["rows"], batch["targets"], student)

@@ -43,6 +43,12 @@ class Encoded:
     captured: dict[Site, Tensor] = field(default_factory=dict)
     view: str = ""
 
-    def rows(self, flat: Tensor) -> Tensor:
-        """Hidden states (N, D) at flat positions (N,) of the flattened (B*T)."""
-        return self.hidden.flatten(0, 1).index_select(0, flat)
+    def rows(self, flat: Tensor, site: Site | None = None) -> Tensor:
+        """States (N, D) at flat positions (N,) of the flattened (B*T).
+
+        Args:
+            flat: positions (N,).
+            site: which captured ones; None: `hidden`.
+        """
+        states = self.hidden if site is None else self.captured[site]
+        return states.flatten(0, 1).index_select(0, flat)

@@ -1,6 +1,6 @@
-"""What one or several teachers say about a batch, as a method reads it.
+"""How several teachers are heard as one.
 
-Shapes: B sequences, T positions, N rows, D a teacher's width, V vocabulary.
+Shapes: N rows, V vocabulary.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor
 
-from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.knobs import Positive, check_knobs
 from lit_distill.losses import (
@@ -22,9 +21,6 @@ from lit_distill.losses import (
     SumOfDivergences,
     TeacherSignal,
 )
-from lit_distill.models.body.encoded import Encoded
-from lit_distill.models.body.heads import with_lm_heads
-from lit_distill.models.body.language_model import LanguageModel
 from lit_distill.models.teachers.teacher import TeacherSpec
 
 Result = TypeVar("Result")
@@ -98,55 +94,3 @@ class Ensemble:
         shares = torch.tensor(self.shares, dtype=wide, device=each[0].device).log()
         log_p = torch.stack([torch.log_softmax(z, -1, dtype=wide) for z in each])
         return (log_p + shares.view(-1, 1, 1)).logsumexp(0)
-
-
-@dataclass(frozen=True)
-class LiveOutputs:
-    """One batch as all teachers encoded it, outside of any graph.
-
-    Attributes:
-        models: the teachers.
-        encoded: what each made of the batch.
-        ensemble: how they are heard as one.
-    """
-
-    models: Sequence[LanguageModel]
-    encoded: Sequence[Encoded]
-    ensemble: Ensemble
-
-    def states(self, rows: Tensor) -> list[tuple[float, Tensor]]:
-        """Weight and last hidden states (N, D) of each teacher at flat `rows`."""
-        found = [encoded.rows(rows) for encoded in self.encoded]
-        return list(zip(self.ensemble.shares, found, strict=True))
-
-    @property
-    def view(self) -> str:
-        """See `TeacherOutputs`."""
-        return self.encoded[0].view
-
-    def with_signal(self, fn: Callable[[TeacherSignal], Result], rows: Tensor) -> Result:
-        """See `TeacherOutputs`; no logits are made yet."""
-        found, grad = list[Result](), torch.is_grad_enabled()
-
-        def call(heads: Sequence[Head]) -> None:
-            with torch.set_grad_enabled(grad):
-                # Returned through the heads, it would gather the teachers again for its gradient.
-                found.append(fn(self.ensemble.signal(heads)))
-
-        with torch.no_grad():
-            pairs = zip(self.models, self.states(rows), strict=True)
-            with_lm_heads(call, [(model, states) for model, (_, states) in pairs])
-        return found[0]
-
-    def logits(self, rows: Tensor) -> Tensor:
-        """Logits (N, V) at flat `rows`."""
-        pairs = zip(self.models, self.states(rows), strict=True)
-        return self.ensemble.logits([model.logits(states) for model, (_, states) in pairs])
-
-
-def teach(
-    models: Sequence[LanguageModel], ensemble: Ensemble, batch: Batch, view: str = ""
-) -> LiveOutputs:
-    """Runs every teacher over a batch, or over the view of it with this prefix."""
-    with torch.no_grad():
-        return LiveOutputs(models, [model.encode(batch, view) for model in models], ensemble)

@@ -5,14 +5,15 @@ Shapes: N rows, D width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from torch import Tensor
 
 from lit_distill.errors import UserError
 from lit_distill.losses import TeacherSignal
-from lit_distill.models.body.encoded import Encoded
+from lit_distill.losses.rows.row_loss import RowLoss
+from lit_distill.models.body.encoded import Encoded, Site
 
 Result = TypeVar("Result")
 
@@ -25,6 +26,14 @@ class TeacherOutputs(Protocol):
         """Prefix of the batch keys that the teachers read; flat rows are positions there."""
         ...
 
+    def check_losses(self, losses: Sequence[RowLoss]) -> None:
+        """Called with the losses of rows that will be computed from the signal.
+
+        Raises:
+            UserError: one needs what it does not hold.
+        """
+        ...
+
     def with_signal(self, fn: Callable[[TeacherSignal], Result], rows: Tensor) -> Result:
         """Calls `fn` with what is said about the tokens at flat `rows` (N,), for `linear_losses`.
 
@@ -33,8 +42,13 @@ class TeacherOutputs(Protocol):
         """
         ...
 
-    def states(self, rows: Tensor) -> list[tuple[float, Tensor]]:
-        """Weight and last hidden states (N, D) of each teacher at flat `rows` (N,)."""
+    def states(self, rows: Tensor, site: Site | None = None) -> list[tuple[float, Tensor]]:
+        """Weight and states (N, D) of each teacher at flat `rows` (N,).
+
+        Args:
+            rows: flat positions (N,).
+            site: one of those that `teach` was asked to capture; None: the last hidden states.
+        """
         ...
 
 

@@ -39,7 +39,7 @@ class CacheCLI(DistillCLI):
 
     def run(self) -> None:
         """Writes the cache; the student is not built."""
-        specs = self.model.teacher_specs
+        specs = self.model.cast.teacher_specs
         if not specs:
             raise UserError(
                 "There is no teacher to cache: set model.init_args.teacher.name to a model name or "

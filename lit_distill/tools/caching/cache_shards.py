@@ -38,7 +38,7 @@ from lit_distill.models.teachers.cache_format import (
     shard_path,
     sums_of,
 )
-from lit_distill.models.teachers.cached import text_check
+from lit_distill.models.teachers.teacher_cache import text_check
 
 ROWS_PER_TILE = 256  # logits of this many rows are held at a time
 LOWEST = float(np.finfo(np.float16).min)

@@ -78,7 +78,7 @@ def test_the_last_student_is_a_plain_folder(fit: Fit, tmp_path: Path, tiny_bert:
     assert ours("the river sleeps").input_ids == theirs("the river sleeps").input_ids
     assert (folder / "config.yaml").read_text() == "model: TripleLoss\n"
     card = (folder / "README.md").read_text()
-    fingerprint = module.restored["teachers"]["teacher"]["fingerprint"]
+    fingerprint = module.cast.identities["teacher"]["fingerprint"]
     for fact in ("TripleLoss, 16 updates", str(tiny_bert), fingerprint, "xx, yy", "config.yaml"):
         assert fact in card
     loss = module.measurements["student"].languages["yy"]["loss"]
@@ -167,9 +167,7 @@ def test_an_export_draws_no_random_numbers(fit: Fit, tmp_path: Path) -> None:
     _, module = fit(max_epochs=1)
     before = torch.get_rng_state()
     weights = module.student.state_dict()
-    write_student(
-        tmp_path / "a", "student", checkpoints.describe(module), weights, Training(updates=8)
-    )
+    write_student(tmp_path / "a", "student", module.describe(), weights, Training(updates=8))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -178,7 +176,7 @@ def test_an_export_cut_short_leaves_the_old_folder(
     fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     _, module = fit(max_epochs=1)
-    description, weights = checkpoints.describe(module), module.student.state_dict()
+    description, weights = module.describe(), module.student.state_dict()
     folder = tmp_path / "student"
 
     def write(updates: int) -> None:
@@ -227,7 +225,7 @@ def test_several_students_have_a_folder_each(fit: Fit, tmp_path: Path) -> None:
         def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
             pl_module.setup(stage)
             pl_module.configure_model()
-            pl_module.students["twin"] = pl_module.student_specs["student"].build(None, 100)
+            pl_module.students["twin"] = pl_module.cast.student_specs["student"].build(None, 100)
             pl_module.students["twin"].requires_grad_(False)
 
     fit(ExportStudent(), Twin(), max_epochs=1)

@@ -12,9 +12,9 @@ from prompts import Asked, asked, prompt_batch
 from transformers import T5Config, T5ForConditionalGeneration
 
 from lit_distill.batch import Batch
+from lit_distill.losses import AccumulationWindow
 from lit_distill.methods.generated_text._on_policy import OnPolicy
 from lit_distill.models import LanguageModel, LayerCopyStudent, TeacherSpec, ending_ids, start_id
-from lit_distill.training.accumulation import AccumulationWindow
 
 
 @pytest.fixture(scope="session")
@@ -49,11 +49,8 @@ class Writers:
         return method
 
     def opened(self, method: OnPolicy, *batches: Batch) -> list[Batch]:
-        """The window that training would see."""
-        method._window = AccumulationWindow.of(
-            method.prepare(list(batches)), 0.5, None, torch.device("cpu")
-        )
-        return method._window.batches
+        """The window's batches that training would see."""
+        return method.prepare(list(batches))
 
     @property
     def model(self) -> LanguageModel:
@@ -67,9 +64,10 @@ class Writers:
         return asked(count, 40, ending_ids(self.model)[0], **options)
 
 
-def loss_and_gradient(method: OnPolicy) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of the opened window."""
-    losses = [method._window.total_loss(method.losses(b)) for b in method._window.batches]
+def loss_and_gradient(method: OnPolicy, batches: list[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the window of these batches."""
+    window = AccumulationWindow.of(batches, 0.5, None, torch.device("cpu"))
+    losses = [window.total_loss(method.losses(batch, window)) for batch in batches]
     loss = torch.stack(losses).sum()
     found = torch.autograd.grad(loss, list(method.student.parameters()), allow_unused=True)
     return loss.detach(), torch.cat([each.flatten() for each in found if each is not None])

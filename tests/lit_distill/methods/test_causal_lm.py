@@ -10,9 +10,9 @@ from batches import collate, samples
 from torch.nn.functional import cross_entropy
 from transformers import GPT2LMHeadModel
 
+from lit_distill.losses import AccumulationWindow
 from lit_distill.methods import CausalLM
 from lit_distill.models import PretrainedStudent
-from lit_distill.training.accumulation import AccumulationWindow
 
 
 def test_it_equals_the_models_own_loss(tiny_gpt2: Path) -> None:
@@ -20,8 +20,8 @@ def test_it_equals_the_models_own_loss(tiny_gpt2: Path) -> None:
     spec = PretrainedStudent(str(tiny_gpt2))
     method = CausalLM(student=spec)
     method.students["student"] = spec.build(None, 0).double()
-    method._window = AccumulationWindow.of([batch], 0.0, None, torch.device("cpu"))
-    loss = method._window.total_loss(method.losses(batch))
+    window = AccumulationWindow.single(batch, progress=0.0)
+    loss = window.total_loss(method.losses(batch, window))
     ours = torch.autograd.grad(loss, list(method.student.parameters()))
 
     model = GPT2LMHeadModel.from_pretrained(tiny_gpt2).double().eval()

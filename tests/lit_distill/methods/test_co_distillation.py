@@ -15,6 +15,7 @@ from batches import collate, samples
 from cohorts import (
     BATCH,
     SHAPE,
+    WINDOW,
     built,
     carved,
     fit,
@@ -68,7 +69,7 @@ def test_what_one_learns_moves_the_other_by_nothing(tiny_bert: Path, name: str) 
     found = []
     for alpha in (1.0, 0.0):
         method = CoDistillation(students=carved(3, 2), **{f"alpha_{other}": alpha})
-        terms = built(method, tiny_bert).losses(BATCH)
+        terms = built(method, tiny_bert).losses(BATCH, WINDOW)
         assert (f"{other}/kl" in terms) is (alpha != 0)
         _, gradients = loss_and_gradients(method)
         found.append(gradients)
@@ -80,7 +81,7 @@ def test_equal_models_have_no_divergence_and_the_gradient_of_their_targets(
     tiny_bert: Path,
 ) -> None:
     method = built(CoDistillation(students=carved(2, 2)), tiny_bert)
-    terms = method.losses(BATCH)
+    terms = method.losses(BATCH, WINDOW)
     assert terms["large/kl"].sum.abs() < 1e-12 > terms["small/kl"].sum.abs()
     _, gradients = loss_and_gradients(method)
     control = built(MaskedLM(students={"alone": carved(2, 2)["small"]}), tiny_bert)
@@ -132,7 +133,7 @@ def test_models_of_one_shape_start_and_drop_out_differently(tiny_bert: Path) -> 
         hidden = [model.encode(BATCH).hidden for model in method.students.values()]
         assert not torch.allclose(*hidden)  # dropout is on
         method.students["small"].stream.name = "large"
-        for stream in method.streams.values():
+        for stream in method.cast.streams.values():
             stream.move_to(1, 0, 0)
         hidden = [model.encode(BATCH).hidden for model in method.students.values()]
         assert torch.equal(*hidden)
@@ -237,7 +238,7 @@ def test_students_of_other_vocabularies_are_refused(tiny_bert: Path, tmp_path: P
     sizes = {"large": 50, "small": 60}
     students = {n: FreshStudent("bert", {**SHAPE, "vocab_size": v}) for n, v in sizes.items()}
     with pytest.raises(UserError, match=r"different sizes \(large 50, small 60\)"):
-        build_models(students, {}, None, None, {})
+        build_models(CoDistillation(students=students).cast, None)
     other = tmp_path / "other"
     shutil.copytree(tiny_bert, other)
     text = (other / "tokenizer.json").read_text()
@@ -247,5 +248,7 @@ def test_students_of_other_vocabularies_are_refused(tiny_bert: Path, tmp_path: P
     vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
     (other / "tokenizer.json").write_text(json.dumps(tokens))
     mixed = {"large": PretrainedStudent(str(tiny_bert)), "small": PretrainedStudent(str(other))}
+    cast = CoDistillation(students=mixed).cast
+    cast.tokenizer = load_tokenizer(str(tiny_bert))
     with pytest.raises(UserError, match="tokenizers of student and teacher"):
-        build_models(mixed, {}, load_tokenizer(str(tiny_bert)), None, {})
+        build_models(cast, None)

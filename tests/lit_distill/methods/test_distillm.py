@@ -15,7 +15,7 @@ from oracles.on_policy import mean_along
 
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.losses import Divergence, ForwardKL, SkewKL
+from lit_distill.losses import AccumulationWindow, Divergence, ForwardKL, SkewKL
 from lit_distill.measures import Measurement
 from lit_distill.methods import GKD, DistiLLM, SupervisedKD
 from lit_distill.models import Generated, ReplayBuffer, Sampling
@@ -46,12 +46,12 @@ def test_it_is_the_formula(
     """Every written token counts once, from the first after the prompt to the last."""
     case, texts = CASES[name], writers.asked()
     method = distillm(writers, case.loss, threshold=1.0)
-    (batch,) = writers.opened(method, writers.batch(texts))
-    pairs = [(t.prompt, found) for t, found in zip(texts, written(batch), strict=True)]
+    opened = writers.opened(method, writers.batch(texts))
+    pairs = [(t.prompt, found) for t, found in zip(texts, written(opened[0]), strict=True)]
     value: Callable[..., float] = lambda s, t, y: case.formula(s, t, y).real  # noqa: E731
     models = logits_by(method.student), logits_by(method.teacher)
     expected = mean_along(value, *models, pairs)
-    assert loss_and_gradient(method)[0].item() == pytest.approx(expected, rel=1e-10)
+    assert loss_and_gradient(method, opened)[0].item() == pytest.approx(expected, rel=1e-10)
 
 
 def test_it_writes_what_gkd_writes(writers: Writers, loss_and_gradient: LossAndGradient) -> None:
@@ -60,7 +60,7 @@ def test_it_writes_what_gkd_writes(writers: Writers, loss_and_gradient: LossAndG
     found = []
     for method in (gkd, distillm(writers, ForwardKL(), threshold=1.0)):
         (opened,) = writers.opened(method, batch)
-        found.append((opened["input_ids"], opened["rows"], *loss_and_gradient(method)))
+        found.append((opened["input_ids"], opened["rows"], *loss_and_gradient(method, [opened])))
     assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
 
 
@@ -72,8 +72,7 @@ def test_without_a_threshold_it_is_supervised_kd(
     supervised = SupervisedKD(ForwardKL(), alpha_hard=0.5, teacher=writers.spec)
     found = []
     for method in (writers.built(supervised), distillm(writers, ForwardKL(), alpha_hard=0.5)):
-        writers.opened(method, batch)
-        found.append(loss_and_gradient(method))
+        found.append(loss_and_gradient(method, writers.opened(method, batch)))
     assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
 
 
@@ -82,8 +81,8 @@ def test_a_student_that_is_the_teacher_has_no_loss(
 ) -> None:
     method = distillm(decoders, threshold=1.0)
     method.students["student"] = decoders.spec.build().double().requires_grad_(True)
-    decoders.opened(method, decoders.batch(decoders.asked()))
-    assert loss_and_gradient(method)[0].abs() < 1e-12
+    opened = decoders.opened(method, decoders.batch(decoders.asked()))
+    assert loss_and_gradient(method, opened)[0].abs() < 1e-12
 
 
 def test_replayed_texts_end_as_they_were_written(writers: Writers) -> None:
@@ -173,7 +172,7 @@ def test_hard_targets_are_the_datas(decoders: Writers) -> None:
     for threshold, terms in ((1.0, {"kd"}), (0.0, {"kd", "hard"})):
         method = distillm(decoders, threshold=threshold, alpha_hard=1.0)
         (opened,) = decoders.opened(method, batch)
-        assert set(method.losses(opened)) == terms
+        assert set(method.losses(opened, AccumulationWindow.single(opened))) == terms
 
 
 @pytest.mark.parametrize("wrong", [{"threshold": 1.5}, {"increase": -1}, {"capacity": 0}])

@@ -16,7 +16,7 @@ from prompts import Asked
 from lit_distill.batch import IGNORED, Batch, read_ids
 from lit_distill.counter_random import Purpose, key
 from lit_distill.errors import UserError
-from lit_distill.losses import Divergence, ForwardKL
+from lit_distill.losses import AccumulationWindow, Divergence, ForwardKL
 from lit_distill.methods import GKD, SupervisedKD
 from lit_distill.models import Sampling
 from lit_distill.models.generation.token_draws import uniforms
@@ -66,7 +66,7 @@ def test_it_is_the_formula(
         return case.formula(s, t, y).real
 
     pairs = [(text.prompt, found) for text, found in zip(texts, expected, strict=True)]
-    loss, _ = loss_and_gradient(method)
+    loss, _ = loss_and_gradient(method, batches)
     mean = mean_along(value, student, teacher, pairs)
     assert loss.item() == pytest.approx(mean, rel=1e-10)
 
@@ -92,8 +92,8 @@ def test_nothing_of_the_response_that_is_replaced_counts(
     found = []
     for same in (texts, long, bare):
         method = on_policy(writers)
-        writers.opened(method, writers.batch(same))
-        found.append((*loss_and_gradient(method), method._window.totals["rows"]))
+        (batch,) = writers.opened(method, writers.batch(same))
+        found.append((*loss_and_gradient(method, [batch]), batch["counts"]["rows"]))
     for other in found[1:]:
         assert torch.equal(found[0][0], other[0])
         assert torch.equal(found[0][1], other[1])
@@ -107,7 +107,7 @@ def test_padding_may_be_an_ending_token(
     for pad in (0, 3):
         method = on_policy(writers)
         batches = writers.opened(method, writers.batch(texts, extra=3 * (pad > 0), pad=pad))
-        found.append((written(batches[0]), *loss_and_gradient(method)))
+        found.append((written(batches[0]), *loss_and_gradient(method, batches)))
     assert found[0][0] == found[1][0]
     torch.testing.assert_close(found[0][1:], found[1][1:], rtol=1e-9, atol=1e-13)
 
@@ -136,8 +136,7 @@ def test_on_the_data_it_is_supervised_kd(
     theirs = writers.built(SupervisedKD(ForwardKL(2.0), **knobs))
     found = []
     for method in (ours, theirs):
-        writers.opened(method, batch)
-        found.append(loss_and_gradient(method))
+        found.append(loss_and_gradient(method, writers.opened(method, batch)))
     assert torch.equal(found[0][0], found[1][0])
     assert torch.equal(found[0][1], found[1][1])
 
@@ -170,7 +169,7 @@ def test_nobody_learns_hard_targets_from_himself(decoders: Writers) -> None:
     ):
         method = on_policy(decoders, alpha_hard=1.0, **knobs)
         (opened,) = decoders.opened(method, batch)
-        assert set(method.losses(opened)) == terms
+        assert set(method.losses(opened, AccumulationWindow.single(opened))) == terms
         assert (opened is batch) == (method.author == "data")
 
 
@@ -220,11 +219,10 @@ def test_unlabelled_prompts_of_the_datas_windows_are_answered_by_the_student(
     assert batch["counts"]["rows"] == sum(map(len, expected))
     assert batch["counts"]["written"] == 2
     assert batch["counts"]["written_tokens"] == sum(map(len, expected[1:3]))
-    hard, _ = loss_and_gradient(method)
+    hard, _ = loss_and_gradient(method, [batch])
     gold = [len(text) for text in (texts[0].response, texts[3].response)]
     own = writers.built(SupervisedKD(teacher=writers.spec, alpha_kd=0.0, alpha_hard=1.0))
-    writers.opened(own, writers.batch([texts[0], texts[3]]))
-    loss, _ = loss_and_gradient(own)
+    loss, _ = loss_and_gradient(own, [writers.batch([texts[0], texts[3]])])
     share = sum(gold) / sum(map(len, expected))
     assert hard.item() == pytest.approx(loss.item() * share, rel=1e-12)
 

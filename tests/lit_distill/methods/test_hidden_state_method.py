@@ -14,6 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from callbacks import ExportStudent, MaskedSamples, PerLanguage, TeacherAgreement
 from lit_distill.batch import Batch, as_written
 from lit_distill.errors import UserError
+from lit_distill.losses import AccumulationWindow
 from lit_distill.methods import MaskedLM, MiniLMv2
 from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
 from lit_distill.models import FreshStudent, PretrainedStudent, Student, TeacherSpec, load_tokenizer
@@ -69,7 +70,8 @@ def test_validation_measures_the_methods_own_losses(tiny_bert: Path, tmp_path: P
     loop = trainer(tmp_path)
     loop.fit(module, datamodule=Served([[TRAINING]], batches))
     with torch.no_grad():
-        terms = module.eval().losses(as_written(collate(TEXTS)))
+        batch = as_written(collate(TEXTS))
+        terms = module.eval().losses(batch, AccumulationWindow.single(batch))
     count = TRAINING["counts"]["tokens"]
     expected = {f"val/{name}": term.sum.item() / count for name, term in terms.items()}
     expected["val/loss"] = sum(expected[f"val/{n}"] * w for n, w in WEIGHTS.items())
@@ -181,13 +183,13 @@ class FirstProjection(HiddenStateMethod):
     def probe_student(self) -> list[torch.Tensor]:
         return [self.student.model.bert.embeddings.word_embeddings.weight * 1.0]
 
-    def losses(self, batch: Batch) -> dict[str, Any]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Any]:
         raise AssertionError("not in this test")
 
 
 def test_only_what_a_method_reads_is_trained(tiny_bert: Path) -> None:
     module = FirstProjection(student=PretrainedStudent(str(tiny_bert)))
-    module.students["student"] = module.student_specs["student"].build(None, 0)
+    module.students["student"] = module.cast.student_specs["student"].build(None, 0)
     module.on_models_built()
     trained = [name for name, p in module.student.model.named_parameters() if p.requires_grad]
     assert trained == ["bert.embeddings.word_embeddings.weight"]

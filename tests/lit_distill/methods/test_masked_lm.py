@@ -12,9 +12,9 @@ from torch import nn
 from transformers import BertForMaskedLM
 
 from lit_distill.batch import row_targets
+from lit_distill.losses import AccumulationWindow
 from lit_distill.methods import MaskedLM
 from lit_distill.models import PretrainedStudent
-from lit_distill.training.accumulation import AccumulationWindow
 
 
 def test_it_equals_the_models_own_loss(tiny_bert: Path) -> None:
@@ -22,8 +22,8 @@ def test_it_equals_the_models_own_loss(tiny_bert: Path) -> None:
     spec = PretrainedStudent(str(tiny_bert))
     method = MaskedLM(student=spec)
     method.students["student"] = spec.build(None, 0).double()
-    method._window = AccumulationWindow.of([batch], 0.0, None, torch.device("cpu"))
-    loss = method._window.total_loss(method.losses(batch))
+    window = AccumulationWindow.single(batch, progress=0.0)
+    loss = window.total_loss(method.losses(batch, window))
     ours = torch.autograd.grad(loss, list(method.student.parameters()))
 
     model = BertForMaskedLM.from_pretrained(tiny_bert).double().eval()

@@ -9,7 +9,18 @@ import pytest
 import torch
 from oracles.relations import Side, relation_kl
 from oracles.triple_loss import gradient
-from relation_models import FAMILIES, distance, model, nested, packed, padded, read_by_name, ready
+from relation_models import (
+    FAMILIES,
+    distance,
+    loss_of,
+    model,
+    nested,
+    packed,
+    padded,
+    read_by_name,
+    ready,
+    terms_of,
+)
 from torch import Tensor
 
 from lit_distill.batch import Batch
@@ -55,8 +66,8 @@ def test_values_and_gradients_equal_the_oracle(
     batch, heads = make_batch(), 4 if family == "llama" else 2
     teacher, student = model(family, 16, 3, heads), model(family, 8, 2, heads, seed=1)
     method = built(teacher, student, **KNOBS)
-    terms = method.losses(batch)
-    loss = method._window.total_loss(terms)
+    terms = terms_of(method, batch)
+    loss = loss_of(batch, terms)
     parameters = list(student.parameters())
     ours = torch.autograd.grad(loss, [p for p in parameters if p.requires_grad])
 
@@ -93,7 +104,7 @@ def test_values_and_gradients_equal_the_oracle(
 @pytest.mark.parametrize("family", ["bert", "xlm-roberta", "gpt2"])
 def test_attention_is_the_models_own_where_nothing_rotates(family: str) -> None:
     teacher, student, batch = model(family, 16, 3), model(family, 8, 2, seed=1), padded()
-    term = built(teacher, student).losses(batch)["attention"]
+    term = terms_of(built(teacher, student), batch)["attention"]
     attentions = []
     for one in (teacher, student):
         one.model.set_attn_implementation("eager")
@@ -112,9 +123,9 @@ def test_attention_is_the_models_own_where_nothing_rotates(family: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_student_equal_to_the_teacher_has_nothing_to_learn(family: str) -> None:
     method = built(model(family, 8, 2), model(family, 8, 2))
-    terms = method.losses(padded())
+    terms = terms_of(method, padded())
     assert max(abs(term.sum.item()) for term in terms.values()) < 1e-12
-    method._window.total_loss(terms).backward()
+    loss_of(padded(), terms).backward()
     slopes = [p.grad for p in method.student.parameters() if p.grad is not None]
     assert max(float(slope.abs().max()) for slope in slopes) < 1e-12
 
@@ -138,7 +149,7 @@ def test_values_may_be_shared_by_other_numbers_of_heads() -> None:
             Side(found["value"], found["value"], 1, 1), Side(fixed["value"], fixed["value"], 2, 2),
         ),
     }  # fmt: skip
-    for name, term in method.losses(batch).items():
+    for name, term in terms_of(method, batch).items():
         expected = relation_kl(*pairs[name], 4, mask, segments, causal)
         assert term.sum.item() == pytest.approx(expected.real, rel=1e-12)
 
@@ -153,7 +164,7 @@ def method_reads(method: MiniLM, batch: Batch) -> dict[str, Tensor]:
 
 def test_a_term_without_weight_is_left_out() -> None:
     method = built(model("bert", 8, 2), model("bert", 8, 2), alpha_attention=0.0)
-    assert list(method.losses(padded())) == ["value"]
+    assert list(terms_of(method, padded())) == ["value"]
     own = method.student.model.bert.encoder.layer[1].attention.self
     assert not own.query.weight.requires_grad
     with pytest.raises(UserError, match="all 0, so nothing is learnt"):

@@ -9,7 +9,18 @@ import pytest
 import torch
 from oracles.relations import Side, relation_kl
 from oracles.triple_loss import gradient
-from relation_models import FAMILIES, distance, model, nested, packed, padded, read_by_name, ready
+from relation_models import (
+    FAMILIES,
+    distance,
+    loss_of,
+    model,
+    nested,
+    packed,
+    padded,
+    read_by_name,
+    ready,
+    terms_of,
+)
 from torch import Tensor
 
 from lit_distill.batch import Batch
@@ -53,9 +64,9 @@ def test_values_and_gradients_equal_the_oracle(
     batch, heads = make_batch(), 4 if family != "llama" else 2  # a Llama's keys are narrower
     teacher, student = model(family, 16, 3), model(family, 8, 2, seed=1)
     method = built(teacher, student, relation_heads=heads, teacher_layer=2, **KNOBS)
-    terms = method.losses(batch)
+    terms = terms_of(method, batch)
     parameters = list(student.parameters())
-    loss = method._window.total_loss(terms)
+    loss = loss_of(batch, terms)
     ours = torch.autograd.grad(loss, [p for p in parameters if p.requires_grad])
 
     student.requires_grad_(True)
@@ -94,7 +105,7 @@ def test_values_and_gradients_equal_the_oracle(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_packed_texts_weigh_what_padded_ones_do(family: str) -> None:
     method = built(model(family, 16, 3), model(family, 8, 2, seed=1), relation_heads=2)
-    one, other = (method.losses(batch) for batch in (padded(), packed()))
+    one, other = (terms_of(method, batch) for batch in (padded(), packed()))
     for kind, term in one.items():
         assert other[kind].sum.item() == pytest.approx(term.sum.item(), rel=1e-12)
 
@@ -103,9 +114,9 @@ def test_packed_texts_weigh_what_padded_ones_do(family: str) -> None:
 def test_a_student_equal_to_the_teachers_layers_has_nothing_to_learn(family: str) -> None:
     teacher, student = model(family, 8, 2), model(family, 8, 2)
     method = built(teacher, student, relation_heads=4 if family != "llama" else 2)
-    terms = method.losses(padded())
+    terms = terms_of(method, padded())
     assert max(abs(term.sum.item()) for term in terms.values()) < 1e-12
-    method._window.total_loss(terms).backward()
+    loss_of(padded(), terms).backward()
     slopes = [p.grad for p in student.parameters() if p.grad is not None]
     assert slopes
     assert max(float(slope.abs().max()) for slope in slopes) < 1e-12
@@ -113,7 +124,7 @@ def test_a_student_equal_to_the_teachers_layers_has_nothing_to_learn(family: str
 
 def test_as_many_relation_heads_as_attention_heads_compare_head_by_head() -> None:
     teacher, student, batch = model("bert", 16, 2), model("bert", 8, 1, seed=1), padded()
-    terms = built(teacher, student, relation_heads=2).losses(batch)
+    terms = terms_of(built(teacher, student, relation_heads=2), batch)
     found, fixed = read_by_name(student, batch, 0), read_by_name(teacher, batch, 1)
     real = batch["attention_mask"].bool()
     for kind in WEIGHTS:
@@ -132,7 +143,7 @@ def test_as_many_relation_heads_as_attention_heads_compare_head_by_head() -> Non
 def test_gradients_exist_exactly_on_embeddings_lower_layers_and_the_last_projections() -> None:
     teacher, student = model("bert", 16, 2), model("bert", 8, 2, seed=1)
     method = built(teacher, student, relation_heads=4)
-    method._window.total_loss(method.losses(padded())).backward()
+    loss_of(padded(), terms_of(method, padded())).backward()
     for name, parameter in student.model.named_parameters():
         reached = name.startswith(
             ("bert.embeddings.", "bert.encoder.layer.0.", "bert.encoder.layer.1.attention.self.")
@@ -144,7 +155,7 @@ def test_gradients_exist_exactly_on_embeddings_lower_layers_and_the_last_project
 def test_a_relation_without_weight_is_not_computed_and_its_projection_not_trained() -> None:
     teacher, student = model("bert", 16, 2), model("bert", 8, 2, seed=1)
     method = built(teacher, student, relation_heads=4, alpha_query=0.0, alpha_key=Ramp(0.0, 1.0))
-    assert list(method.losses(padded())) == ["key", "value"]
+    assert list(terms_of(method, padded())) == ["key", "value"]
     own = student.model.bert.encoder.layer[1].attention.self
     assert not own.query.weight.requires_grad
     assert own.key.weight.requires_grad

@@ -19,7 +19,7 @@ from prompts import asked, prompt_batch
 
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.losses import ForwardKL
+from lit_distill.losses import AccumulationWindow, ForwardKL
 from lit_distill.methods import GKD, DistiLLM
 from lit_distill.methods.generated_text import _on_policy as on_policy
 from lit_distill.models import LayerCopyStudent, Sampling, TeacherSpec
@@ -110,10 +110,11 @@ def killed(name: str, folder: Path, teacher: Path, at: int) -> int:
         warnings.simplefilter("ignore")
         calls, real = iter(range(100)), on_policy.Distillation._open_window
 
-        def trapped(self: Any, batches: list[Batch]) -> None:
-            real(self, batches)
+        def trapped(self: Any, batches: list[Batch]) -> AccumulationWindow:
+            window = real(self, batches)
             if next(calls) == at:
                 os.kill(os.getpid(), signal.SIGKILL)
+            return window
 
         on_policy.Distillation._open_window = trapped  # type: ignore[method-assign]
         fit(name, folder, teacher, folder)

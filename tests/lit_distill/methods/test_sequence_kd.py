@@ -32,7 +32,7 @@ def test_it_is_the_formula_along_greedy_text_of_the_teacher(
     writers: Writers, logits_by: Callable[..., Any], loss_and_gradient: LossAndGradient
 ) -> None:
     method, texts = sequence_kd(writers, sampling=Sampling(5, temperature=0)), writers.asked()
-    writers.opened(method, writers.batch(texts))
+    opened = writers.opened(method, writers.batch(texts))
     student, teacher = logits_by(method.student), logits_by(method.teacher)
     pairs = []
     for text in texts:
@@ -46,7 +46,7 @@ def test_it_is_the_formula_along_greedy_text_of_the_teacher(
         return CASES["ce"].formula(s, t, y).real
 
     expected = mean_along(value, student, teacher, pairs)
-    assert loss_and_gradient(method)[0].item() == pytest.approx(expected, rel=1e-10)
+    assert loss_and_gradient(method, opened)[0].item() == pytest.approx(expected, rel=1e-10)
 
 
 def test_it_is_gkd_where_the_teacher_writes(
@@ -56,8 +56,8 @@ def test_it_is_gkd_where_the_teacher_writes(
     gkd = GKD(sampling=SHORT, teacher=writers.spec, **shares)
     found = []
     for method in (sequence_kd(writers), writers.built(gkd)):
-        writers.opened(method, writers.batch(writers.asked()))
-        found.append(loss_and_gradient(method))
+        opened = writers.opened(method, writers.batch(writers.asked()))
+        found.append(loss_and_gradient(method, opened))
     torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-15)
 
 
@@ -67,8 +67,8 @@ def test_on_gold_it_is_plain_fine_tuning(
     plain = SupervisedKD(alpha_kd=0.0, alpha_hard=1.0, teacher=writers.spec)
     found = []
     for method in (sequence_kd(writers, gold_share=1.0), writers.built(plain)):
-        writers.opened(method, writers.batch(writers.asked()))
-        found.append(loss_and_gradient(method))
+        opened = writers.opened(method, writers.batch(writers.asked()))
+        found.append(loss_and_gradient(method, opened))
     torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-15)
 
 
@@ -82,14 +82,15 @@ def test_in_windows_of_gold_the_teacher_answers_what_has_no_gold(
     for share, part in ((1.0, texts[:3]), (0.0, bare)):
         method = sequence_kd(writers, TextFilter(max_repetition=1), gold_share=share)
         (batch,) = writers.opened(method, writers.batch(part))
-        sums += loss_and_gradient(method)[0] * len(batch["rows"])
+        sums += loss_and_gradient(method, [batch])[0] * len(batch["rows"])
         rows += len(batch["rows"])
     mixed = sequence_kd(writers, TextFilter(max_repetition=1), gold_share=1.0)
     mixed.partly_labelled = True
     (batch,) = writers.opened(mixed, writers.batch([*texts[:3], *bare]))
     assert len(batch["rows"]) == rows
     assert 0 < batch["counts"]["ended"] < batch["counts"]["written"] == len(bare)
-    assert loss_and_gradient(mixed)[0].item() == pytest.approx((sums / rows).item(), rel=1e-12)
+    loss, _ = loss_and_gradient(mixed, [batch])
+    assert loss.item() == pytest.approx((sums / rows).item(), rel=1e-12)
 
 
 def test_dropped_texts_do_not_count(writers: Writers) -> None:

@@ -11,10 +11,9 @@ from batches import collate, samples
 from loss_cases import CASES
 
 from lit_distill.batch import Batch
-from lit_distill.losses import CrossEntropy, Divergence, ForwardKL
+from lit_distill.losses import AccumulationWindow, CrossEntropy, Divergence, ForwardKL
 from lit_distill.methods import MaskedLM, SupervisedKD, TripleLoss
 from lit_distill.models import LayerCopyStudent, TeacherSpec
-from lit_distill.training.accumulation import AccumulationWindow
 from lit_distill.training.distillation import Distillation
 
 BATCH = collate(samples(4, 100), extra=2)
@@ -25,12 +24,12 @@ def built(method: Distillation, folder: Path) -> Distillation:
     teacher = TeacherSpec(str(folder)).build().double()
     method.teachers["teacher"] = teacher
     method.students["student"] = LayerCopyStudent().build(teacher, 0).double()
-    method._window = AccumulationWindow.of([BATCH], 0.5, None, torch.device("cpu"))
     return method
 
 
 def loss_and_gradient(method: Distillation) -> tuple[torch.Tensor, torch.Tensor]:
-    loss = method._window.total_loss(method.losses(BATCH))
+    window = AccumulationWindow.single(BATCH, progress=0.5)
+    loss = window.total_loss(method.losses(BATCH, window))
     gradients = torch.autograd.grad(loss, list(method.student.parameters()))
     return loss.detach(), torch.cat([gradient.flatten() for gradient in gradients])
 

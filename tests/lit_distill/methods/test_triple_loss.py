@@ -12,10 +12,10 @@ from oracles.triple_loss import IGNORED, Sums, gradient, triple_loss
 from transformers import BertConfig, BertForMaskedLM
 
 from lit_distill.batch import Batch, row_targets
+from lit_distill.losses import AccumulationWindow, Term
 from lit_distill.methods import TripleLoss
 from lit_distill.models import LanguageModel, LayerCopyStudent, TeacherSpec
 from lit_distill.schedules import Ramp
-from lit_distill.training.accumulation import AccumulationWindow
 
 V = 11
 TEXTS = [
@@ -47,8 +47,16 @@ def built(folder: Path, batch: Batch, **knobs: Any) -> TripleLoss:
     teacher = TeacherSpec(str(folder)).build().double()
     method.teachers["teacher"] = teacher
     method.students["student"] = LayerCopyStudent().build(teacher, 0).double()
-    method._window = AccumulationWindow.of([batch], 0.5, None, torch.device("cpu"))
     return method
+
+
+def terms_of(method: TripleLoss, batch: Batch) -> dict[str, Term]:
+    return method.losses(batch, AccumulationWindow.single(batch))
+
+
+def loss_of(batch: Batch, terms: dict[str, Term]) -> torch.Tensor:
+    """Their weighted sum, half-way through a run."""
+    return AccumulationWindow.single(batch, progress=0.5).total_loss(terms)
 
 
 def outputs(model: LanguageModel, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -79,7 +87,7 @@ def by_oracle(
 def test_values_equal_the_oracle(teacher_folder: Path, restrict: bool) -> None:
     batch, knobs = collate(TEXTS, extra=1), {**KNOBS, "restrict_kd_to_mask": restrict}
     method = built(teacher_folder, batch, **knobs)
-    terms = method.losses(batch)
+    terms = terms_of(method, batch)
     with torch.no_grad():
         logits, states = outputs(method.student, batch)
         expected = by_oracle(
@@ -87,7 +95,7 @@ def test_values_equal_the_oracle(teacher_folder: Path, restrict: bool) -> None:
         )
     for name, term in terms.items():
         assert term.sum.item() == pytest.approx(getattr(expected, name).real, rel=1e-12), name
-    loss = method._window.total_loss(terms)
+    loss = loss_of(batch, terms)
     assert loss.item() == pytest.approx(expected.total.real, rel=1e-12)
 
 
@@ -98,7 +106,7 @@ def test_gradients_equal_the_oracle(teacher_folder: Path, restrict: bool) -> Non
     method = built(teacher_folder, batch, **knobs)
     parameters = list(method.student.parameters())
     ours = torch.autograd.grad(
-        method._window.total_loss(method.losses(batch)), parameters, allow_unused=True
+        loss_of(batch, terms_of(method, batch)), parameters, allow_unused=True
     )
     logits, states = outputs(method.student, batch)
     teacher = outputs(method.teacher, batch)
@@ -133,18 +141,18 @@ def test_a_student_equal_to_the_teacher_has_nothing_to_learn(teacher_folder: Pat
     batch = collate(TEXTS)
     method = built(teacher_folder, batch, alpha_mlm=0.0, alpha_mse=1.0)
     method.students["student"] = LayerCopyStudent([0, 1]).build(method.teacher, 0).double()
-    terms = method.losses(batch)
+    terms = terms_of(method, batch)
     for name in ("kd", "cos", "mse"):
         assert abs(terms[name].sum.item()) <= 1e-12
     slopes = torch.autograd.grad(
-        method._window.total_loss(terms), list(method.student.parameters()), allow_unused=True
+        loss_of(batch, terms), list(method.student.parameters()), allow_unused=True
     )
     assert max(float(g.abs().max()) for g in slopes if g is not None) <= 1e-10
 
 
 def test_counts_and_weights_are_those_of_the_paper(teacher_folder: Path) -> None:
     batch = collate(TEXTS)
-    terms = built(teacher_folder, batch).losses(batch)
+    terms = terms_of(built(teacher_folder, batch), batch)
     found = {name: (term.per, term.weight) for name, term in terms.items()}
     assert found == {"kd": ("tokens", 5.0), "mlm": ("rows", 2.0), "cos": ("tokens", 1.0)}
 
@@ -162,5 +170,5 @@ def test_a_weight_may_follow_the_run(teacher_folder: Path) -> None:
     ramped = built(teacher_folder, batch, alpha_cos=Ramp(start=2.0, end=4.0))
     for method in (fixed, ramped):
         method.eval()
-    losses = [m._window.total_loss(m.losses(batch)) for m in (fixed, ramped)]
+    losses = [loss_of(batch, terms_of(m, batch)) for m in (fixed, ramped)]
     assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-12)

@@ -21,7 +21,7 @@ from torch.distributed.tensor import DTensor
 from callbacks.watching.non_finite import NonFiniteLoss
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.losses import Term
+from lit_distill.losses import AccumulationWindow, Term
 from lit_distill.models import TeacherSpec, full_state_dict, load_tokenizer, shard_auxiliary
 from lit_distill.schedules import Constant
 
@@ -36,10 +36,10 @@ class Centred(ProjectedStates):
         super().on_models_built()
         self.auxiliary["mean"] = nn.BatchNorm1d(self.student.hidden_size)
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         rows = self.student.encode(batch).rows(batch["tokens"])
         spread: Tensor = self.auxiliary["mean"](rows)
-        return {**super().losses(batch), "spread": Term(spread.sin().sum(), "tokens")}
+        return {**super().losses(batch, window), "spread": Term(spread.sin().sum(), "tokens")}
 
 
 def method(

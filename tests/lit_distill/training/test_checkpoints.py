@@ -113,6 +113,24 @@ def test_a_merged_head_cannot_be_resumed_as_two(
         trainer(tmp_path, 4).fit(still(merged), datamodule=data(merged), ckpt_path=checkpoint)
 
 
+def test_a_checkpoint_of_the_last_release_goes_on_and_is_exported(
+    merged: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    """It said where teachers were heard by another name."""
+    saved: dict[str, Any] = torch.load(checkpoint, weights_only=True)
+    assert saved[KEY].pop("teacher_source") is None
+    saved[KEY]["teacher_cache"] = None
+    torch.save(saved, checkpoint)
+    loop, method = trainer(tmp_path, 4), still(merged)
+    loop.fit(method, datamodule=data(merged), ckpt_path=checkpoint)
+    assert loop.global_step == 4
+    fingerprint = saved[KEY]["teachers"]["teacher"]["fingerprint"]
+    assert method.cast.identities["teacher"]["fingerprint"] == fingerprint
+    folder = export(str(checkpoint), str(tmp_path / "student"))["student"]
+    exported, start = (load_file(path / "model.safetensors") for path in (folder, merged))
+    assert all(torch.equal(exported[name], value) for name, value in start.items())
+
+
 def test_a_checkpoint_of_the_first_release_goes_on(
     merged: Path, checkpoint: Path, tmp_path: Path
 ) -> None:

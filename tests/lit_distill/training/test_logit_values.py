@@ -15,11 +15,19 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
 from lit_distill.batch import Batch
-from lit_distill.losses import CrossEntropy, ForwardKL, Term
-from lit_distill.models import Ensemble, LanguageModel, LayerCopyStudent, TeacherSpec, shard, teach
+from lit_distill.losses import AccumulationWindow, CrossEntropy, ForwardKL, Term
+from lit_distill.models import (
+    Ensemble,
+    Hears,
+    LanguageModel,
+    LayerCopyStudent,
+    TeacherSpec,
+    shard,
+    teach,
+)
 from lit_distill.schedules import Constant
 from lit_distill.training.distillation import Distillation
-from lit_distill.training.logit_values import logit_values
+from lit_distill.training.logit_terms import logit_values
 
 BATCH = collate(samples(5, 100), extra=2)
 
@@ -39,9 +47,9 @@ def of_spans(log_q: Tensor, kl: Tensor) -> Tensor:
 class Spans(Distillation):
     """`of_spans` as a term."""
 
-    needs_teacher = True
+    hears = Hears.TOP_K
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         values = logit_values(
             self.student,
             [CrossEntropy(), ForwardKL(2.0)],

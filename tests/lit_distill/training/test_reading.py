@@ -89,9 +89,9 @@ def test_a_method_swapped_by_config_is_trained_on_what_it_reads(
     assert asked == {"class_path": "data_modules.NextToken", "init_args": {"bos": False}}
     masks, losses = [], MiniLMv2.losses
 
-    def seen(self: MiniLMv2, batch: Any) -> Any:
+    def seen(self: MiniLMv2, batch: Any, window: Any) -> Any:
         masks.append(int((batch["input_ids"] == self.tokenizer.mask_token_id).sum()))
-        return losses(self, batch)
+        return losses(self, batch, window)
 
     monkeypatch.setattr(MiniLMv2, "losses", seen)
     callbacks = "--trainer.callbacks=[{class_path: ExportStudent}]"

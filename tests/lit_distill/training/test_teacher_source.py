@@ -18,12 +18,15 @@ from data_modules import MaskedTokens, MultilingualCorpus, Source
 from lit_distill.__main__ import main
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
+from lit_distill.losses import AccumulationWindow
 from lit_distill.methods import MaskedLM, TripleLoss
 from lit_distill.models import (
     CachedOutputs,
+    CachedTeacher,
     FreshStudent,
     LanguageModel,
     LayerCopyStudent,
+    LiveTeachers,
     PretrainedStudent,
     Student,
     TeacherCache,
@@ -144,24 +147,26 @@ def test_every_loss_is_within_twice_the_reported_error(
     method: Callable[..., TripleLoss],
 ) -> None:
     """Fifty batches on the same weights; both losses have the factor T squared."""
-    cache, corpus = TeacherCache(Path(write(tail=tail))), make(batch_tokens=128)
+    source, corpus = CachedTeacher(write(tail=tail)), make(batch_tokens=128)
+    cache = source.cache
     corpus.setup("fit")
     corpus.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     torch.manual_seed(0)
     module = method(teacher_cache="unused", student=STUDENTS[student](tiny_bert))
-    teacher = module.teacher_specs["teacher"].build()
-    module.students["student"] = module.student_specs["student"].build(teacher, 0)
+    teacher = module.cast.teacher_specs["teacher"].build()
+    module.students["student"] = module.cast.student_specs["student"].build(teacher, 0)
     module.teachers["teacher"] = teacher
     error = (cache.manifest.error or {})["all"]["mean"]
     batches = iter(corpus.train_dataloader())
     differences = []
     for _ in range(50):
         batch = next(batches, None) or next(batches := iter(corpus.train_dataloader()))
+        window = AccumulationWindow.single(batch)
         with torch.no_grad():
-            module.cache = None
-            live = module.losses(batch)["kd"].sum
-            module.cache = cache
-            cached = module.losses(cache.read(batch))["kd"].sum
+            module.cast.source = LiveTeachers(module.teachers, module.ensemble)
+            live = module.losses(batch, window)["kd"].sum
+            module.cast.source = source
+            cached = module.losses(cache.read(batch), window)["kd"].sum
         differences.append(((cached - live).abs() / len(batch["rows"]) / 2.0**2).item())
     assert max(differences) <= 2 * error
     if student == "random":  # and the error that is reported is not an idle one
@@ -333,13 +338,23 @@ def test_a_cache_of_another_tokenizer_is_refused_by_name(
         fit(module, make(tokenizer=str(folder)), tmp_path)
 
 
+@pytest.mark.parametrize("of", ["this release", "the last release"])
 def test_a_run_goes_on_from_its_own_cache_only(
-    write: Callable[..., str], make: Make, method: Callable[..., TripleLoss], tmp_path: Path
+    of: str,
+    write: Callable[..., str],
+    make: Make,
+    method: Callable[..., TripleLoss],
+    tmp_path: Path,
 ) -> None:
     first = method(teacher_cache=write())
     fit(first, make(), tmp_path, max_steps=2).save_checkpoint(tmp_path / "two.ckpt")
-    saved = torch.load(tmp_path / "two.ckpt", weights_only=True)["lit_distill"]
-    assert saved["teacher_cache"]["fingerprint"] == TeacherCache(Path(write())).manifest.fingerprint
+    content = torch.load(tmp_path / "two.ckpt", weights_only=True)
+    saved, fingerprint = content["lit_distill"], TeacherCache(Path(write())).manifest.fingerprint
+    assert saved["teacher_source"]["fingerprint"] == fingerprint
+    if of == "the last release":
+        del saved["teacher_source"]
+        saved["teacher_cache"] = {"folder": write(), "fingerprint": fingerprint}
+        torch.save(content, tmp_path / "two.ckpt")
     whole, resumed = method(teacher_cache=write()), method(teacher_cache=write())
     fit(whole, make(), tmp_path)
     fit(resumed, make(), tmp_path, tmp_path / "two.ckpt")
@@ -356,13 +371,14 @@ def test_a_cache_needs_a_corpus_that_can_be_named(
         tokenizer = make().tokenizer
 
     module = method(teacher_cache=write())
-    module.__dict__["_trainer"] = type("T", (), {"datamodule": Bare()})()
     with pytest.raises(UserError, match="Bare does not say what decides on its texts"):
-        module.open_cache("fit")
+        module.cast.source.open(None, Bare())
 
 
-def test_a_method_that_reads_no_cache_refuses_one() -> None:
-    with pytest.raises(UserError, match="MaskedLM reads nothing that a teacher cache holds"):
+def test_a_method_that_hears_no_such_teacher_refuses_a_cache() -> None:
+    with pytest.raises(
+        UserError, match="MaskedLM hears no teacher, and a CachedTeacher gives the likeliest"
+    ):
         MaskedLM(teacher_cache="somewhere")
 
 
@@ -393,3 +409,6 @@ def test_from_the_command_line_to_an_export(
     assert load_file("student/model.safetensors")
     assert main(["fit", *config, *cached, "--model.teacher_cache=nowhere"]) == 2
     assert "no teacher cache in nowhere" in capsys.readouterr().err
+    named = ["--model.teacher_source=CachedTeacher", "--model.teacher_source.folder=elsewhere"]
+    assert main(["fit", *config, *named]) == 2
+    assert "no teacher cache in elsewhere" in capsys.readouterr().err

@@ -12,10 +12,11 @@ from shipped_methods import quiet_trainer
 
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.losses import ForwardKL, LogitTerm, Term
-from lit_distill.models import TeacherSpec
+from lit_distill.losses import AccumulationWindow, ForwardKL, LogitTerm, Term
+from lit_distill.models import CachedTeacher, Hears, TeacherSpec
 from lit_distill.schedules import Constant
 from lit_distill.training.distillation import Distillation
+from lit_distill.training.logit_terms import logit_terms
 
 TEXTS = samples(5, 100)
 SAID = [Sample(t.number, [7, 8, *t.ids, 9], [m + 2 for m in t.masked], t.targets, 0) for t in TEXTS]
@@ -33,20 +34,22 @@ def two_views() -> Batch:
 class Across(Distillation):
     """KL of the student's rows in one view from the teacher's in the other."""
 
-    needs_teacher = takes_cache = True
+    hears = Hears.TOP_K
 
     def __init__(self, told: bool, **base: Any) -> None:
         super().__init__(**base)
         self.told = told
 
-    def losses(self, batch: Batch) -> dict[str, Term]:
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         views: dict[str, Any] = dict(batch)
-        return self.logit_terms(
+        return logit_terms(
+            self.student,
             {"kl": LogitTerm(ForwardKL(), "rows")},
+            window,
             views["src_rows"],
             None,
             self.student.encode(batch, "src_"),
-            self.teach(batch, "tgt_"),
+            self.teach(batch, view="tgt_"),
             teacher_rows=views["tgt_rows"] if self.told else None,
         )
 
@@ -65,8 +68,8 @@ def test_the_teacher_is_asked_about_its_own_rows(tiny_bert: Path) -> None:
     batch, module = two_views(), method(tiny_bert, told=True)
     quiet_trainer(max_steps=1).fit(module, datamodule=Served([[batch]]))
     fresh = method(tiny_bert, told=True)
-    teacher = fresh.teacher_specs["teacher"].build().double()
-    student = fresh.student_specs["student"].build(teacher, 0).double()
+    teacher = fresh.cast.teacher_specs["teacher"].build().double()
+    student = fresh.cast.student_specs["student"].build(teacher, 0).double()
     values: dict[str, Any] = dict(batch)
     log_p, log_q = (
         torch.log_softmax(model.logits(model.encode(batch, view).rows(values[f"{view}rows"])), -1)
@@ -83,6 +86,6 @@ def test_rows_of_another_view_are_not_taken_for_the_students(tiny_bert: Path) ->
 
 def test_a_cache_knows_one_text_only(tiny_bert: Path) -> None:
     module = method(tiny_bert, told=True)
-    module.cache = object()  # type: ignore[assignment]
-    with pytest.raises(UserError, match=r"Across asks its teacher about the view 'tgt_'"):
-        module.teach(two_views(), "tgt_")
+    module.cast.source = CachedTeacher("somewhere")
+    with pytest.raises(UserError, match=r"asks its teacher about the view 'tgt_'"):
+        module.teach(two_views(), view="tgt_")

@@ -14,7 +14,7 @@ from transformers import BertConfig, BertForMaskedLM
 from lit_distill.errors import UserError
 from lit_distill.losses import ForwardKL, MeanOfLogits, MeanOfProbabilities, SumOfDivergences
 from lit_distill.methods import MaskedLM, MiniLM, TripleLoss
-from lit_distill.models import Ensemble, LayerCopyStudent, TeacherSpec, load_tokenizer, teach
+from lit_distill.models import Ensemble, LayerCopyStudent, Site, TeacherSpec, load_tokenizer, teach
 from lit_distill.schedules import Constant
 
 
@@ -96,6 +96,22 @@ def test_teachers_of_other_widths(folders: dict[str, Path], tmp_path: Path, comb
     checkpoint: dict[str, Any] = {}
     method.on_save_checkpoint(checkpoint)
     assert set(checkpoint["lit_distill"]["teachers"]) == {"teacher", "wide"}
+
+
+def test_states_at_a_site_come_with_the_same_forward(folders: dict[str, Path]) -> None:
+    """Of every teacher, at flat positions; Hugging Face counts layers from the embeddings on."""
+    models = [TeacherSpec(str(folder)).build().double() for folder in folders.values()]
+    batch, site = collate(samples(3, 100)), Site("hidden", 0)
+    two = Ensemble({"wide": TeacherSpec(str(folders["wide"]))}, [1.0, 3.0])
+    taught = teach(models, two, batch, [site])
+    for wanted, layer in ((site, 1), (None, -1)):
+        found = taught.states(batch["tokens"], wanted)
+        assert [share for share, _ in found] == [0.25, 0.75]
+        for model, (_, states) in zip(models, found, strict=True):
+            inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}  # type: ignore[literal-required]
+            whole = model.model(**inputs, output_hidden_states=True).hidden_states[layer]
+            expected = whole[batch["attention_mask"].bool()]
+            torch.testing.assert_close(states, expected, rtol=0, atol=1e-12)
 
 
 def test_what_does_not_fit_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -1,0 +1,105 @@
+"""Who takes part in a run: what building, training and checkpoints have in common."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lightning.pytorch.utilities import rank_zero_info
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from lit_distill.models import (
+    Identity,
+    LanguageModel,
+    RandomStream,
+    Student,
+    TeacherSource,
+    TeacherSpec,
+    fingerprint,
+)
+
+
+@dataclass
+class Cast:
+    """The models of a run, what they start from, and what is known about them.
+
+    Attributes:
+        student_specs: how each student starts, by name.
+        teacher_specs: live teachers by name, the first one first.
+        streams: random numbers of students that have their own, by name.
+        source: what the method hears of its teachers in training.
+        students: trained models by name; empty until they are built or restored.
+        teachers: live teachers by name; empty until they are built.
+        auxiliary: what is trained beside the students and never exported.
+        tokenizer: of the run, if known.
+        identities: of live teachers; a checkpoint's where none was opened.
+        eos_ids: ids at which the data's texts end.
+        endings: ids at which the texts of a checkpoint's training ended.
+        folder: of the run, if there is one.
+    """
+
+    student_specs: dict[str, Student]
+    teacher_specs: dict[str, TeacherSpec]
+    source: TeacherSource
+    streams: dict[str, RandomStream] = field(default_factory=dict)
+    students: nn.ModuleDict = field(default_factory=nn.ModuleDict)
+    teachers: nn.ModuleDict = field(default_factory=nn.ModuleDict)
+    auxiliary: nn.ModuleDict = field(default_factory=nn.ModuleDict)
+    tokenizer: PreTrainedTokenizerBase | None = None
+    identities: dict[str, Identity] = field(default_factory=dict)
+    eos_ids: Iterable[int] = ()
+    endings: list[int] = field(default_factory=list)
+    folder: Path | None = None
+
+    @property
+    def student_models(self) -> dict[str, LanguageModel]:
+        """The students as what they are."""
+        return typing.cast(dict[str, LanguageModel], dict(self.students.items()))
+
+    @property
+    def teacher_models(self) -> dict[str, LanguageModel]:
+        """The live teachers as what they are."""
+        return typing.cast(dict[str, LanguageModel], dict(self.teachers.items()))
+
+    @property
+    def student(self) -> LanguageModel:
+        """The one called so, or else the only one."""
+        if "student" in self.students:
+            return self.student_models["student"]
+        (only,) = self.student_models.values()
+        return only
+
+    def identify_teachers(self) -> dict[str, Identity]:
+        """Name, revision and hash of each teacher; of recorded ones what the source says.
+
+        Hashing reads every weight, so it is done once a run.
+        """
+        recorded = self.source.identity()
+        if not self.teachers and recorded is not None:
+            return dict(recorded.teachers)
+        if self.teachers and not self.identities:
+            self.identities = {
+                name: {
+                    "name": spec.name,
+                    "revision": spec.revision,
+                    "fingerprint": fingerprint(self.teacher_models[name]),
+                }
+                for name, spec in self.teacher_specs.items()
+            }
+        return dict(self.identities)
+
+    def check_source(self) -> None:
+        """Checks built models against where teachers are heard; says what is then left out.
+
+        Raises:
+            UserError: see `TeacherSource.check`.
+        """
+        self.source.check(self.student_models, self.identify_teachers() if self.teachers else {})
+        if (recorded := self.source.identity()) is not None and not self.teachers:
+            rank_zero_info(
+                f"Training reads {recorded.name}, and no live teacher is given: agreement is left "
+                "out of validation."
+            )

@@ -1,0 +1,54 @@
+"""What a method says: the part of `Distillation` that its author writes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from lit_distill.batch import Batch, Reading
+from lit_distill.losses import AccumulationWindow, Term
+from lit_distill.measures import LanguageModelMeasure, Measure, Measurement
+from lit_distill.models import Hears
+
+
+class Method(ABC):
+    """The override points of `Distillation`; only `losses` must be given.
+
+    Attributes:
+        measured_by: what validation and test measure of the students.
+        hears: what the method needs of its teacher while it trains; None: it has none.
+        takes_several: whether it trains several students.
+        reads: what it can be trained on, the usual one first; nothing named: on anything.
+    """
+
+    measured_by: ClassVar[type[Measure]] = LanguageModelMeasure
+    hears: ClassVar[Hears | None] = None
+    takes_several: ClassVar[bool] = False
+    reads: ClassVar[tuple[Reading, ...]] = ()
+
+    @abstractmethod
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
+        """The method: its named terms on one micro-batch, as sums.
+
+        Args:
+            batch: one of the window's; in validation its only one.
+            window: the update that the batch belongs to, for `logit_terms`: what sums will be
+                divided by and weighed with.
+        """
+
+    def on_models_built(self) -> None:  # noqa: B027 (may be left as it is, like the others)
+        """Called with whole models, before anything wraps or shards them: to refuse or freeze."""
+
+    def prepare(self, batches: list[Batch]) -> list[Batch]:
+        """Changes the micro-batches of one update before the first of them (sampling)."""
+        return batches
+
+    def on_window_opened(self, window: AccumulationWindow) -> None:  # noqa: B027
+        """Called with an update's prepared micro-batches and their counts on all ranks."""
+
+    def window_figures(self, window: AccumulationWindow) -> dict[str, float]:
+        """More numbers of an update, logged as `train/<name>` beside the means of its terms."""
+        return {}
+
+    def on_validated(self, measurements: dict[str, Measurement]) -> None:  # noqa: B027
+        """Called after each validation of a fit, its trial excepted: for methods that adapt."""
