@@ -26,6 +26,7 @@ from lit_distill.models import (
     shard_auxiliary,
     share_vocabulary,
 )
+from lit_distill.training import checkpoints
 
 if TYPE_CHECKING:
     from lit_distill.training.distillation import Distillation
@@ -54,42 +55,44 @@ def named_students(
     return dict(students)
 
 
-def check_teacher(
-    method: type[Distillation], teacher: TeacherSpec | None, teacher_cache: str | None
-) -> None:
-    """Refuses a method that learns from a teacher and has none, live or written down.
+def check_teacher(method: type[Distillation], given: bool) -> None:
+    """Checks that a method that learns from a teacher has one, live or in a cache.
 
     Raises:
-        UserError: so it is.
+        UserError: it has none.
     """
-    if method.needs_teacher and teacher is None and teacher_cache is None:
+    if method.needs_teacher and not given:
         raise UserError(
             f"{method.__name__} learns from a teacher and none is given: set "
             "model.init_args.teacher.name to a model name or folder."
         )
 
 
-def build_into(module: Distillation) -> bool:
-    """Gives a method its students and teachers; says whether they could be built.
+def build(module: Distillation) -> None:
+    """Gives a module its students, teachers and auxiliary modules, and places them.
 
-    `validate` and `test` restore the students from the checkpoint and need no teacher.
+    None where a run does not train and they cannot be built: `validate` and `test` restore the
+    student from the checkpoint, and need no teacher.
 
     Raises:
-        UserError: a fit, whose models cannot be opened or do not fit.
+        UserError: they cannot be built, or do not fit, and the run trains.
     """
     for stream in module.streams.values():
         stream.seed = torch.initial_seed()  # of the run
     run = module.tokenizer, module.data, module.streams
     try:
-        students, teachers = build_models(module.student_specs, module.teacher_specs, *run)
+        models = build_models(module.student_specs, module.teacher_specs, *run)
     except UserError as error:
         if module.trainer.training:
             raise
         rank_zero_info(f"{error} Agreement is left out; the student comes from the checkpoint.")
-        return False
-    module.students.update(students)
-    module.teachers.update(teachers)
-    return True
+        return
+    module.students.update(models[0])
+    module.teachers.update(models[1])
+    with auxiliary_draws():
+        module.on_models_built()
+    checkpoints.before_conversion(module)
+    place_models(module)
 
 
 def build_models(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
@@ -14,6 +13,8 @@ from torch import Tensor, nn
 from lit_distill.batch import Batch
 from lit_distill.knobs import Share, check_knobs
 from lit_distill.losses import LogitTerm, Term, linear_losses
+from lit_distill.measures import Measurement
+from lit_distill.measures.validation import EndOfValidation
 from lit_distill.models import (
     Encoded,
     Ensemble,
@@ -29,15 +30,14 @@ from lit_distill.models import (
 from lit_distill.schedules import Linear, Schedule
 from lit_distill.training import accumulation, building, checkpoints
 from lit_distill.training.accumulation import AccumulationWindow, add_over_ranks, check_window
+from lit_distill.training.method import Method
 from lit_distill.training.strategies import check_strategy
 from lit_distill.training.teacher_source import Learner
-from lit_distill.training.updates import ModelUpdate, Players, Updates
+from lit_distill.training.updates import ModelUpdate, Updates
 
 
-class Distillation(Learner, ABC):
-    """Trains students against frozen teachers; a method says only what its `losses` are.
-
-    Override: `configure_model`, `on_models_built`, `prepare`, `losses`, `players`, `on_validated`.
+class Distillation(Learner, Method):
+    """Trains students against frozen teachers; a `Method` says only what its `losses` are.
 
     Args:
         student: what to train and how it starts; None carves every other layer of the teacher.
@@ -62,11 +62,9 @@ class Distillation(Learner, ABC):
         config_text: the configuration that made this run, as YAML; set by the command line.
         notes: sentences for the model card of what is exported.
         logged: unweighted means of the terms, and the loss, at the update that was logged last.
+        measure: what validation and test measure of the students; a `measured_by`, from `setup` on.
+        measurements: what it computed last, by student.
     """
-
-    needs_teacher: ClassVar[bool] = False
-    takes_several: ClassVar[bool] = False
-    couples: ClassVar[tuple[str, ...]] = ()  # terms over pairs of texts; see `losses.over_ranks`
 
     def __init__(
         self,
@@ -86,7 +84,7 @@ class Distillation(Learner, ABC):
         check_knobs(Distillation, locals())
         self.updates = Updates(optimizer, schedule, per_model or {})
         self.auxiliary = nn.ModuleDict()
-        building.check_teacher(type(self), teacher, teacher_cache)
+        building.check_teacher(type(self), teacher is not None or teacher_cache is not None)
         self.student_specs = building.named_students(type(self), student, students)
         self.streams = {name: RandomStream(0, name) for name in students or ()}
         self.ensemble = ensemble
@@ -94,32 +92,16 @@ class Distillation(Learner, ABC):
         self.tokenizer_name, self.dropout, self.execution = tokenizer, dropout, execution
         self.config_text, self.notes = "", list[str]()
         self.logged, self.restored = dict[str, float](), dict[str, Any]()
+        self.measurements: dict[str, Measurement] = {}
         self._window: AccumulationWindow
         checkpoints.leave_out_teachers(self)
 
-    # -- what a method overrides ----------------------------------------------------------------
-
-    @abstractmethod
-    def losses(self, batch: Batch) -> dict[str, Term]:
-        """The method: its named terms on one micro-batch, as sums."""
-
-    def prepare(self, window: list[Batch]) -> list[Batch]:
-        """Changes the micro-batches of one accumulation window before its first (sampling)."""
-        return window
-
-    def players(self, update: int) -> Players:
-        """Who moves in an update (from 0): a function of the number alone, as runs are resumed."""
-        return None
+    # -- models ---------------------------------------------------------------------------------
 
     @property
     def student_names(self) -> list[str]:
         """Names of all `students`, before they are built; of a method that adds some, these too."""
         return list(self.student_specs)
-
-    def on_models_built(self) -> None:
-        """Called with whole models, before anything wraps or shards them: to refuse or freeze."""
-
-    # -- models ---------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
         """Finds the tokenizer: the data module's, else by name; refuses what would train wrong."""
@@ -128,15 +110,13 @@ class Distillation(Learner, ABC):
         self.check_reading(self.data)
         self.find_tokenizer(self.tokenizer_name)
         self.open_cache(stage)
+        self.measure = self.measured_by(self)
+        EndOfValidation.attach(self.trainer)
 
     def configure_model(self) -> None:
         """Builds teachers and students once; checks that they fit each other and the data."""
-        if self.students or not building.build_into(self):
-            return
-        with building.auxiliary_draws():
-            self.on_models_built()
-        checkpoints.before_conversion(self)
-        building.place_models(self)
+        if not self.students:
+            building.build(self)
 
     def train(self, mode: bool = True) -> Distillation:
         """Sets training mode; teachers, and students that are not trained, stay in eval mode."""
@@ -150,10 +130,11 @@ class Distillation(Learner, ABC):
     def on_fit_start(self) -> None:
         """Turns dropout on: models arrive in eval mode and the Trainer keeps it."""
         self.check_cache(checkpoints.teachers_of(self) if self.cache else {})
+        self.measure.check()
         self.train()
         warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")  # which is meant
 
-    # -- training -------------------------------------------------------------------------------
+    # -- training and validation ----------------------------------------------------------------
 
     def logit_terms(
         self,
@@ -237,6 +218,17 @@ class Distillation(Learner, ABC):
     def configure_gradient_clipping(self, *_: Any, **limits: Any) -> None:
         """Clips the gradient of every model by itself."""
         self.updates.clip(**limits)
+
+    def on_validation_epoch_start(self) -> None:
+        """Starts a measurement of the students."""
+        self.measure.start()
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Measures the students on one batch."""
+        self.measure.update(batch)
+
+    on_test_epoch_start = on_validation_epoch_start
+    test_step = validation_step
 
     # -- checkpoints ----------------------------------------------------------------------------
 
