@@ -20,7 +20,6 @@ class Method(ABC):
         hears: what the method needs of its teacher while it trains; None: it has none.
         takes_several: whether it trains several students.
         reads: what it can be trained on, the usual one first; nothing named: on anything.
-        measured_by: what validation and test measure of its students.
         couples: names of terms over pairs of texts; see `losses.over_ranks`.
     """
 
