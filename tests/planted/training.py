@@ -117,8 +117,8 @@ TRAINING = (
     Mutant(
         "mean of means: divergences are divided by the number of texts",
         "lit_distill/methods/peers/_peer_method.py",
-        'LogitTerm(lesson.divergence, "rows", lesson.weight)',
-        'LogitTerm(lesson.divergence, "sequences", lesson.weight)',
+        'LogitTerm(peer.divergence, "rows", peer.weight)',
+        'LogitTerm(peer.divergence, "sequences", peer.weight)',
         CO_DISTILLATION,
     ),
     Mutant(
