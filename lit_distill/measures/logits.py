@@ -20,7 +20,7 @@ from lit_distill.measures.measure import (
     Scores,
     mean_over_languages,
 )
-from lit_distill.models import LanguageModel, LiveOutputs
+from lit_distill.models import LanguageModel, LiveOutputs, teach
 
 ROWS_PER_TILE = 256  # logits of this many rows are held at a time
 
@@ -183,7 +183,8 @@ class LogitMeasure(Measure):
 
     def update(self, batch: Batch) -> None:
         """See `Measure`."""
-        taught = self.method.run_teachers(batch) if self.method.teachers else None
+        teachers = [cast(LanguageModel, model) for model in self.method.teachers.values()]
+        taught = teach(teachers, self.method.ensemble, batch) if teachers else None
         score_batch(self.row_metrics(), self._students(), taught, batch)
 
     def row_metrics(self) -> Mapping[str, Sequence[RowMetric]]:

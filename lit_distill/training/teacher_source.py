@@ -18,7 +18,6 @@ from lit_distill.models import (
     CachedOutputs,
     Ensemble,
     LanguageModel,
-    LiveOutputs,
     TeacherCache,
     TeacherOutputs,
     gives_non_finite,
@@ -117,7 +116,8 @@ class Learner(LightningModule):
         """
         self._view = view
         if self.cache is None:
-            return self.run_teachers(batch, view)
+            teachers = cast(list[LanguageModel], list(self.teachers.values()))
+            return teach(teachers, self.ensemble, batch, view)
         if view:
             raise UserError(
                 f"{type(self).__name__} asks its teacher about the view {view!r} of a batch, and a "
@@ -125,11 +125,6 @@ class Learner(LightningModule):
                 "out."
             )
         return CachedOutputs(self.cache, batch)
-
-    def run_teachers(self, batch: Batch, view: str = "") -> LiveOutputs:
-        """Runs every teacher over a batch, or a view of it, outside of any graph."""
-        teachers = cast(list[LanguageModel], list(self.teachers.values()))
-        return teach(teachers, self.ensemble, batch, view)
 
     def find_tokenizer(self, name: str | None) -> None:
         """Checks the data module and takes its tokenizer, or else opens the one of this name.
