@@ -67,7 +67,7 @@ class ExportStudent(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuses to keep the worst."""
-        check_mode(cast(Distillation, pl_module), self.monitor, self.mode, "ExportStudent")
+        check_mode(pl_module, self.monitor, self.mode, "ExportStudent")
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+from lightning.pytorch import LightningModule
+
 from lit_distill.errors import UserError
 from lit_distill.training.distillation import Distillation
 
 
-def check_mode(module: Distillation, monitor: str | None, mode: str, owner: str) -> None:
+def check_mode(module: LightningModule, monitor: str | None, mode: str, owner: str) -> None:
     """Checks that the best of a monitored metric is not its worst.
 
     Args:
@@ -19,7 +23,7 @@ def check_mode(module: Distillation, monitor: str | None, mode: str, owner: str)
         UserError: the metric is better the other way.
     """
     name = (monitor or "").rpartition("/")[2]
-    for metric in module.measure.metrics:
+    for metric in cast(Distillation, module).measure.metrics:
         better = "min" if metric.smaller_is_better else "max"
         if metric.name == name and mode != better:
             raise UserError(

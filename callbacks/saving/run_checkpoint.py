@@ -104,7 +104,7 @@ class RunCheckpoint(ModelCheckpoint):
         Raises:
             UserError: `mode` keeps the worst.
         """
-        check_mode(cast(Distillation, pl_module), self.monitor, self.mode, "RunCheckpoint")
+        check_mode(pl_module, self.monitor, self.mode, "RunCheckpoint")
         if trainer.ckpt_path is not None:
             end_without_training(trainer, self._pay)
 

@@ -118,7 +118,7 @@ class Measure(ABC):
     Example: by language, how sure a student is. ::
 
         class Confidence(Measure):
-            metrics = (MetricSpec("confidence", "confidence", False, monitored=True),)
+            metrics = (MetricSpec("confidence", "sure", smaller_is_better=False, monitored=True),)
             caption = "mean probability of the likeliest token."
 
             def start(self) -> None:
@@ -135,7 +135,7 @@ class Measure(ABC):
                 means = {name: {"confidence": m.compute().item()} for name, m in self.means.items()}
                 return {"student": Measurement.by_language(means)}
 
-        class MyMethod(SupervisedKD):
+        class ConfidentMLM(MaskedLM):
             measured_by = Confidence
     """
 

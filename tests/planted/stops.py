@@ -25,8 +25,8 @@ STOPS = (
     Mutant(
         "the card of a student that a resume writes without a validation has no scores",
         "callbacks/saving/export_student.py",
-        '        self._report = state_dict["report"]\n',
-        "        pass\n",
+        'self._report = state_dict["report"]',
+        'self._report = {**state_dict["report"], "last": {}}',
         f"{NEVER_LOSE} -k while_it_ended",
     ),
     Mutant(

@@ -68,9 +68,7 @@ def _sites(model: LanguageModel) -> list[Site]:
 
 
 class Confidence(Measure):
-    """By language, how sure a student is."""
-
-    metrics = (MetricSpec("confidence", "confidence", False, monitored=True, figure="confidence"),)
+    metrics = (MetricSpec("confidence", "sure", smaller_is_better=False, monitored=True),)
     caption = "mean probability of the likeliest token."
 
     def start(self) -> None:
@@ -89,6 +87,4 @@ class Confidence(Measure):
 
 
 class ConfidentMLM(MaskedLM):
-    """Masked language modelling, measured in another way."""
-
     measured_by = Confidence

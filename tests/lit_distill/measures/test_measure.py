@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import torch
 from batches import Served, collate, samples
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
-from own_methods import ConfidentMLM
+from own_methods import Confidence, ConfidentMLM
 
 from callbacks import (
     AtomicCheckpointIO,
@@ -26,7 +28,7 @@ from callbacks import (
 )
 from lit_distill.batch import row_languages
 from lit_distill.errors import UserError
-from lit_distill.measures.measure import Measurement, mean_over_languages
+from lit_distill.measures.measure import Measure, Measurement, mean_over_languages
 from lit_distill.models import FreshStudent, load_tokenizer
 from lit_distill.tools.export import export
 
@@ -44,6 +46,12 @@ def test_every_language_counts_the_same() -> None:
     assert measured.mean["loss"] == 2.0
     assert measured.mean["kl"] is None
     assert mean_over_languages({}) == {}
+
+
+def test_the_example_is_the_measure_that_is_tested() -> None:
+    example = inspect.cleandoc(Measure.__doc__ or "").partition("::\n")[2]
+    tested = [inspect.getsource(own).strip() for own in (Confidence, ConfidentMLM)]
+    assert [textwrap.dedent(example).strip()] == ["\n\n".join(tested)]
 
 
 @pytest.fixture
@@ -87,9 +95,9 @@ def test_callbacks_report_and_card_show_a_users_measure(
     assert last["languages"] == {k: {"confidence": pytest.approx(v)} for k, v in expected.items()}
     card = (tmp_path / "student-last/README.md").read_text()
     assert "Held-out text after 2 updates: mean probability of the likeliest token." in card
-    assert "| language | confidence |" in card
+    assert "| language | sure |" in card
     assert f"| mean | {last['mean']['confidence']:.4f} |" in card
-    assert (tmp_path / "csv/figures/val/confidence_by_language/00000002.png").exists()
+    assert not (tmp_path / "csv/figures").exists()  # it names no title for one
     assert not (tmp_path / "csv/texts").exists()  # its outputs may be no tokens
     export(str(tmp_path / "checkpoints/last.ckpt"), str(tmp_path / "later"))
     assert (tmp_path / "later/README.md").read_text() == card
