@@ -59,6 +59,7 @@ def build_models(
     tokenizer: PreTrainedTokenizerBase | None,
     data: Any,
     streams: Mapping[str, RandomStream],
+    needs_head: bool = True,
 ) -> tuple[dict[str, LanguageModel], dict[str, LanguageModel]]:
     """Opens the teachers, makes the students (carved ones of the first teacher), and checks them.
 
@@ -68,6 +69,7 @@ def build_models(
         tokenizer: of the run, if known.
         data: the data module, or None.
         streams: random numbers of students that have their own, by name.
+        needs_head: whether logits are asked for; False: models without a head will do.
 
     Returns:
         Students and teachers by name.
@@ -75,12 +77,12 @@ def build_models(
     Raises:
         UserError: one cannot be opened, or they do not fit.
     """
-    opened = {name: spec.build() for name, spec in teachers.items()}
+    opened = {name: spec.build(needs_head) for name, spec in teachers.items()}
     first, made = next(iter(opened.values()), None), dict[str, LanguageModel]()
     for name, start in students.items():
         own = streams.get(name)
         with own.drawn(torch.device("cpu")) if own else nullcontext():
-            made[name] = start.build(first, len(tokenizer or ()))
+            made[name] = start.build(first, len(tokenizer or ()), needs_head)
         made[name].stream = own
         for other, spec in teachers.items():
             check_models(made[name], opened[other], spec, tokenizer, data)

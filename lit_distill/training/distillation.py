@@ -64,6 +64,7 @@ class Distillation(Updated, ABC):
     """
 
     needs_teacher: ClassVar[bool] = False
+    needs_head: ClassVar[bool] = True
     takes_several: ClassVar[bool] = False
 
     def __init__(
@@ -131,7 +132,7 @@ class Distillation(Updated, ABC):
             return
         for stream in self.streams.values():
             stream.seed = torch.initial_seed()  # of the run
-        run = self.tokenizer, self.data, self.streams
+        run = self.tokenizer, self.data, self.streams, self.needs_head
         try:
             models = building.build_models(self.student_specs, self.teacher_specs, *run)
         except UserError as error:

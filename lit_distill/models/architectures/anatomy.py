@@ -128,6 +128,10 @@ class Anatomy:
         """Whether the class has a map from its hidden states to logits."""
         return self.lm_head_path is not None
 
+    def is_body_of(self, other: Anatomy) -> bool:
+        """Whether this is the row of another class's body alone."""
+        return not self.has_head and other.has_head and self.model_type == other.model_type
+
     @property
     def attention_path(self) -> str:
         """Inside a layer, the module that attends: its last output is the probabilities."""

@@ -82,11 +82,21 @@ def eager_attention(model: PreTrainedModel) -> Iterator[None]:
     """Runs attention by its formula: the fused kernels never hold its probabilities.
 
     Masks are made for the whole model, so that all layers change for the time of the call.
+
+    Raises:
+        UserError: gradient checkpointing would run layers again as they are after the call.
     """
     configs = {id(m.config): m.config for m in model.modules() if isinstance(m, PreTrainedModel)}
     before: list[tuple[PretrainedConfig, str]] = [
         (config, config._attn_implementation) for config in configs.values()
     ]
+    again = model.is_activation_checkpointing and model.training and torch.is_grad_enabled()
+    if again and any(implementation != "eager" for _, implementation in before):
+        raise UserError(
+            f"Attention probabilities of {type(model).__name__} cannot be captured under gradient "
+            f"checkpointing: the backward pass would run its layers again with {before[0][1]}, "
+            "which has none. Set model.execution.gradient_checkpointing to false."
+        )
     for config, _ in before:
         config._attn_implementation = "eager"
     try:
@@ -141,8 +151,7 @@ def _handed_out(
             output = read = args[0]
             if modules and anatomy.norm_path is not None:
                 read = layer.get_submodule(anatomy.norm_path)(read)
-            for module in modules.values():
-                module(read)
+            made.update((path, module(read)) for path, module in modules.items())
         else:
             output = own_forward(*args, **kwargs)
         return output, *(inner.value(made[inner.path]) for inner in sites)
@@ -154,7 +163,7 @@ def _handed_out(
 
     with uncompiled(layer), ExitStack() as stack:
         own_forward = layer.forward
-        for path, module in modules.items():
+        for path, module in () if leave_out else modules.items():
             stack.callback(module.register_forward_hook(note(path)).remove)
         # behind the hooks that look at all outputs
         stack.callback(layer.register_forward_hook(take_off).remove)

@@ -143,8 +143,8 @@ class LanguageModel(nn.Module):
             last_layer: number of the last layer to run (from 0); None runs all.
 
         Raises:
-            UserError: a layer does not exist or lies after `last_layer`; packed rows without SDPA;
-                a tensor captured under reentrant gradient checkpointing.
+            UserError: a layer does not exist or lies after `last_layer`; packed rows for
+                flash attention; a tensor captured under reentrant gradient checkpointing.
         """
         last = len(self.layers) - 1 if last_layer is None else last_layer
         end = Site("hidden", last)
@@ -266,7 +266,7 @@ class LanguageModel(nn.Module):
         check_sites(self.model, self.anatomy, sites, last)
         attends = any(site.kind == "attention" for site in sites)
         with eager_attention(self.model) if attends else nullcontext():
-            inputs = body_inputs(self.config, self.anatomy, batch, view)
+            inputs = body_inputs(self.model, self.anatomy, batch, view)
             hidden, captured = self.run_body(inputs, sites, last, whole)
         check_gradients(self.model, self.anatomy, captured)
         return hidden, captured

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from lit_distill.errors import UserError
 from lit_distill.knobs import Count, CountOrNone, check_knobs
 from lit_distill.models.architectures.anatomy import Anatomy
 from lit_distill.models.architectures.table import anatomy_of, anatomy_of_type
+from lit_distill.models.body.absent import absent, leave_out
 from lit_distill.models.body.language_model import LanguageModel
 from lit_distill.models.body.ties import (
     differing_names,
@@ -45,13 +46,17 @@ class Student(ABC):
     """A way to start a student."""
 
     @abstractmethod
-    def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+    def build(
+        self, teacher: LanguageModel | None, vocab_size: int, needs_head: bool = True
+    ) -> LanguageModel:
         """The student with its initial weights: float32, eval mode, all parameters trainable.
 
         Args:
             teacher: the teacher, if there is one; not changed, and nothing is shared with it.
             vocab_size: number of tokens of the tokenizer, for fresh students without a teacher;
                 0 if unknown.
+            needs_head: whether its logits are trained; a student whose start has no head then is
+                refused, and otherwise stays without one.
 
         Raises:
             UserError: it cannot be built.
@@ -72,10 +77,14 @@ class PretrainedStudent(Student):
     revision: str | None = None
     fresh_head: bool = False
 
-    def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+    def build(
+        self, teacher: LanguageModel | None, vocab_size: int, needs_head: bool = True
+    ) -> LanguageModel:
         """See `Student.build`."""
         del teacher, vocab_size
-        return LanguageModel(open_model(self.name, self.revision, torch.float32, self.fresh_head))
+        return LanguageModel(
+            open_model(self.name, self.revision, torch.float32, self.fresh_head, needs_head)
+        )
 
 
 Layers = list[CountOrNone]
@@ -115,9 +124,11 @@ class LayerCopyStudent(Student):
     def __post_init__(self) -> None:
         check_knobs(LayerCopyStudent, vars(self))
 
-    def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+    def build(
+        self, teacher: LanguageModel | None, vocab_size: int, needs_head: bool = True
+    ) -> LanguageModel:
         """See `Student.build`."""
-        del vocab_size
+        del vocab_size, needs_head  # it has a head if its teacher has one
         if teacher is None:
             raise UserError(
                 "LayerCopyStudent takes its layers from a teacher and none is given: set "
@@ -129,12 +140,12 @@ class LayerCopyStudent(Student):
         encoder = self._encoder_layers(teacher)
         weights = carve_layers(teacher, picked, encoder)
         if self.distilbert:
-            anatomy = anatomy_of_type("distilbert")
+            anatomy = anatomy_of_type("distilbert", teacher.anatomy.has_head)
             config = distilbert_config(teacher, len(picked))
             weights = distilbert_weights(weights)
         else:
             anatomy, config = teacher.anatomy, carve_config(teacher, picked, encoder)
-        student = _fresh_model(anatomy, config)
+        student = _fresh_model(anatomy, config, _absent_in(teacher, anatomy))
         keep_apart(student.model, differing_names(student.model, weights))
         student.model.load_state_dict(weights, strict=True)  # copies, and widens to float32
         if student.model.can_generate():
@@ -169,10 +180,14 @@ class FreshStudent(Student):
     model_type: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
 
-    def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+    def build(
+        self, teacher: LanguageModel | None, vocab_size: int, needs_head: bool = True
+    ) -> LanguageModel:
         """See `Student.build`."""
+        del needs_head  # it has a head unless its teacher has none
         if self.model_type is not None:
-            anatomy = anatomy_of_type(self.model_type)
+            has_head = teacher is None or teacher.anatomy.has_head
+            anatomy = anatomy_of_type(self.model_type, has_head)
             config = self._type_defaults(anatomy, teacher, vocab_size)
         elif teacher is not None:
             anatomy, config = teacher.anatomy, teacher.config
@@ -184,7 +199,8 @@ class FreshStudent(Student):
         changes = self.config
         if teacher is not None and self.model_type is None and has_own_head(teacher.model, anatomy):
             changes = {"tie_word_embeddings": False, **changes}
-        student = _fresh_model(anatomy, override_config(config, changes, anatomy))
+        config = override_config(config, changes, anatomy)
+        student = _fresh_model(anatomy, config, _absent_in(teacher, anatomy))
         if changes.get("tie_word_embeddings") is False:
             draw_own_head(student.model, anatomy)
         return student
@@ -208,22 +224,34 @@ class FreshStudent(Student):
         return config
 
 
-def _fresh_model(anatomy: Anatomy, config: PretrainedConfig) -> LanguageModel:
-    """A model with fresh float32 weights, tied as its config says."""
+def _absent_in(teacher: LanguageModel | None, anatomy: Anatomy) -> list[str]:
+    """Optional modules that a student goes without because its teacher does."""
+    missing = [] if teacher is None else absent(teacher.model, teacher.anatomy)
+    return [path for path in anatomy.optional if path in missing]
+
+
+def _fresh_model(
+    anatomy: Anatomy, config: PretrainedConfig, without: Iterable[str] = ()
+) -> LanguageModel:
+    """A model with fresh float32 weights, tied as its config says, without some modules."""
     config.architectures, config.dtype = [anatomy.architecture], torch.float32
     # What a class builds follows torch's default dtype, which a trainer's precision may have set.
-    return LanguageModel(anatomy.model_class()(config).to(torch.float32)).eval()
+    model = anatomy.model_class()(config).to(torch.float32)
+    leave_out(model, without)
+    return LanguageModel(model).eval()
 
 
 def student_state(model: LanguageModel) -> dict[str, Any]:
     """What a checkpoint needs to build the student again, as plain JSON values.
 
-    That is its config, and which tables are its own although the config ties them.
+    That is its config, which tables are its own although the config ties them, and which modules
+    of its class it has not.
     """
     config = json.loads(model.config.to_json_string(use_diff=False))
     return {
         "config": {**config, "architectures": [model.anatomy.architecture]},
         "separate": separate_names(model.model),
+        "absent": absent(model.model, model.anatomy),
     }
 
 
@@ -233,7 +261,8 @@ def student_from_state(
     """A student of the saved shape in float32; its weights are to be loaded into it.
 
     Args:
-        state: of `student_state`; one of the first release does not say which tables are separate.
+        state: of `student_state`; one of the first release does not say which tables are separate,
+            and only later ones which modules are absent.
         weights: its state dict, if at hand: tables of different values are separate as well.
 
     Raises:
@@ -241,7 +270,8 @@ def student_from_state(
     """
     anatomy = anatomy_of(state["config"]["architectures"][0])
     config = anatomy.model_class().config_class.from_dict(state["config"])
-    student, apart = _fresh_model(anatomy, config), set(state.get("separate", ()))
+    student = _fresh_model(anatomy, config, state.get("absent", ()))
+    apart = set(state.get("separate", ()))
     if weights is not None:
         named = {name.removeprefix("model."): value for name, value in weights.items()}
         apart.update(differing_names(student.model, named))
