@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help quickstart test mutants faults gradients lint format install
+.PHONY: help quickstart test quick times mutants faults gradients house lint format install
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -13,6 +13,12 @@ quickstart: .venv/.runs  ## install into .venv and run the main job on the embed
 test: .venv/.tests  ## run the test suite, on two cores
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
+quick: .venv/.tests  ## run what takes no run: most tests, in under a minute
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not run and not rotated and not faults and not slow"
+
+times: .venv/.tests  ## write down what takes how long, for the two above: tests/times.json
+	$(BIN)/python -m pytest -n 2 --dist worksteal --times
+
 mutants: .venv/.tests  ## plant every bug of tests/planted; a test must turn red
 	$(BIN)/python -m pytest -m "" -n 2 --dist worksteal tests/test_mutants.py
 
@@ -21,6 +27,9 @@ faults: .venv/.tests  ## kill, fill, lock and corrupt runs in a hundred ways; wr
 
 gradients: .venv/.tests  ## compare gradients over ranks, accumulation, sharding; writes docs/gradients.md
 	$(BIN)/python -m pytest tests/test_every_method.py -k gradient --equalities docs/gradients.md
+
+house: .venv/.tests  ## draw the rooms of the project and who imports whom; writes docs/house.png
+	$(BIN)/python tests/support/house_picture.py docs/house.png
 
 lint: .venv/.dev  ## check style and types
 	$(BIN)/ruff check .

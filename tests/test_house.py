@@ -9,9 +9,9 @@ import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import grimp
 import pytest
 import yaml
+from house_picture import rooms
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("lit_distill", "data_modules", "callbacks")
@@ -19,7 +19,6 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 METHODS = sorted(
     p for p in (ROOT / "lit_distill/methods").glob("*/*.py") if not p.stem.startswith("_")
 )
-ROOMS = {".".join(path.parent.relative_to(ROOT).parts) for path in SOURCES}
 FORBIDDEN_NAMES = {"base", "utils", "util", "common", "helpers", "helper", "misc", "tools"}
 
 
@@ -95,6 +94,10 @@ def test_nothing_is_unpickled_but_by_a_table_of_names() -> None:
 
 def test_tests_mirror_the_packages_without_init_files() -> None:
     assert not list((ROOT / "tests").rglob("__init__.py"))
+    for package in PACKAGES:
+        for path in (ROOT / "tests" / package).rglob("test_*.py"):
+            mirrored = ROOT / path.parent.relative_to(ROOT / "tests")
+            assert mirrored.is_dir(), f"{ids(path)} tests nothing in {ids(mirrored)}"
 
 
 def test_a_folder_of_machinery_stays_small() -> None:
@@ -111,18 +114,16 @@ def test_the_data_modules_that_one_sees_are_those_that_one_can_choose() -> None:
 
 
 def test_rooms_form_no_circle() -> None:
-    """Rooms are folders; the root of `lit_distill` holds its lowest modules and its highest."""
-    graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True)
-    arrows: dict[str, set[str]] = {}
-    for module in graph.modules - {"lit_distill.__main__"}:
-        if module in ROOMS:  # an `__init__` names what lies in its rooms
-            continue
-        own = module.rpartition(".")[0]
-        for other in graph.find_modules_directly_imported_by(module):
-            room = other if other in ROOMS else other.rpartition(".")[0]
-            if room != own:
-                arrows.setdefault(own, set()).add(room)
-    TopologicalSorter(arrows).prepare()  # raises CycleError, with the circle
+    TopologicalSorter(rooms()).prepare()  # raises CycleError, with the circle
+
+
+def test_benchmarks_form_no_circle() -> None:
+    folder = ROOT / "benchmarks"
+    arrows = {}
+    for path in folder.rglob("*.py"):
+        found = re.findall(r"^\s*(?:from|import) ([\w.]+)", path.read_text("utf-8"), re.MULTILINE)
+        arrows[".".join(path.relative_to(folder).with_suffix("").parts)] = found
+    TopologicalSorter(arrows).prepare()
 
 
 def test_import_floors() -> None:

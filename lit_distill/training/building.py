@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from transformers import PreTrainedTokenizerBase
 
 from lit_distill.errors import UserError
@@ -25,6 +26,7 @@ from lit_distill.models import (
     shard_auxiliary,
     share_vocabulary,
 )
+from lit_distill.training import checkpoints
 
 if TYPE_CHECKING:
     from lit_distill.training.distillation import Distillation
@@ -51,6 +53,46 @@ def named_students(
             f"{', '.join(students)}: CoDistillation and MutualLearning train several."
         )
     return dict(students)
+
+
+def check_teacher(method: type[Distillation], given: bool) -> None:
+    """Checks that a method that learns from a teacher has one, live or in a cache.
+
+    Raises:
+        UserError: it has none.
+    """
+    if method.needs_teacher and not given:
+        raise UserError(
+            f"{method.__name__} learns from a teacher and none is given: set "
+            "model.init_args.teacher.name to a model name or folder."
+        )
+
+
+def build(module: Distillation) -> None:
+    """Gives a module its students, teachers and auxiliary modules, and places them.
+
+    None where a run does not train and they cannot be built: `validate` and `test` restore the
+    student from the checkpoint, and need no teacher.
+
+    Raises:
+        UserError: they cannot be built, or do not fit, and the run trains.
+    """
+    for stream in module.streams.values():
+        stream.seed = torch.initial_seed()  # of the run
+    run = module.tokenizer, module.data, module.streams, module.needs_head
+    try:
+        models = build_models(module.student_specs, module.teacher_specs, *run)
+    except UserError as error:
+        if module.trainer.training:
+            raise
+        rank_zero_info(f"{error} Agreement is left out; the student comes from the checkpoint.")
+        return
+    module.students.update(models[0])
+    module.teachers.update(models[1])
+    with auxiliary_draws():
+        module.on_models_built()
+    checkpoints.before_conversion(module)
+    place_models(module)
 
 
 def build_models(
