@@ -27,7 +27,7 @@ import lit_distill.cli.training, datasets, torch
 from data_modules.reading.hub_reader import HubReader
 from lit_distill.__main__ import main
 from lit_distill.errors import UserError
-from lit_distill.models import PretrainedStudent, Teacher, fingerprint, load_tokenizer
+from lit_distill.models import PretrainedStudent, TeacherSpec, fingerprint, load_tokenizer
 
 def run(program):
     try:

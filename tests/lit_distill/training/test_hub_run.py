@@ -101,16 +101,16 @@ def test_without_a_hub_the_cache_serves(
     commit = hub.add(model, tiny_bert)
     texts = hub.add(corpus, {"train.txt": b"one\ntwo\n"}, kind="datasets")
     use = f"load_tokenizer('{model}@{commit}')\n"
-    use += f"print(fingerprint(Teacher({model!r}, {commit!r}).build()))\n"
+    use += f"print(fingerprint(TeacherSpec({model!r}, {commit!r}).build()))\n"
     read = f"print(*HubReader({corpus!r}, revision={texts!r}).rows())\n"
     expected = fingerprint(TeacherSpec(str(tiny_bert)).build())
     assert hub_client.run(use).printed == expected
     assert hub_client.run(read).printed == "one two"
     hub.requests.clear()
     code = "import time\nfrom data_modules.reading.hub_reader import HubReader\n"
-    code += "from lit_distill.models import Teacher, fingerprint, load_tokenizer\n"
+    code += "from lit_distill.models import TeacherSpec, fingerprint, load_tokenizer\n"
     code += f"{use}began = time.monotonic()\n"
-    for program in (read, "Teacher('lab/other').build()"):
+    for program in (read, "TeacherSpec('lab/other').build()"):
         code += f"try: {program}\nexcept ValueError as error: print(error)\n"
     done = subprocess.run(
         [sys.executable, "-c", code + "print(time.monotonic() - began)"],

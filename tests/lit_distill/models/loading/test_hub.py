@@ -22,7 +22,7 @@ IN_SECONDS = TIMEOUT + 10
 
 def teacher(name: str, revision: str | None = None) -> str:
     """A program that prints the hash of a model's weights."""
-    return f"print(fingerprint(Teacher({name!r}, {revision!r}).build()))"
+    return f"print(fingerprint(TeacherSpec({name!r}, {revision!r}).build()))"
 
 
 def tokenizer(name: str) -> str:
