@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from lit_distill.__main__ import main
 
@@ -82,6 +82,35 @@ def test_a_real_decoder_is_carved_trained_exported_and_writes(
     new_ids = written[0, prompt.input_ids.shape[1] :]
     assert 1 <= len(new_ids) <= 5
     assert int(new_ids.max()) < len(tokenizer)
+
+
+@pytest.mark.parametrize("name", ["minilm", "e5"])
+def test_a_sentence_encoder_teaches_what_lies_inside_and_its_student_is_one(
+    name: str, tmp_path: Path, text_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Carved, trained for two updates, and exported as the class that the teacher's folder is."""
+    monkeypatch.chdir(tmp_path)
+    source = Path(FOLDER) / name
+    config = str(experiment(tmp_path, source, text_folder))
+    options = ["--model=MiniLMv2", "--model.relation_heads=12", "--data.objective=NoTargets"]
+    assert main(["fit", "-c", config, *options]) in (None, 0)
+    folder = tmp_path / "runs/real/student-last"
+    student, report = AutoModel.from_pretrained(folder, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    teacher: Any = AutoModel.from_pretrained(source)
+    assert type(student) is type(teacher)
+    assert student.config.architectures == ["BertModel"]
+    count = teacher.config.num_hidden_layers
+    assert student.config.num_hidden_layers == count // 2
+    names = dict(teacher.named_parameters())
+    for path, ours in student.named_parameters():
+        *before, number, rest = path.split(".", 3) if path.startswith("encoder.") else ("", "", "")
+        if before and number.isdigit():
+            path = ".".join((*before, str(int(number) * 2), rest))
+        torch.testing.assert_close(ours, names[path], rtol=1e-3, atol=3e-5, msg=path)
+    text = AutoTokenizer.from_pretrained(folder)("the river", return_tensors="pt")
+    assert student(**text).last_hidden_state.isfinite().all()
 
 
 @pytest.mark.parametrize("name", ["minilm", "e5"])

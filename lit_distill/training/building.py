@@ -161,12 +161,12 @@ def build_models(cast: Cast, data: Any, needed: bool = True) -> bool:
 
 def _build(cast: Cast, data: Any) -> None:
     teachers, tokenizer = cast.teacher_specs, cast.tokenizer
-    opened = {name: spec.build() for name, spec in teachers.items()}
+    opened = {name: spec.build(cast.needs_head) for name, spec in teachers.items()}
     first, made = next(iter(opened.values()), None), dict[str, LanguageModel]()
     for name, start in cast.student_specs.items():
         own = cast.streams.get(name)
         with own.drawn(torch.device("cpu")) if own else nullcontext():
-            made[name] = start.build(first, len(tokenizer or ()))
+            made[name] = start.build(first, len(tokenizer or ()), cast.needs_head)
         made[name].stream = own
         for other, spec in teachers.items():
             check_models(made[name], opened[other], spec, tokenizer, data)

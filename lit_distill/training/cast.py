@@ -36,6 +36,7 @@ class Cast:
         teachers: live teachers by name; empty until they are built.
         auxiliary: what is trained beside the students and never exported.
         exported: what is trained beside them and lies beside them in their export.
+        needs_head: whether logits are asked for; False: models without a head will do.
         tokenizer: of the run, if known.
         identities: of live teachers; a checkpoint's where none was opened.
         eos_ids: ids at which the data's texts end.
@@ -51,6 +52,7 @@ class Cast:
     teachers: nn.ModuleDict = field(default_factory=nn.ModuleDict)
     auxiliary: nn.ModuleDict = field(default_factory=nn.ModuleDict)
     exported: nn.ModuleDict = field(default_factory=nn.ModuleDict)
+    needs_head: bool = True
     tokenizer: PreTrainedTokenizerBase | None = None
     identities: dict[str, Identity] = field(default_factory=dict)
     eos_ids: Iterable[int] = ()

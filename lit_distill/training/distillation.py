@@ -100,6 +100,7 @@ class Distillation(LightningModule, Method):
             building.chosen_source(needs, live, teacher, teacher_source, teacher_cache),
             {name: RandomStream(0, name) for name in students or ()},
             *(self.students, self.teachers, self.auxiliary, self.exported),
+            self.needs_head,
         )
         self.ensemble, self.tokenizer_name = ensemble, tokenizer
         self.dropout, self.execution = dropout, execution

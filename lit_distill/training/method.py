@@ -18,6 +18,7 @@ class Method(ABC):
     Attributes:
         measured_by: what validation and test measure of the students.
         hears: what the method needs of its teacher while it trains; None: it has none.
+        needs_head: whether it asks models for logits; False: models without a head will do.
         takes_several: whether it trains several students.
         reads: what it can be trained on, the usual one first; nothing named: on anything.
         couples: names of terms over pairs of texts; see `losses.over_ranks`.
@@ -25,6 +26,7 @@ class Method(ABC):
 
     measured_by: ClassVar[type[Measure]] = LanguageModelMeasure
     hears: ClassVar[Hears | None] = None
+    needs_head: ClassVar[bool] = True
     takes_several: ClassVar[bool] = False
     reads: ClassVar[tuple[Reading, ...]] = ()
     couples: ClassVar[tuple[str, ...]] = ()

@@ -17,9 +17,9 @@ MODELS = (
     ),
     Mutant(
         "attention mask ignored",
-        "lit_distill/models/body/language_model.py",
-        "for n in self.anatomy.inputs if view + n in keys}",
-        "for n in self.anatomy.inputs if view + n in keys and n != 'attention_mask'}",
+        "lit_distill/models/body/inputs.py",
+        "for n in anatomy.inputs if view + n in batch}",
+        "for n in anatomy.inputs if view + n in batch and n != 'attention_mask'}",
         f"{EVERY_METHOD}",
     ),
     Mutant(
@@ -66,9 +66,9 @@ MODELS = (
     ),
     Mutant(
         "the norm before the projections is left out",
-        "lit_distill/models/body/projections.py",
-        "read = hidden if norm is None else whole.get_submodule(norm)(hidden)",
-        "read = hidden",
+        "lit_distill/models/body/captures.py",
+        "read = layer.get_submodule(anatomy.norm_path)(read)",
+        "pass",
         "tests/lit_distill/models/body/test_projections.py",
     ),
     Mutant(

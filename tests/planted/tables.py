@@ -116,8 +116,8 @@ TABLES = (
     Mutant(
         "captured projections are no outputs of their layer",
         "lit_distill/models/body/captures.py",
-        "    handles.append(layer.register_forward_hook(keep))",
-        "    handles.append(layer.register_forward_hook(keep, prepend=True))",
+        "layer.register_forward_hook(take_off).remove",
+        "layer.register_forward_hook(take_off, prepend=True).remove",
         "tests/lit_distill/models/body/test_sharding.py -k llama",
     ),
 )

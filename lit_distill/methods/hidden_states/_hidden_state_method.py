@@ -26,10 +26,12 @@ class HiddenStateMethod(Distillation):
     Parameters that no loss reaches are frozen before anything wraps the student; those of a
     `FreshStudent` start as the teacher's of the same name and shape. Validation measures the
     method's own losses, as `val/<term>` and `val/loss`. `MaskedLM` with `freeze_body` fits a head
-    afterwards.
+    afterwards. Models without a head (sentence encoders) are read like others, and their students
+    have none either.
     """
 
     measured_by = TermMeasure
+    needs_head = False
     reads = (Reading.PLAIN, Reading.NEXT, Reading.RESPONSES)  # whose ids are those of the text
 
     @abstractmethod
@@ -49,7 +51,10 @@ class HiddenStateMethod(Distillation):
             )
         with torch.enable_grad():
             frozen = freeze_without_gradient(self.student, self.probe_student())
-        self.notes = ["its language-model head was not trained: fit one (MaskedLM, freeze_body)"]
+        if self.student.anatomy.has_head:
+            self.notes = [
+                "its language-model head was not trained: fit one (MaskedLM, freeze_body)"
+            ]
         (start,) = self.cast.student_specs.values()
         if self.teachers and isinstance(start, FreshStudent):
             copied = copy_matching_weights(self.student, self.teacher, frozen, self.counterparts())

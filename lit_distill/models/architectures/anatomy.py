@@ -10,13 +10,15 @@ Shapes: N rows, D hidden size, V vocabulary.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import transformers
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
+
+from lit_distill.errors import UserError
 
 Projection = Literal["query", "key", "value"]
 
@@ -40,7 +42,8 @@ def as_it_is(model: Any, rows_ND: Tensor) -> Tensor:
 
 def _base_model(model: Any, inputs: dict[str, Any]) -> Tensor:
     output = model.base_model(**inputs, output_hidden_states=False, output_attentions=False)
-    return cast(Tensor, output.last_hidden_state)
+    states: Tensor = output.last_hidden_state
+    return states
 
 
 def _no_more(model: Any) -> Tensor | None:
@@ -48,14 +51,22 @@ def _no_more(model: Any) -> Tensor | None:
     return None
 
 
+def inputs_mask(model: Any, inputs: Mapping[str, Any]) -> Tensor:
+    """The mask (B, T) of what is read, for a body that keeps its length."""
+    del model
+    mask: Tensor = inputs["attention_mask"]
+    return mask
+
+
 @dataclass(frozen=True)
 class Anatomy:
     """One architecture: what it reads and where its organs are.
 
     Attributes:
-        architecture: the Hugging Face class with its language-model head (config.architectures).
+        architecture: the Hugging Face class, with its language-model head where it has one
+            (config.architectures).
         model_type: config.model_type.
-        inputs: batch keys that the body takes.
+        inputs: batch keys that the body takes, first what it reads (ids, samples).
         layers_path: the list of layers.
         embeddings_path: the module from ids to the first layer's input.
         projection_paths: inside a layer, the modules whose outputs (B, T, width) are q, k and v,
@@ -63,12 +74,14 @@ class Anatomy:
             makes all three, side by side in this order and of equal width.
         norm_path: inside a layer, the norm that its projections read through; None: they read the
             layer's input as it is (the norm comes last).
-        lm_head_path: the linear map to the vocabulary; weight (V, D), bias (V,) or None.
+        lm_head_path: the linear map to the vocabulary; weight (V, D), bias (V,) or None. None: the
+            class is a body without a head.
         head_prefixes: how the names of head weights begin.
         transform: (model, last hidden states (N, D)) -> what the decoder reads (N, D).
         causal: a position sees only those before it, and predicts the next token.
         cap: the config's limit c of logits, c tanh(logits / c); None where there is none.
         run: (model, inputs) -> the last hidden states (B, T, D), without the head.
+        mask: (model, inputs) -> (B, T), 1 at the real positions of those states.
         logit_bias: a constant (V,) that the model adds to its decoder's output, if any.
         layer_count: the config's name for the number of layers.
         intermediate_sizes: its names for the widths of the feed-forward blocks.
@@ -78,6 +91,7 @@ class Anatomy:
         spares: parameters that nothing reads unless the config ties them to these others.
         encoder_layers_path: of an encoder-decoder, whose `layers_path` is the decoder's.
         encoder_layer_count: as `layer_count`, of the encoder.
+        optional: modules that a saved model may lack: None then.
         auto_class: the class of transformers that loads it with its head.
         pipeline_tag: what it is for, in the words of the hub.
     """
@@ -88,12 +102,13 @@ class Anatomy:
     embeddings_path: str
     layers_path: str
     projection_paths: dict[Projection, str]
-    lm_head_path: str
+    lm_head_path: str | None
     head_prefixes: tuple[str, ...]
     transform: Callable[[Any, Tensor], Tensor] = as_it_is
     causal: bool = False
     cap: Callable[[PretrainedConfig], float | None] = uncapped
     run: Callable[[Any, dict[str, Any]], Tensor] = _base_model
+    mask: Callable[[Any, Mapping[str, Any]], Tensor] = inputs_mask
     logit_bias: Callable[[Any], Tensor | None] = _no_more
     norm_path: str | None = None
     layer_count: str = "num_hidden_layers"
@@ -104,16 +119,33 @@ class Anatomy:
     spares: dict[str, str] = field(default_factory=dict)
     encoder_layers_path: str | None = None
     encoder_layer_count: str | None = None
+    optional: tuple[str, ...] = ()
     auto_class: str = "AutoModelForMaskedLM"
     pipeline_tag: str = "fill-mask"
 
+    @property
+    def has_head(self) -> bool:
+        """Whether the class has a map from its hidden states to logits."""
+        return self.lm_head_path is not None
+
+    def is_body_of(self, other: Anatomy) -> bool:
+        """Whether this is the row of another class's body alone."""
+        return not self.has_head and other.has_head and self.model_type == other.model_type
+
+    @property
+    def attention_path(self) -> str:
+        """Inside a layer, the module that attends: its last output is the probabilities."""
+        return self.projection_paths["query"].rpartition(".")[0]
+
     def model_class(self) -> type[PreTrainedModel]:
         """The Hugging Face class of this architecture."""
-        return cast(type[PreTrainedModel], getattr(transformers, self.architecture))
+        found: type[PreTrainedModel] = getattr(transformers, self.architecture)  # imported there
+        return found
 
     def embeddings(self, model: PreTrainedModel) -> nn.Module:
         """The module from token ids (B, T) to the first layer's input (B, T, D)."""
-        return cast(nn.Module, model.get_submodule(self.embeddings_path))
+        found: nn.Module = model.get_submodule(self.embeddings_path)
+        return found
 
     def layers(self, model: PreTrainedModel) -> nn.ModuleList:
         """The layers, first to last."""
@@ -126,7 +158,16 @@ class Anatomy:
         return output.chunk(3, dim=-1)[list(self.projection_paths).index(kind)]
 
     def lm_head(self, model: PreTrainedModel) -> nn.Linear:
-        """The map to the vocabulary, after `transform`."""
+        """The map to the vocabulary, after `transform`.
+
+        Raises:
+            UserError: the class has none.
+        """
+        if self.lm_head_path is None:
+            raise UserError(
+                f"A {self.architecture} has no language-model head, so it gives no logits: use a "
+                "method that compares hidden states (MiniLMv2), or a checkpoint with a head."
+            )
         return cast(nn.Linear, model.get_submodule(self.lm_head_path))
 
     def unread(self, model: PreTrainedModel) -> list[nn.Parameter]:

@@ -5,8 +5,8 @@ Shapes: N rows, D hidden size, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -30,15 +30,23 @@ def _t5_stacks(model: Any, inputs: dict[str, Any]) -> Tensor:
         past_key_values=inputs.get("past_key_values"),
         use_cache=inputs["use_cache"],
     )
-    return cast(Tensor, decoded.last_hidden_state)
+    states: Tensor = decoded.last_hidden_state
+    return states
 
 
 def _final_logits_bias(model: Any) -> Tensor | None:
-    return cast(Tensor, model.final_logits_bias[0])
+    bias: Tensor = model.final_logits_bias[0]
+    return bias
 
 
 def _t5_scale(model: Any, rows_ND: Tensor) -> Tensor:
     return rows_ND * model.model_dim**-0.5 if model.config.scale_decoder_outputs else rows_ND
+
+
+def _targets_mask(model: Any, inputs: Mapping[str, Any]) -> Tensor:
+    del model
+    mask: Tensor = inputs["decoder_attention_mask"]
+    return mask
 
 
 _SEQ2SEQ_INPUTS = (
@@ -70,6 +78,7 @@ def _t5(architecture: str, model_type: str, transform: Callable[[Any, Tensor], T
         auto_class="AutoModelForSeq2SeqLM",
         pipeline_tag="text2text-generation",
         run=_t5_stacks,
+        mask=_targets_mask,
         layer_count="num_decoder_layers",
         intermediate_sizes=("d_ff",),
         position_table=None,
@@ -100,6 +109,7 @@ def _bart(
         causal=True,
         auto_class="AutoModelForSeq2SeqLM",
         pipeline_tag=pipeline_tag,
+        mask=_targets_mask,
         logit_bias=_final_logits_bias,
         layer_count="decoder_layers",
         intermediate_sizes=("encoder_ffn_dim", "decoder_ffn_dim"),

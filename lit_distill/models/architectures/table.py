@@ -15,6 +15,7 @@ from transformers import PretrainedConfig
 from lit_distill.errors import UserError
 from lit_distill.models.architectures.anatomy import Anatomy, Projection, as_it_is, uncapped
 from lit_distill.models.architectures.encoder_decoders import ENCODER_DECODERS
+from lit_distill.models.architectures.headless import headless_rows
 
 
 def _soft_cap(config: Any) -> float | None:
@@ -104,7 +105,7 @@ def _llama(
     )
 
 
-ANATOMIES: tuple[Anatomy, ...] = (
+_WITH_HEADS: tuple[Anatomy, ...] = (
     Anatomy(
         architecture="BertForMaskedLM",
         model_type="bert",
@@ -173,6 +174,8 @@ ANATOMIES: tuple[Anatomy, ...] = (
     *ENCODER_DECODERS,
 )
 
+ANATOMIES: tuple[Anatomy, ...] = (*_WITH_HEADS, *headless_rows(_WITH_HEADS))
+
 TEXT_PARTS: dict[str, tuple[str, dict[str, str]]] = {
     "gemma3": (
         "gemma3_text",
@@ -201,16 +204,21 @@ def anatomy_of(architecture: str) -> Anatomy:
     )
 
 
-def anatomy_of_type(model_type: str) -> Anatomy:
+def anatomy_of_type(model_type: str, has_head: bool = True) -> Anatomy:
     """The row of a config.model_type.
+
+    Args:
+        model_type: "bert", "llama", ...
+        has_head: of the class with a language-model head, or else of its body alone.
 
     Raises:
         UserError: there is none; the message names those there are.
     """
-    for anatomy in ANATOMIES:
+    rows = [anatomy for anatomy in ANATOMIES if anatomy.has_head == has_head]
+    for anatomy in rows:
         if anatomy.model_type == model_type:
             return anatomy
-    supported = ", ".join(anatomy.model_type for anatomy in ANATOMIES)
+    supported = ", ".join(anatomy.model_type for anatomy in rows)
     raise UserError(
         f"The model type {model_type!r} is not supported: lit_distill does not know where its "
         f"layers and its language-model head are. Supported: {supported}."

@@ -1,6 +1,6 @@
 """What a model's body is asked for, and what it gives.
 
-Shapes: B sequences, T padded length, N rows, D hidden size.
+Shapes: B sequences, T padded length, N rows, D hidden size, H attention heads.
 """
 
 from __future__ import annotations
@@ -10,20 +10,24 @@ from typing import Literal
 
 from torch import Tensor
 
+from lit_distill.models.architectures.anatomy import Projection
+
 
 @dataclass(frozen=True)
 class Site:
-    """A tensor (B, T, D) inside the body.
+    """A tensor inside the body: (B, T, D), or (B, H, T, T) of attention.
 
     Attributes:
-        kind: "hidden" is a layer's output; the others are its attention's projections, biases
-            included, before any rotation, heads side by side.
-        layer: number of the layer from 0.
+        kind: "embeddings" is what the first layer reads; "hidden" a layer's output; "query", "key"
+            and "value" its attention's projections, biases included, before any rotation, heads
+            side by side; "attention" the probabilities of its self-attention, behind dropout.
+            For these, all layers of the call attend by the formula instead of a fused kernel.
+        layer: number of the layer from 0; 0 for the embeddings.
         encoder: of an encoder-decoder's encoder; its other layers are the decoder's.
     """
 
-    kind: Literal["hidden", "query", "key", "value"]
-    layer: int
+    kind: Literal["embeddings", "hidden", "attention"] | Projection
+    layer: int = 0
     encoder: bool = False
 
 
@@ -33,8 +37,8 @@ class Encoded:
 
     Attributes:
         hidden: (B, T, D), what the head reads; after an early stop, that layer's output.
-        mask: (B, T), 1 at real positions.
-        captured: (B, T, D) for each requested site.
+        mask: (B, T), 1 at real positions; T is the body's, which may be shorter than its input.
+        captured: the tensor at each requested site.
         view: prefix of the batch keys that were read.
     """
 

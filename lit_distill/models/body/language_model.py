@@ -7,32 +7,52 @@ Shapes: B sequences, T padded length, N rows, D hidden size, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from lit_distill.batch import Batch
-from lit_distill.errors import UserError
 from lit_distill.losses import Head
 from lit_distill.models.architectures.anatomy import Anatomy
 from lit_distill.models.architectures.table import anatomy_of
-from lit_distill.models.body.captures import handed_out, uncompiled
+from lit_distill.models.body.captures import (
+    captures,
+    check_gradients,
+    check_sites,
+    eager_attention,
+)
 from lit_distill.models.body.dropout import RandomStream, set_dropout
 from lit_distill.models.body.encoded import Encoded, Site
-from lit_distill.models.body.packing import block_masks
+from lit_distill.models.body.inputs import body_inputs, named_inputs
 
+Inputs = ParamSpec("Inputs")
 Result = TypeVar("Result")
+
+
+def _through_forward(
+    method: Callable[Concatenate[LanguageModel, Inputs], Result],
+) -> Callable[Concatenate[LanguageModel, Inputs], Result]:
+    """A method that reads weights, run inside of the model's `forward`."""
+
+    @wraps(method)
+    def call(model: LanguageModel, /, *args: Inputs.args, **kwargs: Inputs.kwargs) -> Result:
+        result: Result = model(method, *args, **kwargs)
+        return result
+
+    return call
 
 
 class LanguageModel(nn.Module):
     """A supported Hugging Face model and the knowledge of where its organs are.
 
     Args:
-        model: the model with its language-model head; used as it is, not copied.
+        model: with its language-model head, or a body alone; used as it is, not copied.
+        anatomy: its row of the table; None: that of its class.
 
     Attributes:
         size: how many entries of the vocabulary count, from the first; None for all. Set where
@@ -47,9 +67,9 @@ class LanguageModel(nn.Module):
         UserError: its architecture has no row in `lit_distill.models.architectures.anatomy`.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, anatomy: Anatomy | None = None) -> None:
         super().__init__()
-        self.anatomy: Anatomy = anatomy_of(type(model).__name__)
+        self.anatomy: Anatomy = anatomy or anatomy_of(type(model).__name__)
         self.model = model
         self.size: int | None = None
         self.tokens: int | None = None
@@ -68,7 +88,10 @@ class LanguageModel(nn.Module):
 
     @property
     def vocab_size(self) -> int:
-        """V: the width of the logits."""
+        """V: the width of the logits; of a model without a head, the rows of its embeddings."""
+        if not self.anatomy.has_head:
+            rows: int = self.model.get_input_embeddings().weight.shape[0]
+            return rows
         return self.anatomy.lm_head(self.model).weight.shape[0]
 
     @property
@@ -91,6 +114,24 @@ class LanguageModel(nn.Module):
         """The longest sequence, in tokens, that the position table holds."""
         return self.anatomy.max_length(self.config)
 
+    def forward(
+        self,
+        fn: Callable[Concatenate[LanguageModel, Inputs], Result],
+        *args: Inputs.args,
+        **kwargs: Inputs.kwargs,
+    ) -> Result:
+        """Calls `fn(self, ...)`: the one door to the weights, which every other call goes through.
+
+        What wraps a module's call (sharding, offloading, `torch.func.functional_call`) so wraps all
+        that is computed: `functional_call(model, weights, (LanguageModel.encode, batch))`.
+
+        Args:
+            fn: a method of this class, or a function of the model.
+            args: its other arguments; tensors that need gradients belong here and not in a closure.
+            kwargs: the same by name.
+        """
+        return fn(self, *args, **kwargs)
+
     def encode(
         self,
         batch: Batch,
@@ -98,7 +139,7 @@ class LanguageModel(nn.Module):
         capture: Sequence[Site] = (),
         last_layer: int | None = None,
     ) -> Encoded:
-        """Runs the body: no logits, no pooler, and nothing kept that was not asked for.
+        """Runs the body: no logits, and nothing kept that was not asked for.
 
         Args:
             batch: see `Batch`; `segments` confine attention to each packed text.
@@ -107,61 +148,84 @@ class LanguageModel(nn.Module):
             last_layer: number of the last layer to run (from 0); None runs all.
 
         Raises:
-            UserError: a layer does not exist or lies after `last_layer`; packed rows without SDPA;
-                a projection captured under reentrant gradient checkpointing.
+            UserError: a layer does not exist or lies after `last_layer`; packed rows for
+                flash attention; a tensor captured under reentrant gradient checkpointing.
         """
         last = len(self.layers) - 1 if last_layer is None else last_layer
-        self._check_layers(capture, last)
         end = Site("hidden", last)
-        wanted = capture if last_layer is None else (*capture, end)
-        hidden, captured = self.run_body(self._inputs(batch, view), wanted, last)
-        for site in wanted:
-            self._check_gradient(site, captured[site])
+        sites = capture if last_layer is None else (*capture, end)
+        hidden, captured = self._read(batch, view, sites, last, whole=True)
         if last_layer is not None:  # a body's final norm, where there is one, does not belong
             hidden = captured[end]
-        side = "decoder_" if self.reads_pairs else ""
-        mask = cast(Mapping[str, Tensor], batch)[f"{view}{side}attention_mask"]
+        mask = self.anatomy.mask(self.model, named_inputs(self.anatomy, batch, view))
         return Encoded(hidden, mask, {site: captured[site] for site in capture}, view)
 
+    def capture(self, batch: Batch, sites: Sequence[Site], view: str = "") -> dict[Site, Tensor]:
+        """The tensors at sites, with no more of the body than they are made of.
+
+        Above the highest layer that is asked for nothing runs; of that layer itself, where only
+        projections are asked for, its norm and these. An encoder-decoder's encoder runs whole.
+
+        Args:
+            batch: see `encode`.
+            sites: at least one.
+            view: see `encode`.
+
+        Raises:
+            UserError: as `encode`.
+        """
+        own = [site for site in sites if not site.encoder]
+        last = max((site.layer for site in own), default=0)
+        ends = {site.kind for site in own if site.layer == last}
+        whole = self.reads_pairs or not ends.isdisjoint(("hidden", "attention"))
+        captured = self._read(batch, view, sites, last, whole)[1]
+        return {site: captured[site] for site in sites}
+
+    @_through_forward
     def run_body(
-        self, inputs: dict[str, Any], wanted: Sequence[Site], last: int
+        self,
+        inputs: dict[str, Any],
+        sites: Sequence[Site] = (),
+        last: int | None = None,
+        whole: bool = True,
     ) -> tuple[Tensor, dict[Site, Tensor]]:
-        """Last hidden states and captures of one forward; for `encode`, which checks its arguments.
+        """Last hidden states (B, T, D) and captures of one forward with the model's own inputs.
 
         Args:
             inputs: what the model's own forward takes.
-            wanted: sites to keep.
-            last: number of the last layer to run.
+            sites: to keep; they are not checked.
+            last: number of the last layer to run; None runs all.
+            whole: whether that layer runs whole; see `captures`.
         """
-        captured: dict[Site, Tensor] = {}
+        last = len(self.layers) - 1 if last is None else last
         with ExitStack() as stack:
-            for layer, sites in self._projecting(wanted).items():
-                stack.enter_context(uncompiled(layer))
-                modules = [self._module(site) for site in sites]
-                stack.enter_context(handed_out(self.anatomy, layer, modules, sites, captured))
-            for site in wanted:
-                if site.kind == "hidden":
-                    stack.callback(self._watch(site, captured).remove)
-            if last < len(self.layers) - 1:
-                stack.enter_context(self._only(last + 1))
+            found = stack.enter_context(captures(self.model, self.anatomy, sites, last, whole))
             if self.stream is not None and self.training:
-                stack.enter_context(
-                    self.stream.drawn(self.anatomy.lm_head(self.model).weight.device)
-                )
-            hidden = self.anatomy.run(self.model, inputs)
-        return hidden, captured
+                device = next(self.model.parameters()).device
+                stack.enter_context(self.stream.drawn(device))
+            return self.anatomy.run(self.model, inputs), found
 
-    def run_encoder(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """What the decoder of an encoder-decoder reads (B, T, D) of its sources (B, T)."""
-        encoder = cast(Any, self.model).get_encoder()
-        return cast(Tensor, encoder(input_ids=ids, attention_mask=mask).last_hidden_state)
+    @_through_forward
+    def run_encoder(self, inputs: dict[str, Tensor]) -> Tensor:
+        """What the decoder of an encoder-decoder reads: the states (B, T, D) of its sources.
 
+        Args:
+            inputs: what the encoder's own forward takes: the first of the anatomy's inputs, and
+                "attention_mask" (B, T).
+        """
+        states: Tensor = self.model.get_encoder()(**inputs).last_hidden_state
+        return states
+
+    @_through_forward
     def with_lm_head(self, fn: Callable[[Head], Result], rows: Tensor) -> Result:
         """Calls `fn` where the head's weights are whole and live (gradients flow into them).
 
         Args:
             fn: gets the transformed rows (N, D), the decoder's weight (V, D) and bias (V,).
             rows: last hidden states (N, D).
+
+        Raises:
+            UserError: the model has no head.
         """
         decoder = self.anatomy.lm_head(self.model)
         rows = self.anatomy.transform(self.model, rows)
@@ -169,10 +233,15 @@ class LanguageModel(nn.Module):
         bias = decoder.bias if bias is None else bias
         return fn(Head(rows, decoder.weight, bias, self.anatomy.cap(self.config), self.size))
 
+    @_through_forward
     def logits(self, rows: Tensor) -> Tensor:
-        """Logits (N, `size` or V) of last hidden states (N, D), as the model computes them."""
-        rows = self.anatomy.transform(self.model, rows)
-        logits = cast(Tensor, self.anatomy.lm_head(self.model)(rows))
+        """Logits (N, `size` or V) of last hidden states (N, D), as the model computes them.
+
+        Raises:
+            UserError: the model has no head.
+        """
+        decoder = self.anatomy.lm_head(self.model)
+        logits: Tensor = decoder(self.anatomy.transform(self.model, rows))
         bias = self.anatomy.logit_bias(self.model)
         logits = logits if bias is None else logits + bias
         logits = logits[:, : self.size]
@@ -195,83 +264,14 @@ class LanguageModel(nn.Module):
         """Sets every dropout of the model; its config, and so an export, keeps its own values."""
         set_dropout(self.model, probability)
 
-    def _inputs(self, batch: Batch, view: str) -> dict[str, Tensor]:
-        keys = cast(Mapping[str, Any], batch)
-        inputs = {n: keys[view + n] for n in self.anatomy.inputs if view + n in keys}
-        if self.reads_pairs and f"{view}segments" in keys:
-            raise UserError("Packed rows (segments) are not supported for encoder-decoders.")
-        if "position_ids" in inputs:
-            inputs["position_ids"] = inputs["position_ids"] + self.anatomy.position_offset(
-                self.config
-            )
-        if f"{view}segments" in keys:
-            inputs["attention_mask"] = block_masks(
-                keys[f"{view}segments"], self.config, self.anatomy.causal
-            )
-        if self.anatomy.causal:
-            inputs["use_cache"] = False  # no keys and values to generate with
-        return inputs
-
-    def _module(self, site: Site) -> nn.Module:
-        if site.kind == "hidden":
-            return self._stack(site)[site.layer]
-        return self._stack(site)[site.layer].get_submodule(self.anatomy.projection_paths[site.kind])
-
-    def _stack(self, site: Site) -> nn.ModuleList:
-        return self.anatomy.encoder_layers(self.model) if site.encoder else self.layers
-
-    def _watch(self, site: Site, captured: dict[Site, Tensor]) -> torch.utils.hooks.RemovableHandle:
-        def keep(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            del module, args
-            captured[site] = output[0] if isinstance(output, tuple) else output  # T5's give several
-
-        return self._module(site).register_forward_hook(keep)
-
-    def _projecting(self, sites: Sequence[Site]) -> dict[nn.Module, list[Site]]:
-        """Layers of which projections are wanted, and these."""
-        found: dict[nn.Module, list[Site]] = {}
-        for site in sites:
-            if site.kind != "hidden":
-                found.setdefault(self._stack(site)[site.layer], []).append(site)
-        return found
-
-    @contextmanager
-    def _only(self, count: int) -> Iterator[None]:
-        """Leaves the first `count` layers in place for one forward.
-
-        Unlike an exception thrown from a hook, this lets every enclosing forward end normally,
-        which sharded modules count on.
-        """
-        path, _, name = self.anatomy.layers_path.rpartition(".")
-        owner, layers = self.model.get_submodule(path), self.layers
-        setattr(owner, name, layers[:count])
-        try:
-            yield
-        finally:
-            setattr(owner, name, layers)
-
-    def _check_layers(self, capture: Sequence[Site], last: int) -> None:
-        count = len(self.layers)
-        if not 0 <= last < count:
-            raise UserError(
-                f"last_layer={last}: {type(self.model).__name__} has {count} layers, "
-                f"numbered 0 to {count - 1}."
-            )
-        for site in capture:
-            of = len(self._stack(site))
-            end = of - 1 if site.encoder else last
-            if not 0 <= site.layer <= end:
-                raise UserError(
-                    f"{site.kind} of layer {site.layer} cannot be captured: "
-                    f"{type(self.model).__name__} runs layers 0 to {end} of {of} here."
-                )
-
-    def _check_gradient(self, site: Site, value: Tensor) -> None:
-        """Reentrant checkpointing runs layers without a graph: captures would lose gradients."""
-        if value.requires_grad or not torch.is_grad_enabled():
-            return
-        if any(parameter.requires_grad for parameter in self._module(site).parameters()):
-            raise UserError(
-                f"{site.kind} of layer {site.layer} has no gradient under reentrant gradient "
-                "checkpointing: enable it with use_reentrant=False (the default)."
-            )
+    def _read(
+        self, batch: Batch, view: str, sites: Sequence[Site], last: int, whole: bool
+    ) -> tuple[Tensor, dict[Site, Tensor]]:
+        """Last hidden states and captures of a batch; what cannot be captured is refused."""
+        check_sites(self.model, self.anatomy, sites, last)
+        attends = any(site.kind == "attention" for site in sites)
+        with eager_attention(self.model) if attends else nullcontext():
+            inputs = body_inputs(self.model, self.anatomy, batch, view)
+            hidden, captured = self.run_body(inputs, sites, last, whole)
+        check_gradients(self.model, self.anatomy, captured)
+        return hidden, captured

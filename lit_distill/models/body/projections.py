@@ -8,16 +8,15 @@ Shapes: B sequences, T positions, W width of all heads side by side.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.models.architectures.anatomy import Projection
+from lit_distill.models.body.encoded import Site
 from lit_distill.models.body.language_model import LanguageModel
 
 
@@ -32,9 +31,8 @@ def projections(
         layer: its number from 0.
         kinds: which.
     """
-    with _only_projections(model, layer, kinds) as found:
-        model.encode(batch, last_layer=layer)
-    return found
+    captured = model.capture(batch, [Site(kind, layer) for kind in kinds])
+    return {kind: captured[Site(kind, layer)] for kind in kinds}
 
 
 def probe(
@@ -92,43 +90,3 @@ def check_same_causality(student: LanguageModel, teacher: LanguageModel) -> None
             f"The student is a {ours} and the teacher a {theirs}: only one of them sees later "
             "positions, so their relations cannot be equal. Use two encoders or two decoders."
         )
-
-
-@contextmanager
-def _only_projections(
-    model: LanguageModel, layer: int, kinds: Sequence[Projection]
-) -> Iterator[dict[Projection, Tensor]]:
-    """Leaves of one layer its norm and projections, for one forward, which fills the dictionary.
-
-    The layer is still called as a layer and hands out what it computed, so that sharded weights are
-    gathered for its forward and, when gradients of its outputs arrive, for its backward. What the
-    layers' loop gets from it, and nobody reads, is its input.
-    """
-    whole: Any = model.layers[layer]
-    anatomy, found = model.anatomy, dict[Projection, Tensor]()
-    # each module once: one may make all three
-    paths = list(dict.fromkeys(anatomy.projection_paths[kind] for kind in kinds))
-
-    def forward(hidden: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
-        del args, kwargs  # masks and positions, for the attention that does not run
-        norm = anatomy.norm_path
-        read = hidden if norm is None else whole.get_submodule(norm)(hidden)
-        made = {path: whole.get_submodule(path)(read) for path in paths}
-        parts = (anatomy.projected(made[anatomy.projection_paths[kind]], kind) for kind in kinds)
-        return hidden, *parts
-
-    def keep(module: nn.Module, args: tuple[Any, ...], output: tuple[Tensor, ...]) -> Tensor:
-        del module, args
-        found.update(zip(kinds, output[1:], strict=True))
-        return output[0]
-
-    before = vars(whole).get("forward")  # a compiled one
-    whole.forward = forward  # of this object; its class keeps its own
-    handle = whole.register_forward_hook(keep)
-    try:
-        yield found
-    finally:
-        handle.remove()
-        del whole.forward
-        if before is not None:
-            whole.forward = before

@@ -8,14 +8,11 @@ from contextlib import contextmanager
 
 from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
 from lit_distill.errors import UserError
 from lit_distill.models.body.language_model import LanguageModel
-
-ENTRIES = ("run_body", "run_encoder", "with_lm_head", "logits")
-"""The calls in which weights are whole; all others must go through one of them."""
 
 
 def shard(model: LanguageModel, mesh: DeviceMesh) -> None:
@@ -38,8 +35,6 @@ def shard(model: LanguageModel, mesh: DeviceMesh) -> None:
     for layer in (*model.anatomy.encoder_layers(model.model), *model.layers):
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh, reshard_after_forward=False)
-    for name in ENTRIES:
-        register_fsdp_forward_method(model, name)
 
 
 def _data_parallel(mesh: DeviceMesh) -> DeviceMesh:

@@ -53,7 +53,7 @@ def keep_apart(model: PreTrainedModel, names: Iterable[str]) -> None:
 
 def has_own_head(model: PreTrainedModel, anatomy: Anatomy) -> bool:
     """Whether a model's head is another table than its config says."""
-    return f"{anatomy.lm_head_path}.weight" in separate_names(model)
+    return anatomy.has_head and f"{anatomy.lm_head_path}.weight" in separate_names(model)
 
 
 def draw_own_head(model: PreTrainedModel, anatomy: Anatomy) -> None:

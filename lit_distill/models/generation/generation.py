@@ -181,13 +181,13 @@ class _Decoded:
     def states(self) -> Tensor:
         """Reads what is new; the hidden states (R, D) that predict the next tokens."""
         inputs: dict[str, Any] = {
-            "input_ids": self.ids,
+            self.model.anatomy.inputs[0]: self.ids,
             "attention_mask": self.mask,
             "position_ids": self.places,
             "past_key_values": self.cache,
             "use_cache": True,
         }
-        hidden, _ = self.model.run_body(inputs, (), len(self.model.layers) - 1)
+        hidden, _ = self.model.run_body(inputs)
         return hidden[:, -1]
 
     def append(self, tokens: Tensor) -> None:
@@ -206,7 +206,7 @@ class _Translated:
 
     def __init__(self, model: LanguageModel, ids: Tensor, mask: Tensor) -> None:
         self.model, self.mask = model, mask
-        self.source = model.run_encoder(ids, mask)
+        self.source = model.run_encoder({model.anatomy.inputs[0]: ids, "attention_mask": mask})
         self.ids = ids.new_full((len(ids), 1), start_id(model))
         self.cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
 
@@ -219,7 +219,7 @@ class _Translated:
             "past_key_values": self.cache,
             "use_cache": True,
         }
-        hidden, _ = self.model.run_body(inputs, (), len(self.model.layers) - 1)
+        hidden, _ = self.model.run_body(inputs)
         return hidden[:, -1]
 
     def append(self, tokens: Tensor) -> None:

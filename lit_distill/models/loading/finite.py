@@ -35,7 +35,7 @@ def check_finite(model: PreTrainedModel, anatomy: Anatomy, name: str, folder: Pa
     Raises:
         UserError: naming the first such tensor and the file that holds it.
     """
-    biases = (anatomy.lm_head(model).bias, anatomy.logit_bias(model))
+    biases = (anatomy.lm_head(model).bias, anatomy.logit_bias(model)) if anatomy.has_head else ()
     switches = {bias.data_ptr() for bias in biases if bias is not None}
     saved = model.state_dict().keys()  # other buffers are computed: masks may hold -inf
     for tensor_name, tensor in (*model.named_parameters(), *model.named_buffers()):
@@ -86,12 +86,15 @@ def gives_non_finite(model: LanguageModel, batch: Batch, view: str = "") -> Tens
 
     Args:
         model: what runs.
-        batch: what it reads; logits are made at its first `ROWS` real positions.
+        batch: what it reads; logits, where it has a head, are made at its first `ROWS` real
+            positions.
         view: see `LanguageModel.encode`.
     """
     encoded = model.encode(batch, view)
     real = encoded.mask.bool()
     states = encoded.hidden[real]
-    logits = model.logits(states[:ROWS])
-    bad = states.isfinite().logical_not().any() | logits.isnan().any() | logits.isposinf().any()
+    bad = states.isfinite().logical_not().any()
+    if model.anatomy.has_head:
+        logits = model.logits(states[:ROWS])
+        bad = bad | logits.isnan().any() | logits.isposinf().any()
     return bad.float()

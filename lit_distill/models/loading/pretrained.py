@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
@@ -18,7 +18,13 @@ from transformers.utils import logging
 
 from lit_distill.errors import UserError
 from lit_distill.models.architectures.anatomy import Anatomy
-from lit_distill.models.architectures.table import TEXT_PARTS, anatomy_of, anatomy_of_type
+from lit_distill.models.architectures.table import (
+    ANATOMIES,
+    TEXT_PARTS,
+    anatomy_of,
+    anatomy_of_type,
+)
+from lit_distill.models.body.absent import leave_out
 from lit_distill.models.loading.adapters import base_of, is_adapter, merge_folder
 from lit_distill.models.loading.finite import check_finite
 from lit_distill.models.loading.hub import FIRST_ASK, answer_within, outage, patience, refusal
@@ -158,9 +164,13 @@ def _explain(what: str, source: Source, error: Exception) -> str:
 
 
 def open_model(
-    name: str, revision: str | None, dtype: torch.dtype, fresh_head: bool = False
+    name: str,
+    revision: str | None,
+    dtype: torch.dtype,
+    fresh_head: bool = False,
+    needs_head: bool = True,
 ) -> PreTrainedModel:
-    """Loads a supported model with its language-model head, in eval mode.
+    """Loads a supported model, with its language-model head where it has one, in eval mode.
 
     Args:
         name: local folder or hub name; the folder of an adapter (`adapter_config.json`) stands for
@@ -168,6 +178,8 @@ def open_model(
         revision: branch, tag or commit on the hub.
         dtype: of the weights, whatever they were saved in.
         fresh_head: accept a checkpoint without a language-model head; it then starts at random.
+        needs_head: whether logits will be asked for; False: a checkpoint without a head is opened
+            as the body that it is.
 
     Raises:
         UserError: it cannot be found or read, is not supported, or lacks weights; or weights are
@@ -175,7 +187,7 @@ def open_model(
     """
     source = locate(name, revision)
     if source.cached_only and is_adapter(folder := Path(source.name)):
-        base = open_model(*base_of(folder), dtype, fresh_head)
+        base = open_model(*base_of(folder), dtype, fresh_head, needs_head)
         model, anatomy = merge_folder(base, folder), anatomy_of(type(base).__name__)
         check_finite(model, anatomy, name, folder)
         return model
@@ -184,7 +196,29 @@ def open_model(
         if "model_type" not in values:  # a missing file reads as an empty config
             raise ValueError("there is no config.json with a model_type.")
     values, names = _text_part(values)
+    body_will_do = not needs_head and not fresh_head
     anatomy = anatomy_of_type(values["model_type"])
+    body = next((row for row in ANATOMIES if row.is_body_of(anatomy)), None)
+    if body_will_do and body and values.get("architectures") == [body.architecture]:
+        anatomy = body
+    model, report = _load(source, anatomy, values, names, dtype)
+    if body_will_do and body and _missing_head(anatomy, report):
+        anatomy = body
+        model, report = _load(source, anatomy, values, names, dtype)
+    _check_weights(name, anatomy, report, fresh_head)
+    leave_out(model, _absent(anatomy, report))
+    check_finite(model, anatomy, name, Path(source.name))
+    return model
+
+
+def _load(
+    source: Source,
+    anatomy: Anatomy,
+    values: dict[str, Any],
+    names: dict[str, str] | None,
+    dtype: torch.dtype,
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The model of a row, and what `from_pretrained` says about its weights."""
     model_class = anatomy.model_class()
     with reading("model", source):
         model, report = model_class.from_pretrained(
@@ -196,9 +230,18 @@ def open_model(
             key_mapping=names,
             **source.options,
         )
-    _check_weights(name, anatomy, report, fresh_head)
-    check_finite(model, anatomy, name, Path(source.name))
-    return cast(PreTrainedModel, model)
+    return model, report
+
+
+def _missing_head(anatomy: Anatomy, report: dict[str, Any]) -> list[str]:
+    """Names of the head's weights that the file lacks."""
+    return sorted(key for key in report["missing_keys"] if key.startswith(anatomy.head_prefixes))
+
+
+def _absent(anatomy: Anatomy, report: dict[str, Any]) -> list[str]:
+    """Optional modules that the file lacks."""
+    missing = report["missing_keys"]
+    return [p for p in anatomy.optional if any(key.startswith(f"{p}.") for key in missing)]
 
 
 def _text_part(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str] | None]:
@@ -216,14 +259,14 @@ def _text_part(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str] |
 
 def _check_weights(name: str, anatomy: Anatomy, report: dict[str, Any], fresh_head: bool) -> None:
     """Refuses weights that stayed random, or that a smaller config left out."""
-    missing = sorted(report["missing_keys"])
-    head = [key for key in missing if key.startswith(anatomy.head_prefixes)]
+    missing, head = sorted(report["missing_keys"]), _missing_head(anatomy, report)
+    left_out = tuple(f"{path}." for path in _absent(anatomy, report))
     prefix = anatomy.model_class().base_model_prefix + "."
     organs = tuple(
         path.removeprefix(prefix) + "." for path in (anatomy.embeddings_path, anatomy.layers_path)
     )
     found = {
-        "missing": [key for key in missing if key not in head],
+        "missing": [k for k in missing if k not in head and not k.startswith(left_out)],
         "of another shape": sorted(key for key, *_ in report["mismatched_keys"]),
         "without a place": sorted(
             key
@@ -240,8 +283,8 @@ def _check_weights(name: str, anatomy: Anatomy, report: dict[str, Any], fresh_he
     if head and not fresh_head:
         raise UserError(
             f"{name} has no language-model head (missing: {_few(head)}), so its logits would be "
-            f"random. Use a checkpoint of {anatomy.architecture}, or train a head first with "
-            "MaskedLM and PretrainedStudent's fresh_head=true."
+            f"random. Use a checkpoint of {anatomy.architecture}, train a head first with MaskedLM "
+            "and PretrainedStudent's fresh_head=true, or learn from its hidden states (MiniLMv2)."
         )
 
 

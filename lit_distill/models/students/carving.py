@@ -27,9 +27,10 @@ DISTILBERT_LAYERS = [0, 2, 4, 7, 9, 11]
 
 _DISTILBERT_EPS = 1e-12  # a constant in DistilBERT's code, not in its config
 
-_DISTILBERT_NAMES = (
+_DISTILBERT_NAMES = (  # of a BERT with a head; those of its body alone lack the first part
     (r"^bert\.embeddings\.", "distilbert.embeddings."),
     (r"^bert\.encoder\.", "distilbert.transformer."),
+    (r"^encoder\.", "transformer."),
     (r"\.attention\.self\.query\.", ".attention.q_lin."),
     (r"\.attention\.self\.key\.", ".attention.k_lin."),
     (r"\.attention\.self\.value\.", ".attention.v_lin."),
@@ -242,12 +243,14 @@ def distilbert_config(teacher: LanguageModel, num_layers: int) -> DistilBertConf
 
 def distilbert_weights(bert: dict[str, Tensor]) -> dict[str, Tensor]:
     """DistilBERT's names for a BERT's weights, token type 0 folded into the positions."""
-    types = bert["bert.embeddings.token_type_embeddings.weight"]
+    (types,) = (table for name, table in bert.items() if "token_type_embeddings" in name)
     weights = {}
     for name, tensor in bert.items():
         if "token_type_embeddings" in name or name == "cls.predictions.bias":
             continue  # the latter is tied to the decoder's bias
-        if name == "bert.embeddings.position_embeddings.weight":
+        if name.startswith("pooler."):
+            continue
+        if name.endswith("embeddings.position_embeddings.weight"):
             wide = torch.promote_types(tensor.dtype, torch.float32)  # a bf16 sum would be rounded
             tensor = tensor.to(wide) + types[0].to(wide)
         for pattern, replacement in _DISTILBERT_NAMES:

@@ -44,9 +44,11 @@ class VocabularyTransferStudent(Student):
     tokenizer: str
     revision: str | None = None
 
-    def start(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
-        """See `Student.start`."""
-        del teacher, vocab_size
+    def start(
+        self, teacher: LanguageModel | None, vocab_size: int, needs_head: bool = True
+    ) -> LanguageModel:
+        """See `Student.start`; the head, which is exchanged as well, has to be there."""
+        del teacher, vocab_size, needs_head
         model = open_model(self.name, self.revision, torch.float32)
         old, new = load_tokenizer(self.name, self.revision), load_tokenizer(self.tokenizer)
         pieces = pieces_of(new, old, model.config.vocab_size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from lit_distill.errors import UserError
 from lit_distill.knobs import Count, CountOrNone, check_knobs
 from lit_distill.models.architectures.anatomy import Anatomy
 from lit_distill.models.architectures.table import anatomy_of, anatomy_of_type
+from lit_distill.models.body.absent import absent, leave_out
 from lit_distill.models.body.language_model import LanguageModel
 from lit_distill.models.body.ties import (
     differing_names,
@@ -52,10 +53,14 @@ class PretrainedStudent(Student):
     revision: str | None = None
     fresh_head: bool = False
 
-    def start(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+    def start(
+        self, teacher: LanguageModel | None, vocab_size: int, needs_head: bool = True
+    ) -> LanguageModel:
         """See `Student.start`."""
         del teacher, vocab_size
-        return LanguageModel(open_model(self.name, self.revision, torch.float32, self.fresh_head))
+        return LanguageModel(
+            open_model(self.name, self.revision, torch.float32, self.fresh_head, needs_head)
+        )
 
 
 Layers = list[CountOrNone]
@@ -95,9 +100,11 @@ class LayerCopyStudent(Student):
     def __post_init__(self) -> None:
         check_knobs(LayerCopyStudent, vars(self))
 
-    def start(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+    def start(
+        self, teacher: LanguageModel | None, vocab_size: int, needs_head: bool = True
+    ) -> LanguageModel:
         """See `Student.start`."""
-        del vocab_size
+        del vocab_size, needs_head  # it has a head if its teacher has one
         if teacher is None:
             raise UserError(
                 "LayerCopyStudent takes its layers from a teacher and none is given: set "
@@ -109,12 +116,12 @@ class LayerCopyStudent(Student):
         encoder = self._encoder_layers(teacher)
         weights = carve_layers(teacher, picked, encoder)
         if self.distilbert:
-            anatomy = anatomy_of_type("distilbert")
+            anatomy = anatomy_of_type("distilbert", teacher.anatomy.has_head)
             config = distilbert_config(teacher, len(picked))
             weights = distilbert_weights(weights)
         else:
             anatomy, config = teacher.anatomy, carve_config(teacher, picked, encoder)
-        student = _fresh_model(anatomy, config)
+        student = _fresh_model(anatomy, config, _absent_in(teacher, anatomy))
         keep_apart(student.model, differing_names(student.model, weights))
         student.model.load_state_dict(weights, strict=True)  # copies, and widens to float32
         if student.model.can_generate():
@@ -149,10 +156,14 @@ class FreshStudent(Student):
     model_type: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
 
-    def start(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+    def start(
+        self, teacher: LanguageModel | None, vocab_size: int, needs_head: bool = True
+    ) -> LanguageModel:
         """See `Student.start`."""
+        del needs_head  # it has a head unless its teacher has none
         if self.model_type is not None:
-            anatomy = anatomy_of_type(self.model_type)
+            has_head = teacher is None or teacher.anatomy.has_head
+            anatomy = anatomy_of_type(self.model_type, has_head)
             config = self._type_defaults(anatomy, teacher, vocab_size)
         elif teacher is not None:
             anatomy, config = teacher.anatomy, teacher.config
@@ -164,7 +175,8 @@ class FreshStudent(Student):
         changes = self.config
         if teacher is not None and self.model_type is None and has_own_head(teacher.model, anatomy):
             changes = {"tie_word_embeddings": False, **changes}
-        student = _fresh_model(anatomy, override_config(config, changes, anatomy))
+        config = override_config(config, changes, anatomy)
+        student = _fresh_model(anatomy, config, _absent_in(teacher, anatomy))
         if changes.get("tie_word_embeddings") is False:
             draw_own_head(student.model, anatomy)
         return student
@@ -188,18 +200,28 @@ class FreshStudent(Student):
         return config
 
 
-def _fresh_model(anatomy: Anatomy, config: PretrainedConfig) -> LanguageModel:
-    """A model with fresh float32 weights, tied as its config says."""
+def _absent_in(teacher: LanguageModel | None, anatomy: Anatomy) -> list[str]:
+    """Optional modules that a student goes without because its teacher does."""
+    missing = [] if teacher is None else absent(teacher.model, teacher.anatomy)
+    return [path for path in anatomy.optional if path in missing]
+
+
+def _fresh_model(
+    anatomy: Anatomy, config: PretrainedConfig, without: Iterable[str] = ()
+) -> LanguageModel:
+    """A model with fresh float32 weights, tied as its config says, without some modules."""
     config.architectures, config.dtype = [anatomy.architecture], torch.float32
     # What a class builds follows torch's default dtype, which a trainer's precision may have set.
-    return LanguageModel(anatomy.model_class()(config).to(torch.float32)).eval()
+    model = anatomy.model_class()(config).to(torch.float32)
+    leave_out(model, without)
+    return LanguageModel(model).eval()
 
 
 def student_state(model: LanguageModel) -> dict[str, Any]:
     """What a checkpoint needs to build the student again, as plain JSON values.
 
-    That is its config, which tables are its own although the config ties them, and what was changed
-    after it was built.
+    That is its config, which tables are its own although the config ties them, which modules of its
+    class it has not, and what was changed after it was built.
     """
     config = json.loads(model.config.to_json_string(use_diff=False))
     return {
@@ -207,6 +229,7 @@ def student_state(model: LanguageModel) -> dict[str, Any]:
         "separate": separate_names(model.model),
         "surgeries": list(model.surgeries),
         "notes": list(model.notes),
+        "absent": absent(model.model, model.anatomy),
     }
 
 
@@ -217,7 +240,7 @@ def student_from_state(
 
     Args:
         state: of `student_state`; one of the first release does not say which tables are separate,
-            and knows of no surgeries.
+            which modules are absent, and knows of no surgeries.
         weights: its state dict, if at hand: tables of different values are separate as well.
 
     Raises:
@@ -225,7 +248,8 @@ def student_from_state(
     """
     anatomy = anatomy_of(state["config"]["architectures"][0])
     config = anatomy.model_class().config_class.from_dict(state["config"])
-    student, apart = _fresh_model(anatomy, config), set(state.get("separate", ()))
+    student = _fresh_model(anatomy, config, state.get("absent", ()))
+    apart = set(state.get("separate", ()))
     if weights is not None:
         named = {name.removeprefix("model."): value for name, value in weights.items()}
         apart.update(differing_names(student.model, named))

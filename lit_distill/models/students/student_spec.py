@@ -28,18 +28,21 @@ class Student(ABC):
     freeze: list[str] = field(default_factory=list)
     surgeries: list[Surgery] = field(default_factory=list)
 
-    def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+    def build(
+        self, teacher: LanguageModel | None, vocab_size: int, needs_head: bool = True
+    ) -> LanguageModel:
         """The student as it is trained: started, frozen in part, changed by its surgeries.
 
         Args:
             teacher: see `start`.
             vocab_size: see `start`.
+            needs_head: see `start`.
 
         Raises:
             UserError: as of `start`; `freeze` names what is not there, or nothing is left to train;
                 or a surgery cannot be made.
         """
-        model = self.start(teacher, vocab_size)
+        model = self.start(teacher, vocab_size, needs_head)
         freeze_named(model, self.freeze)
         operate(model, self.surgeries)
         if self.freeze or self.surgeries:
@@ -47,13 +50,17 @@ class Student(ABC):
         return model
 
     @abstractmethod
-    def start(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
+    def start(
+        self, teacher: LanguageModel | None, vocab_size: int, needs_head: bool = True
+    ) -> LanguageModel:
         """The student with its initial weights: float32, eval mode, all parameters trainable.
 
         Args:
             teacher: the teacher, if there is one; not changed, and nothing is shared with it.
             vocab_size: number of tokens of the tokenizer, for fresh students without a teacher;
                 0 if unknown.
+            needs_head: whether its logits are trained; a student whose start has no head then is
+                refused, and otherwise stays without one.
 
         Raises:
             UserError: it cannot be built.

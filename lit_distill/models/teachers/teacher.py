@@ -28,13 +28,17 @@ class TeacherSpec:
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     tokenizer: str | None = None
 
-    def build(self) -> LanguageModel:
+    def build(self, needs_head: bool = True) -> LanguageModel:
         """Opens it: no parameter requires a gradient, eval mode.
+
+        Args:
+            needs_head: see `open_model`.
 
         Raises:
             UserError: it cannot be opened or is not supported.
         """
-        model = open_model(self.name, self.revision, getattr(torch, self.dtype))
+        dtype = getattr(torch, self.dtype)
+        model = open_model(self.name, self.revision, dtype, needs_head=needs_head)
         return LanguageModel(model).requires_grad_(False).eval()
 
 

@@ -114,14 +114,14 @@ def test_models_that_do_not_write_have_no_generation_config(
     assert not (tmp_path / "student-last" / "generation_config.json").exists()
 
 
-@pytest.mark.parametrize("anatomy", ANATOMIES, ids=lambda anatomy: anatomy.model_type)
+@pytest.mark.parametrize("anatomy", ANATOMIES, ids=lambda anatomy: anatomy.architecture)
 def test_a_card_names_the_class_that_loads_the_student(anatomy: Anatomy) -> None:
     description = {
         "students": {"student": {"config": {"architectures": [anatomy.architecture]}}},
         "teachers": {}, "method": "CausalLM", "config": "", "notes": [],
     }  # fmt: skip
     card = model_card("student", description, Training(updates=1))
-    (name,) = {word for word in card.split() if word.startswith("AutoModelFor") and "." not in word}
+    (name,) = {word for word in card.split() if word.startswith("AutoModel") and "." not in word}
     loaded = getattr(transformers, name.rstrip(","))
     config = anatomy.model_class().config_class
     assert loaded._model_mapping[config] is anatomy.model_class()
@@ -129,6 +129,7 @@ def test_a_card_names_the_class_that_loads_the_student(anatomy: Anatomy) -> None
     assert (
         kind
         == {
+            "AutoModel": "feature-extraction",
             "AutoModelForMaskedLM": "fill-mask",
             "AutoModelForCausalLM": "text-generation",
             "AutoModelForSeq2SeqLM": "translation"

@@ -116,6 +116,6 @@ def test_a_model_that_cannot_is_refused(bert: LanguageModel) -> None:
         supports_gradient_checkpointing = False
 
     bert.model.__class__ = NoTargets
-    with pytest.raises(UserError, match="Plain has no gradient checkpointing"):
+    with pytest.raises(UserError, match="NoTargets has no gradient checkpointing"):
         Execution(gradient_checkpointing=True).apply(bert)
     assert isinstance(bert.model, nn.Module)

@@ -23,6 +23,7 @@ NAMES = ("data_parallel", "tensor_parallel")
 SITES = {
     "projections alone": [Site("query", 1), Site("value", 1), Site("key", 0)],
     "with a hidden state": [Site("hidden", 2), Site("value", 2)],
+    "embeddings and attention": [Site("embeddings"), Site("attention", 1)],
 }
 
 
