@@ -31,6 +31,8 @@ class Reading(Enum):
     """Some tokens are hidden or replaced; there are no targets."""
     RESPONSES = "Responses"
     """Prompts with and without responses, whose tokens are the targets."""
+    LABELS = "Labels"
+    """Texts, or pairs of texts, whose labels are the targets."""
 
 
 class Batch(TypedDict, total=False):
@@ -102,6 +104,15 @@ class Batch(TypedDict, total=False):
     """All micro-batches of the accumulation window; only on the first of several."""
 
 
+class LabelledBatch(Batch, total=False):
+    """One micro-batch of labelled texts: a `Batch` whose targets are no tokens.
+
+    `rows` (B,) are the first positions of the texts, which classifiers read; `targets` (B,) are
+    numbers in the `id2label` of the model. `token_type_ids` are there only where a tokenizer tells
+    the texts of a pair apart.
+    """
+
+
 def batch_of_labels(
     input_ids: Tensor,
     attention_mask: Tensor,
@@ -138,6 +149,38 @@ def batch_of_labels(
             "masked": 0 if next_token else len(rows),
         },
     )
+
+
+def labelled_batch(
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    labels: Tensor,
+    language: Sequence[int],
+    token_type_ids: Tensor | None = None,
+) -> LabelledBatch:
+    """The batch of texts with a label each.
+
+    Args:
+        input_ids: (B, T) int64, padded on the right.
+        attention_mask: (B, T), 1 at real positions.
+        labels: (B,) numbers in the model's `id2label`.
+        language: (B,) numbers that count the data module's `languages` from 0.
+        token_type_ids: (B, T) int64, of pairs of texts.
+    """
+    texts, width = input_ids.shape
+    tokens = attention_mask.flatten().nonzero().squeeze(1)
+    batch = LabelledBatch(
+        input_ids=input_ids.long(),
+        attention_mask=attention_mask.long(),
+        language=torch.tensor(language, dtype=torch.int64),
+        tokens=tokens,
+        rows=torch.arange(texts) * width,
+        targets=labels.long(),
+        counts={"tokens": len(tokens), "sequences": texts, "rows": texts, "masked": 0},
+    )
+    if token_type_ids is not None:
+        batch["token_type_ids"] = token_type_ids.long()
+    return batch
 
 
 def read_ids(batch: Batch) -> Tensor:

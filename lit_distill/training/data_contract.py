@@ -7,6 +7,7 @@ The data modules of `data_modules` keep it; a data module of somebody else's is 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
@@ -92,16 +93,29 @@ def check_lightning(data: LightningDataModule) -> None:
             ) from error
 
 
-def check_batch(
-    batch: Any, languages: int | None, vocab_size: int | None, max_length: int | None, where: str
-) -> None:
+@dataclass(frozen=True)
+class Reach:
+    """What the numbers of a batch may be, each from 0 on; None: not looked at.
+
+    Attributes:
+        languages: how many the data module names.
+        vocab_size: token ids that the student reads.
+        outputs: outputs of the student's head: tokens, or labels.
+        max_length: positions that the student has.
+    """
+
+    languages: int | None = None
+    vocab_size: int | None = None
+    outputs: int | None = None
+    max_length: int | None = None
+
+
+def check_batch(batch: Any, reach: Reach, where: str) -> None:
     """Checks the first batch of a loader, on the CPU.
 
     Args:
         batch: what the loader gave.
-        languages: how many the data module names; None: not looked at.
-        vocab_size: rows of the student's vocabulary; None: not looked at.
-        max_length: positions that the student has; None: not looked at.
+        reach: of the data module and the students.
         where: whose batch it is, for the message.
 
     Raises:
@@ -120,13 +134,11 @@ def check_batch(
             else ""
         )
         raise UserError(f"{where} has no {', '.join(missing)}.{labels} {PAGE}")
-    for problem in _problems(batch, languages, vocab_size, max_length):
+    for problem in _problems(batch, reach):
         raise UserError(f"{where} does not fit: {problem}. {PAGE}")
 
 
-def _problems(
-    batch: Mapping[str, Any], languages: int | None, vocab_size: int | None, max_length: int | None
-) -> list[str]:
+def _problems(batch: Mapping[str, Any], reach: Reach) -> list[str]:
     """What does not fit; what follows from an earlier one is not looked for."""
     for key, shape in SHAPES.items():
         value, sizes = batch[key], len(shape.strip("(),").split(", "))
@@ -144,7 +156,7 @@ def _problems(
     return problems or [
         *_misplaced(batch, mask),
         *_miscounted(batch, len(read)),
-        *_out_of_range(batch, languages, vocab_size, max_length),
+        *_out_of_range(batch, reach),
     ]
 
 
@@ -177,32 +189,31 @@ def _miscounted(batch: Mapping[str, Any], texts: int) -> list[str]:
     return [f"in counts, {', '.join(wrong)}, and there are {there}"] if wrong else []
 
 
-def _out_of_range(
-    batch: Mapping[str, Any], languages: int | None, vocab_size: int | None, max_length: int | None
-) -> list[str]:
+def _out_of_range(batch: Mapping[str, Any], reach: Reach) -> list[str]:
     """Numbers that name nothing."""
     problems = []
-    language, ids = batch["language"], batch["input_ids"]
+    language, ids, known = batch["language"], batch["input_ids"], reach.languages
     if len(language) != len(ids):
         problems.append(f"language has {len(language)} numbers for {len(ids)} texts")
-    elif languages is not None and not bool(((language >= 0) & (language < languages)).all()):
+    elif known is not None and not bool(((language >= 0) & (language < known)).all()):
         problems.append(
             f"language has numbers from {int(language.min())} to {int(language.max())}, and the "
-            f"data module names {languages}, counted from 0"
+            f"data module names {known}, counted from 0"
         )
-    for key in ("input_ids", "targets"):
+    for key, end in (("input_ids", reach.vocab_size), ("targets", reach.outputs)):
         value = batch[key]
-        if vocab_size is not None and value.numel():
+        if end is not None and value.numel():
             low, high = int(value.min()), int(value.max())
-            if low < 0 or high >= vocab_size:
+            if low < 0 or high >= end:
+                whose = "reads" if key == "input_ids" else "predicts"
                 problems.append(
-                    f"{key} has token {low if low < 0 else high}, and the student's vocabulary is "
-                    f"0 to {vocab_size - 1}: was it made with the run's tokenizer?"
+                    f"{key} has {low if low < 0 else high}, and the student {whose} 0 to "
+                    f"{end - 1}: was it made with the run's tokenizer, or with other labels?"
                 )
-    if max_length is not None and ids.shape[1] > max_length:
+    if reach.max_length is not None and ids.shape[1] > reach.max_length:
         problems.append(
-            f"a text has {ids.shape[1]} tokens and the student's position table {max_length}: cut "
-            "texts"
+            f"a text has {ids.shape[1]} tokens and the student's position table "
+            f"{reach.max_length}: cut texts"
         )
     return problems
 

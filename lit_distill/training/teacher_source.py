@@ -22,7 +22,7 @@ from lit_distill.models import (
     load_tokenizer,
     tokenizer_fingerprint,
 )
-from lit_distill.training.data_contract import check_batch, check_data_module
+from lit_distill.training.data_contract import Reach, check_batch, check_data_module
 
 
 class Learner(Measured):
@@ -177,7 +177,7 @@ class Learner(Measured):
                 "one of both out."
             )
         for student in self.students.values():
-            self.cache.check({"vocab_size": cast(LanguageModel, student).vocab_size})
+            self.cache.check({"vocab_size": cast(LanguageModel, student).outputs})
         if self.teachers:
             self.cache.check({"teacher": teachers["teacher"]["fingerprint"]})
         else:
@@ -208,10 +208,10 @@ class Learner(Measured):
         students = [cast(LanguageModel, student) for student in self.students.values()]
         whose = "the loader" if self.data is None else type(self.data).__name__
         kind = "training" if self.trainer.training else "held-out"
-        check_batch(
-            batch,
+        reach = Reach(
             None if self.data is None else len(self.data.languages),
             min((student.vocab_size for student in students), default=None),
+            min((student.outputs for student in students), default=None),
             min((student.max_length for student in students), default=None),
-            f"The first {kind} batch of {whose}, loader {number},",
         )
+        check_batch(batch, reach, f"The first {kind} batch of {whose}, loader {number},")

@@ -1,14 +1,15 @@
 """A Hugging Face language model in two halves: `encode` up to the last hidden state, then rows.
 
-Selecting rows before the vocabulary is the reason for the cut: logits (B, T, V) never exist.
+Selecting rows before the vocabulary is the reason for the cut: logits (B, T, V) never exist. A
+classifier is the same with labels in the place of the vocabulary; its rows are those with labels.
 
-Shapes: B sequences, T padded length, N rows, D hidden size, V vocabulary.
+Shapes: B sequences, T padded length, N rows, D hidden size, V vocabulary or labels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, TypeVar, cast
 
 import torch
@@ -32,7 +33,7 @@ class LanguageModel(nn.Module):
     """A supported Hugging Face model and the knowledge of where its organs are.
 
     Args:
-        model: the model with its language-model head; used as it is, not copied.
+        model: the model with its head; used as it is, not copied.
 
     Attributes:
         size: how many entries of the vocabulary count, from the first; None for all. Set where
@@ -63,8 +64,19 @@ class LanguageModel(nn.Module):
 
     @property
     def vocab_size(self) -> int:
-        """V: the width of the logits."""
+        """How many token ids it reads: rows of the embeddings of its input."""
+        return int(cast(Any, self.model).get_input_embeddings().weight.shape[0])
+
+    @property
+    def outputs(self) -> int:
+        """V: the width of the logits; of a classifier, the number of labels."""
         return self.anatomy.lm_head(self.model).weight.shape[0]
+
+    @property
+    def labels(self) -> list[str]:
+        """What the outputs of a classifier stand for, in order; nothing of a language model."""
+        names = self.config.id2label if self.anatomy.has_labels else {}
+        return [str(names[number]) for number in range(len(names))]
 
     @property
     def hidden_size(self) -> int:
@@ -139,10 +151,7 @@ class LanguageModel(nn.Module):
                     stack.callback(self._watch(site, captured).remove)
             if last < len(self.layers) - 1:
                 stack.enter_context(self._only(last + 1))
-            if self.stream is not None and self.training:
-                stack.enter_context(
-                    self.stream.drawn(self.anatomy.lm_head(self.model).weight.device)
-                )
+            stack.enter_context(self._draws())
             hidden = self.anatomy.run(self.model, inputs)
         return hidden, captured
 
@@ -159,20 +168,33 @@ class LanguageModel(nn.Module):
             rows: last hidden states (N, D).
         """
         decoder = self.anatomy.lm_head(self.model)
-        rows = self.anatomy.transform(self.model, rows)
+        rows = self._transformed(rows)
         bias = self.anatomy.logit_bias(self.model)
         bias = decoder.bias if bias is None else bias
         return fn(Head(rows, decoder.weight, bias, self.anatomy.cap(self.config), self.size))
 
     def logits(self, rows: Tensor) -> Tensor:
         """Logits (N, `size` or V) of last hidden states (N, D), as the model computes them."""
-        rows = self.anatomy.transform(self.model, rows)
+        rows = self._transformed(rows)
         logits = cast(Tensor, self.anatomy.lm_head(self.model)(rows))
         bias = self.anatomy.logit_bias(self.model)
         logits = logits if bias is None else logits + bias
         logits = logits[:, : self.size]
         cap = self.anatomy.cap(self.config)
         return logits if cap is None else torch.tanh(logits / cap) * cap
+
+    def _transformed(self, rows: Tensor) -> Tensor:
+        """What the head's linear map reads of last hidden states (N, D); classifiers drop here."""
+        if not self.anatomy.has_labels:
+            return self.anatomy.transform(self.model, rows)
+        with self._draws():
+            return self.anatomy.transform(self.model, rows)
+
+    def _draws(self) -> AbstractContextManager[None]:
+        """Where random numbers are drawn from inside: the model's stream while it trains."""
+        if self.stream is None or not self.training:
+            return nullcontext()
+        return self.stream.drawn(self.anatomy.lm_head(self.model).weight.device)
 
     def compile_layers(self, backend: str | Callable[..., Any]) -> None:
         """Compiles each layer's forward, for all lengths; layers of one shape share the result.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import getLogger
@@ -17,8 +17,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from lit_distill.errors import UserError
-from lit_distill.models.architectures.anatomy import Anatomy
-from lit_distill.models.architectures.table import TEXT_PARTS, anatomy_of_type
+from lit_distill.models.architectures.anatomy import Anatomy, Predicted
+from lit_distill.models.architectures.table import TEXT_PARTS, anatomy_of_config, anatomy_of_type
 from lit_distill.models.loading.finite import check_finite
 from lit_distill.models.loading.hub import FIRST_ASK, answer_within, outage, patience, refusal
 
@@ -157,15 +157,22 @@ def _explain(what: str, source: Source, error: Exception) -> str:
 
 
 def open_model(
-    name: str, revision: str | None, dtype: torch.dtype, fresh_head: bool = False
+    name: str,
+    revision: str | None,
+    dtype: torch.dtype,
+    fresh_head: bool = False,
+    labels: Sequence[str] = (),
 ) -> PreTrainedModel:
-    """Loads a supported model with its language-model head, in eval mode.
+    """Loads a supported model with the head that its config.json names, in eval mode.
+
+    A config that names no class of the table is taken for its type's language model.
 
     Args:
         name: local folder or hub name.
         revision: branch, tag or commit on the hub.
         dtype: of the weights, whatever they were saved in.
-        fresh_head: accept a checkpoint without a language-model head; it then starts at random.
+        fresh_head: accept a checkpoint without a head; it then starts at random.
+        labels: names of the labels of a classifier of texts, whose head starts at random.
 
     Raises:
         UserError: it cannot be found or read, is not supported, or lacks weights; or weights are
@@ -177,7 +184,9 @@ def open_model(
         if "model_type" not in values:  # a missing file reads as an empty config
             raise ValueError("there is no config.json with a model_type.")
     values, names = _text_part(values)
-    anatomy = anatomy_of_type(values["model_type"])
+    anatomy = anatomy_of_config(values)
+    if labels:
+        anatomy, values = _relabelled(name, anatomy, values, labels)
     model_class = anatomy.model_class()
     with reading("model", source):
         model, report = model_class.from_pretrained(
@@ -189,9 +198,24 @@ def open_model(
             key_mapping=names,
             **source.options,
         )
-    _check_weights(name, anatomy, report, fresh_head)
+    _check_weights(name, anatomy, report, fresh_head or bool(labels))
     check_finite(model, anatomy, name, Path(source.name))
     return cast(PreTrainedModel, model)
+
+
+def _relabelled(
+    name: str, anatomy: Anatomy, values: dict[str, Any], labels: Sequence[str]
+) -> tuple[Anatomy, dict[str, Any]]:
+    """The row and the config of a classifier of texts on the body of a language model."""
+    if anatomy.has_labels:
+        raise UserError(
+            f"{name} is a {anatomy.architecture} and has labels of its own, so its head would not "
+            "start anew: leave `labels` out, or give the language model that it was made of."
+        )
+    numbers = dict(enumerate(labels))
+    own = {"id2label": numbers, "label2id": {label: n for n, label in numbers.items()}}
+    row = anatomy_of_type(anatomy.model_type, Predicted.TEXT_LABELS)
+    return row, {**values, **own, "problem_type": "single_label_classification"}
 
 
 def _text_part(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str] | None]:
@@ -231,10 +255,12 @@ def _check_weights(name: str, anatomy: Anatomy, report: dict[str, Any], fresh_he
             "Give a model whose config and weights were saved together."
         )
     if head and not fresh_head:
+        kind = "classifier" if anatomy.has_labels else "language-model head"
+        way = "SupervisedKD" if anatomy.has_labels else "MaskedLM"
         raise UserError(
-            f"{name} has no language-model head (missing: {_few(head)}), so its logits would be "
-            f"random. Use a checkpoint of {anatomy.architecture}, or train a head first with "
-            "MaskedLM and PretrainedStudent's fresh_head=true."
+            f"{name} has no {kind} (missing: {_few(head)}), so its logits would be random. Use a "
+            f"checkpoint of {anatomy.architecture}, or train a head first with {way} and "
+            "PretrainedStudent's fresh_head=true."
         )
 
 

@@ -19,7 +19,7 @@ from transformers import PretrainedConfig
 
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, CountOrNone, check_knobs
-from lit_distill.models.architectures.anatomy import Anatomy
+from lit_distill.models.architectures.anatomy import Anatomy, Predicted
 from lit_distill.models.architectures.table import anatomy_of, anatomy_of_type
 from lit_distill.models.body.language_model import LanguageModel
 from lit_distill.models.body.ties import (
@@ -35,6 +35,7 @@ from lit_distill.models.students.carving import (
     carve_layers,
     distilbert_config,
     distilbert_weights,
+    labels_of,
     pick_layers,
     respect_kinds,
 )
@@ -65,17 +66,27 @@ class PretrainedStudent(Student):
     Attributes:
         name: local folder or hub name.
         revision: branch, tag or commit on the hub.
-        fresh_head: accept a checkpoint without a language-model head; it then starts at random.
+        fresh_head: accept a checkpoint without its head; it then starts at random.
+        labels: names of the labels of a classifier of texts, in order, on the body of a language
+            model: its head starts at random. None: the checkpoint's own head.
     """
 
     name: str
     revision: str | None = None
     fresh_head: bool = False
+    labels: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.labels is not None and not 2 <= len(self.labels) == len({*self.labels}):
+            raise UserError(
+                f"PretrainedStudent.labels is {self.labels}: name two or more, each once."
+            )
 
     def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
         """See `Student.build`."""
         del teacher, vocab_size
-        return LanguageModel(open_model(self.name, self.revision, torch.float32, self.fresh_head))
+        start = self.fresh_head, self.labels or ()
+        return LanguageModel(open_model(self.name, self.revision, torch.float32, *start))
 
 
 Layers = list[CountOrNone]
@@ -129,7 +140,7 @@ class LayerCopyStudent(Student):
         encoder = self._encoder_layers(teacher)
         weights = carve_layers(teacher, picked, encoder)
         if self.distilbert:
-            anatomy = anatomy_of_type("distilbert")
+            anatomy = anatomy_of_type("distilbert", teacher.anatomy.predicts)
             config = distilbert_config(teacher, len(picked))
             weights = distilbert_weights(weights)
         else:
@@ -172,7 +183,8 @@ class FreshStudent(Student):
     def build(self, teacher: LanguageModel | None, vocab_size: int) -> LanguageModel:
         """See `Student.build`."""
         if self.model_type is not None:
-            anatomy = anatomy_of_type(self.model_type)
+            predicts = Predicted.TOKENS if teacher is None else teacher.anatomy.predicts
+            anatomy = anatomy_of_type(self.model_type, predicts)
             config = self._type_defaults(anatomy, teacher, vocab_size)
         elif teacher is not None:
             anatomy, config = teacher.anatomy, teacher.config
@@ -192,12 +204,14 @@ class FreshStudent(Student):
     def _type_defaults(
         self, anatomy: Anatomy, teacher: LanguageModel | None, vocab_size: int
     ) -> PretrainedConfig:
-        """The type's own config, with the vocabulary of the teacher or else of the tokenizer."""
+        """The type's own config, with vocabulary and labels of the teacher, or the tokenizer's."""
         config = anatomy.model_class().config_class()
         if teacher is not None:
             config.vocab_size = teacher.vocab_size
             for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
                 setattr(config, name, getattr(teacher.config, name))
+            if teacher.anatomy.has_labels:
+                config.update(labels_of(teacher.config))
         elif vocab_size:
             config.vocab_size = vocab_size
         elif "vocab_size" not in self.config:

@@ -25,7 +25,9 @@ from lit_distill.models import (
 KINDS: list[Projection] = ["query", "key", "value"]
 
 
-@pytest.fixture(params=[a.model_type for a in ANATOMIES if a.encoder_layers_path is None])
+@pytest.fixture(
+    params=[a.model_type for a in ANATOMIES if a.encoder_layers_path is None and not a.has_labels]
+)
 def family(request: pytest.FixtureRequest) -> str:
     """All but encoder-decoders, which are refused."""
     return str(request.param)
