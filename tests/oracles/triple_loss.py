@@ -23,7 +23,7 @@ STEP = 1e-100
 class Sums:
     """Unnormalised sums of the terms, their counts, and the weighted total of the means."""
 
-    ce: complex
+    kd: complex
     mlm: complex
     cos: complex
     mse: complex
@@ -77,7 +77,7 @@ def cosine_distance(student: Vector, teacher: Vector) -> complex:
     return 1 - dot / (cmath.sqrt(a_square) * cmath.sqrt(b_square))
 
 
-def logits(
+def project(
     row: Vector, weight: Sequence[Vector], bias: Vector | None = None, cap: float | None = None
 ) -> list[complex]:
     """Logits of one hidden row: z_v = sum_d w_vd h_d + b_v, or c tanh(z_v / c) under a cap c."""
@@ -111,10 +111,10 @@ def triple_loss(
         mask: (B, T), 1 at real positions.
         labels: (B, T), the token to predict, `IGNORED` where none is.
         temperature: T of the soft term.
-        weights: of ce, mlm, cos, mse.
+        weights: of kd, mlm, cos, mse.
         restrict_kd_to_mask: soft term and mse on labelled positions only.
     """
-    ce, mlm, cos, mse = 0j, 0j, 0j, 0j
+    kd, mlm, cos, mse = 0j, 0j, 0j, 0j
     soft_rows, masked, tokens = 0, 0, 0
     for b in range(len(mask)):
         for t in range(len(mask[b])):
@@ -129,11 +129,11 @@ def triple_loss(
                 mlm += cross_entropy(student, labels[b][t])
             if labelled or not restrict_kd_to_mask:
                 soft_rows += 1
-                ce += forward_kl(student, teacher, temperature)
+                kd += forward_kl(student, teacher, temperature)
                 mse += squared_distance(student, teacher)
-    total = weights[0] * ce / max(soft_rows, 1) + weights[1] * mlm / max(masked, 1)
+    total = weights[0] * kd / max(soft_rows, 1) + weights[1] * mlm / max(masked, 1)
     total += weights[2] * cos / max(tokens, 1) + weights[3] * mse / max(soft_rows, 1)
-    return Sums(ce, mlm, cos, mse, soft_rows, masked, tokens, total)
+    return Sums(kd, mlm, cos, mse, soft_rows, masked, tokens, total)
 
 
 def gradient(function: Callable[[list[Number]], complex], point: Sequence[float]) -> list[float]:
