@@ -54,6 +54,15 @@ def named_students(
     return dict(students)
 
 
+def require_teacher(method: type[Distillation], teacher: object, cache: object) -> None:
+    """Raises UserError where a method that learns from a teacher has neither one nor its cache."""
+    if teacher is None and cache is None:
+        raise UserError(
+            f"{method.__name__} learns from a teacher and none is given: set "
+            "model.init_args.teacher.name to a model name or folder."
+        )
+
+
 def build_models(
     students: Mapping[str, Student],
     teachers: Mapping[str, TeacherSpec],

@@ -82,11 +82,8 @@ class Distillation(Updated, ABC):
     ) -> None:
         super().__init__(optimizer, schedule, per_model or {}, teacher_cache)
         check_knobs(Distillation, locals())
-        if self.needs_teacher and teacher is None and teacher_cache is None:
-            raise UserError(
-                f"{type(self).__name__} learns from a teacher and none is given: set "
-                "model.init_args.teacher.name to a model name or folder."
-            )
+        if self.needs_teacher:
+            building.require_teacher(type(self), teacher, teacher_cache)
         self.student_specs = building.named_students(type(self), student, students)
         self.streams = {name: RandomStream(0, name) for name in students or ()}
         self.ensemble = ensemble

@@ -71,7 +71,13 @@ class Learner(Measured):
         if found is None or not self.reads or found in self.reads:
             return
         name = type(self).__name__
-        texts = " or ".join(one.value for one in self.reads if one != Reading.RESPONSES)
+        apart = {Reading.RESPONSES, Reading.LABELS}  # which have data modules of their own
+        texts = " or ".join(one.value for one in self.reads if one not in apart)
+        if found == Reading.LABELS:
+            raise UserError(
+                f"{name} reads {texts or 'prompts with responses'}, and {type(data).__name__} has "
+                "labels of texts: use SupervisedKD, or another data module."
+            )
         if not texts or found == Reading.RESPONSES:
             raise UserError(
                 f"{name} reads {texts or 'prompts with responses'}, and {type(data).__name__} has "
