@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help quickstart test mutants faults gradients lint format install
+.PHONY: help quickstart test quick times mutants faults gradients lint format install
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -12,6 +12,12 @@ quickstart: .venv/.runs  ## install into .venv and run the main job on the embed
 
 test: .venv/.tests  ## run the test suite, on two cores
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+quick: .venv/.tests  ## run what takes no run: most tests, in under a minute
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not run and not rotated and not faults and not slow"
+
+times: .venv/.tests  ## write down what takes how long, for the two above: tests/times.json
+	$(BIN)/python -m pytest -n 2 --dist worksteal --times
 
 mutants: .venv/.tests  ## plant every bug of tests/planted; a test must turn red
 	$(BIN)/python -m pytest -m "" -n 2 --dist worksteal tests/test_mutants.py

@@ -12,18 +12,18 @@ import functools
 from dataclasses import dataclass
 
 import torch
-from lightning_steps import (
+from timing.lightning_steps import (
     LightningSteps,
     in_memory,
     shipped_callbacks,
     shipped_optimizer,
     unseen_bar,
 )
+from timing.workers import Step
 from torch import Tensor
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 from triple_loss_step import LOG_EVERY, optimise
-from workers import Step
 
 from lit_distill.batch import Batch
 from lit_distill.losses import ForwardKL

@@ -22,8 +22,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not cou
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from lightning_steps import LightningSteps, shipped_callbacks, shipped_optimizer, unseen_bar
-from rounds import Step, compare
+from timing.lightning_steps import LightningSteps, shipped_callbacks, shipped_optimizer, unseen_bar
+from timing.rounds import Step, compare
 from torch import Tensor
 from torch.nn import functional
 from transformers import BertForMaskedLM

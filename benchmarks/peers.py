@@ -36,14 +36,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
-from torchvision_names import complete_torchvision
+from others.torchvision_names import complete_torchvision
 
 complete_torchvision()  # before whoever imports it: lightning and transformers, too
 
-from side_by_side import Limits, Measured, measure  # noqa: E402
 from suites import suites  # noqa: E402
-from tables import table  # noqa: E402
-from workers import elsewhere  # noqa: E402
+from timing.side_by_side import Limits, Measured, measure  # noqa: E402
+from timing.tables import table  # noqa: E402
+from timing.workers import elsewhere  # noqa: E402
 
 PACKAGES = (
     "torch",

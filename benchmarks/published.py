@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import causal_step
 import references
 import torch
-from side_by_side import Candidate, Suite, peer
+from timing.side_by_side import Candidate, Suite, peer
+from timing.workers import Step
 from torch import Tensor
 from torch.nn import functional
-from workers import Step
 
 from lit_distill.losses import CrossEntropy, Head, JensenShannon, linear_losses
 
@@ -144,8 +144,8 @@ def suites(dtype: torch.dtype) -> list[Suite]:
     steps = {
         "floor": Candidate(causal_step.floor, other_loss=True),
         "ours": Candidate(causal_step.in_lightning),
-        "trl Distillation": peer("trl", "peer_trl", "distillation"),
-        "Liger": peer("liger_kernel", "peer_liger", "forward_kl"),
+        "trl Distillation": peer("trl", "others.trl", "distillation"),
+        "Liger": peer("liger_kernel", "others.liger", "forward_kl"),
     }
     return [
         *(heads(work) for work in liger),
@@ -172,7 +172,7 @@ def heads(work: Heads) -> Suite:
             "floor": Candidate(products, "Products only.", other_loss=True),
             "ours": Candidate(ours),
             "plain": Candidate(whole),
-            "Liger": peer("liger_kernel", "peer_liger", "hard_and_soft"),
+            "Liger": peer("liger_kernel", "others.liger", "hard_and_soft"),
         },
         reference=exact,
         sizes=f"H={work.width}, V={work.vocabulary}",

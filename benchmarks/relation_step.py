@@ -28,14 +28,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not cou
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from lightning_steps import (
+from timing.lightning_steps import (
     LightningSteps,
     in_memory,
     shipped_callbacks,
     shipped_optimizer,
     unseen_bar,
 )
-from rounds import Step, compare
+from timing.rounds import Step, compare
 from torch import Tensor
 from transformers import BertForMaskedLM
 from triple_loss_step import LOG_EVERY, bert, optimise

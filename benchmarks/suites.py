@@ -7,15 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 import causal_step
-import distilbert_script
 import mutual_step
 import published
 import references
 import relation_step
 import torch
 import triple_loss_step
-from side_by_side import Candidate, Limits, Suite, peer
-from workers import Step
+from others import distilbert_script
+from timing.side_by_side import Candidate, Limits, Suite, peer
+from timing.workers import Step
 
 from lit_distill import host_memory
 
@@ -60,7 +60,7 @@ def triple(vocabulary: int, all_rows: bool, device: str, dtype: torch.dtype) -> 
         ),
         "TextBrewer": peer(
             "textbrewer",
-            "peer_textbrewer",
+            "others.textbrewer",
             "triple_loss",
             "TextBrewer's soft loss is a cross-entropy, with the teacher's entropy in it, and has "
             "no T^2, which is put into its weight here (with 5.0 as in the paper it would be a "
@@ -69,7 +69,7 @@ def triple(vocabulary: int, all_rows: bool, device: str, dtype: torch.dtype) -> 
         ),
         "torchdistill": peer(
             "torchdistill",
-            "peer_torchdistill",
+            "others.torchdistill",
             "triple_loss",
             "torchdistill's KDLoss takes the softmax over dimension 1, the positions of (B, T, V) "
             "logits: they are flattened before it here. The cosine is written for it.",
@@ -96,17 +96,19 @@ def causal(vocabulary: int, device: str, dtype: torch.dtype) -> Suite:
         "floor": Candidate(causal_step.floor, other_loss=True),
         "ours": Candidate(in_own_process(causal_step.in_lightning)),
         "plain": Candidate(causal_step.plain, "No package: `kl_div` and autograd."),
-        "trl GKD": peer("trl", "peer_trl", "gkd", "GKDTrainer, lmbda 0: prompts have logits too."),
+        "trl GKD": peer(
+            "trl", "others.trl", "gkd", "GKDTrainer, lmbda 0: prompts too."
+        ),
         "trl Distillation": peer(
             "trl",
-            "peer_trl",
+            "others.trl",
             "distillation",
             "DistillationTrainer trains on the student's own text only: it is handed the given "
             "text where it would generate.",
         ),
         "Liger": peer(
             "liger_kernel",
-            "peer_liger",
+            "others.liger",
             "forward_kl",
             "LigerFusedLinearJSDLoss in a hand-written loop, not compiled on a CPU.",
         ),
@@ -144,7 +146,7 @@ def relations(device: str, dtype: torch.dtype) -> Suite:
         "plain": Candidate(relation_step.plain, "No package: bodies whole, relations whole."),
         "TextBrewer": peer(
             "textbrewer",
-            "peer_textbrewer",
+            "others.textbrewer",
             "relations",
             "TextBrewer has no relation loss: its NST loss, the mean square between Gram matrices "
             "of hidden states, is the nearest, and is not MiniLMv2.",
@@ -152,7 +154,7 @@ def relations(device: str, dtype: torch.dtype) -> Suite:
         ),
         "torchdistill": peer(
             "torchdistill",
-            "peer_torchdistill",
+            "others.torchdistill",
             "relations",
             "torchdistill has no relation loss: the plain formula on its hooks.",
         ),

@@ -28,14 +28,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 from lightning.pytorch import Trainer
-from lightning_steps import (
+from timing.lightning_steps import (
     LightningSteps,
     in_memory,
     shipped_callbacks,
     shipped_optimizer,
     unseen_bar,
 )
-from rounds import milliseconds
+from timing.rounds import milliseconds
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 from triple_loss_step import bert

@@ -27,14 +27,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads must not cou
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from lightning_steps import (
+from timing.lightning_steps import (
     LightningSteps,
     in_memory,
     shipped_callbacks,
     shipped_optimizer,
     unseen_bar,
 )
-from rounds import Step, compare, milliseconds
+from timing.rounds import Step, compare, milliseconds
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertConfig, BertForMaskedLM

@@ -18,6 +18,10 @@ from zlib import crc32
 
 import pytest
 import torch
+from cpu_times import FILE, order, write
+from cpu_times import pytest_runtest_logreport as pytest_runtest_logreport
+from cpu_times import pytest_runtest_makereport as pytest_runtest_makereport
+from cpu_times import pytest_runtest_setup as pytest_runtest_setup
 from equalities import Equalities, page
 from hub_client import HubClient, client
 from hub_server import HubServer, serving
@@ -29,12 +33,19 @@ EQUALITIES = pytest.StashKey[Equalities]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--equalities", help="Write the table of equal gradients to this file.")
+    parser.addoption(
+        "--times", action="store_true", help=f"Write down in {FILE.name} what takes how long."
+    )
     parser.addoption("--every-day", action="store_true", help="Run what other days would run, too.")
 
 
 @pytest.hookimpl(tryfirst=True)  # before `slow` is left out
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves what is `rotated` to its day; its name decides which, so that none is left to none."""
+    """Leaves what is `rotated` to its day; its name decides which, so that none is left to none.
+
+    What is long begins first.
+    """
+    order(items)
     today = date.today().toordinal()
     for item in () if config.getoption("--every-day") else items:
         for mark in item.iter_markers("rotated"):
@@ -52,6 +63,8 @@ def pytest_terminal_summary(config: pytest.Config) -> None:
     found, path = config.stash.get(EQUALITIES, {}), config.getoption("--equalities", None)
     if found and path:
         Path(path).write_text(page(found), "utf-8")
+    if config.getoption("--times"):
+        write(FILE)
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from lit_distill.__main__ import main
 from lit_distill.tools.recipes.recipe import read_recipe
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = ROOT / "configs"
+CONFIGS, TINY = ROOT / "configs", ROOT / "tests/tiny/runs"
 PARTS = {part: sorted((CONFIGS / part).glob("*.yaml")) for part in (
     "trainer", "loggers", "methods", "models", "optimizers", "data", "experiments")}  # fmt: skip
 OWN_MODELS = {"mini_mbert_teacher": ["student"], "mini_mbert_triple_loss": ["teacher"],
@@ -120,7 +120,7 @@ def test_an_experiment_names_real_models_and_runs(
         }
     (tmp_path / "models.yaml").write_text(yaml.safe_dump({"model": {"init_args": models}}))
     options += ["-c", str(tmp_path / "models.yaml")]
-    assert main(["fit", "-c", str(path), "-c", f"{ROOT}/tests/tiny/{family}.yaml", *options]) == 0
+    assert main(["fit", "-c", str(path), "-c", f"{TINY}/{family}.yaml", *options]) == 0
     for student in several or [""]:
         assert (tmp_path / "run/student" / student / "model.safetensors").is_file()
 
@@ -149,7 +149,7 @@ def test_an_experiment_on_prompts_names_real_models_and_runs(
         f"--data.layout={'pairs' if PROMPTED[stem] == 't5' else 'decoder'}",
         f"--tokenizer={student}", f"--run_dir={tmp_path / 'run'}",
     ]  # fmt: skip
-    assert main(["fit", "-c", str(path), "-c", f"{ROOT}/tests/tiny/prompts.yaml", *options]) == 0
+    assert main(["fit", "-c", str(path), "-c", f"{TINY}/prompts.yaml", *options]) == 0
     assert (tmp_path / "run/student/model.safetensors").is_file()
     saved = load_file(tmp_path / "run/student/model.safetensors")
     before = load_file(student / "model.safetensors")

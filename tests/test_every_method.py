@@ -12,23 +12,18 @@ from typing import Any
 import pytest
 import torch
 import writers
-from batches import Sample, Served, collate, samples, typed, window
+from batches import Sample, Served, samples, window
 from equalities import Equalities
 from lightning.pytorch.strategies import ModelParallelStrategy
-from prompts import halved, prompt_batch
 from ranks import on_two_ranks
 from safetensors.torch import load_file
 from shipped_methods import (
     CASES,
-    COHORTS,
     CONFIGS,
-    PLAIN,
     PRECISIONS,
     ROOT,
-    TINY,
-    TOKEN_TYPES,
-    WRITING,
     Keep,
+    Shipped,
     build,
     quiet_trainer,
     read,
@@ -50,32 +45,29 @@ from lit_distill.models import (
 )
 from lit_distill.training.distillation import Distillation
 
-EVERY_CASE = pytest.mark.parametrize(("name", "family"), CASES, ids=[f"{n}-{f}" for n, f in CASES])
+IDS = [f"{shipped.name}-{family}" for shipped, family in CASES]
 VOCABULARY = 100
 UPDATES = 2
 Step = Callable[..., torch.Tensor]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=[f"{n}-{f}" for n, f in CASES])
-def case(request: pytest.FixtureRequest) -> tuple[str, str]:
+@pytest.fixture(scope="module", params=CASES, ids=IDS)
+def case(request: pytest.FixtureRequest) -> tuple[Shipped, str]:
     """A method and a family of models."""
     return request.param
 
 
 @pytest.fixture(scope="module")
-def method(case: tuple[str, str], tiny_models: dict[str, Path]) -> Callable[..., Distillation]:
+def method(case: tuple[Shipped, str], tiny_models: dict[str, Path]) -> Callable[..., Distillation]:
     """Builds the method of one shipped config on a tiny teacher, with plain SGD of rate 1."""
     return functools.partial(build, case[0], tiny_models[case[1]])
 
 
 @pytest.fixture(scope="module")
-def batch_of(case: tuple[str, str]) -> Callable[..., Batch]:
+def batch_of(case: tuple[Shipped, str]) -> Callable[..., Batch]:
     """Makes a batch of texts as the models of this family read them."""
-    if case[0] in WRITING:
-        return lambda texts, **options: prompt_batch([halved(text) for text in texts], **options)
-    if case[0] in TOKEN_TYPES:
-        return lambda texts, **options: typed(collate(texts, **options))
-    return functools.partial(collate, causal=case[1] == "gpt2")
+    shipped, family = case
+    return functools.partial(shipped.batch, family=family)
 
 
 @pytest.fixture(scope="module", params=PRECISIONS)
@@ -126,13 +118,13 @@ def whole(step: Step, texts: list[Sample], batch_of: Callable[..., Batch]) -> to
 
 @pytest.fixture(scope="module")
 def agrees(
-    whole: torch.Tensor, case: tuple[str, str], precision: str, equalities: Equalities
+    whole: torch.Tensor, case: tuple[Shipped, str], precision: str, equalities: Equalities
 ) -> Callable[[str, torch.Tensor], None]:
     """Compares a gradient with that of the whole batch, and writes it down."""
 
     def compare(way: str, change: torch.Tensor) -> None:
         apart = float((whole - change).norm() / whole.norm())
-        equalities[*case, way, precision] = apart
+        equalities[case[0].name, case[1], way, precision] = apart
         assert apart < PRECISIONS[precision], way
 
     return compare
@@ -164,6 +156,7 @@ def test_gradient_depends_on_no_padding_split_or_order(
     agrees("accumulation over 4", step([parts]))
 
 
+@pytest.mark.parametrize("precision", ["64-true"], indirect=True)
 def test_gradient_depends_on_no_number_of_ranks(
     agrees: Agrees, step: Step, parts: list[Batch]
 ) -> None:
@@ -188,12 +181,12 @@ def test_gradient_depends_on_no_padding_of_the_vocabulary(
     step: Step,
     texts: list[Sample],
     batch_of: Callable[..., Batch],
-    case: tuple[str, str],
+    case: tuple[Shipped, str],
     tiny_models: dict[str, Path],
     tmp_path: Path,
 ) -> None:
     """The teacher's table has seven more rows, as tables have that are padded to a round size."""
-    if case[0] in COHORTS:
+    if case[0].students:
         pytest.skip("its teacher is not listened to")
     spec = TeacherSpec(str(tiny_models[case[1]]))
     LayerCopyStudent().build(spec.build(), 0).model.save_pretrained(tmp_path / "student")
@@ -217,10 +210,10 @@ def test_a_student_that_is_its_teacher_learns_nothing_from_it(
     method: Callable[..., Distillation],
     texts: list[Sample],
     batch_of: Callable[..., Batch],
-    case: tuple[str, str],
+    case: tuple[Shipped, str],
 ) -> None:
     every = LayerCopyStudent(layers=[0, 1, 2, 3])
-    several = dict.fromkeys(COHORTS.get(case[0], ()), every) or None
+    several = dict.fromkeys(case[0].students, every) or None
     alone = None if several else every
     equal = method(students=several, student=alone)
     quiet_trainer().fit(equal, datamodule=Served([window([batch_of(texts)])]))
@@ -229,7 +222,7 @@ def test_a_student_that_is_its_teacher_learns_nothing_from_it(
         for name, value in equal.logged.items()
         if name.rpartition("/")[2] not in ("mlm", "clm", "hard", "loss")
     }
-    assert soft or case[0] in ("masked_lm", "causal_lm", "sequence_kd")
+    assert bool(soft) == case[0].has_soft_targets
     assert soft == pytest.approx(dict.fromkeys(soft, 0.0), abs=1e-12)
 
 
@@ -238,7 +231,7 @@ def test_extreme_logits_are_finite(
     step: Step,
     texts: list[Sample],
     batch_of: Callable[..., Batch],
-    case: tuple[str, str],
+    case: tuple[Shipped, str],
     tiny_models: dict[str, Path],
     tmp_path: Path,
 ) -> None:
@@ -268,34 +261,34 @@ def test_gradient_depends_on_no_way_of_running(
 
 @pytest.mark.parametrize("precision", ["32-true"], indirect=True)
 def test_bf16_is_near(
-    step: Step, whole: torch.Tensor, parts: list[Batch], case: tuple[str, str]
+    step: Step, whole: torch.Tensor, parts: list[Batch], case: tuple[Shipped, str]
 ) -> None:
     """Half as many digits: a term lost to the cast would show all the same."""
-    if case[0] in WRITING:
+    if case[0].reads_prompts:
         pytest.skip("it writes other texts with half as many digits")
     mixed = step([parts], precision="bf16-mixed")
     assert (whole - mixed).norm() / whole.norm() < 0.03
 
 
+@pytest.mark.parametrize("precision", ["64-true"], indirect=True)
 def test_gradient_is_the_same_with_weights_in_pieces(
     method: Callable[..., Distillation],
     agrees: Agrees,
     parts: list[Batch],
-    precision: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """FSDP2 over two ranks: of a tied embedding, the gradients of both its uses."""
-    if (
-        precision == "64-true"
-    ):  # which Lightning does not offer: models are widened before the split
-        monkeypatch.setattr(
-            "lit_distill.training.building.shard", lambda model, mesh: shard(model.double(), mesh)
-        )
-        monkeypatch.setattr(
-            "lit_distill.training.building.shard_auxiliary",
-            lambda parts, mesh: shard_auxiliary({k: v.double() for k, v in parts.items()}, mesh),
-        )
+    """FSDP2 over two ranks: of a tied embedding, the gradients of both its uses.
+
+    Lightning offers it no float64: models are widened before the split.
+    """
+    monkeypatch.setattr(
+        "lit_distill.training.building.shard", lambda model, mesh: shard(model.double(), mesh)
+    )
+    monkeypatch.setattr(
+        "lit_distill.training.building.shard_auxiliary",
+        lambda parts, mesh: shard_auxiliary({k: v.double() for k, v in parts.items()}, mesh),
+    )
 
     def work() -> None:
         loop = quiet_trainer(
@@ -323,39 +316,22 @@ def test_a_batch_without_targets_has_a_gradient(
     assert torch.isfinite(step([[batch_of(bare)]])).all()
 
 
-@EVERY_CASE
+@pytest.mark.parametrize(("shipped", "family"), CASES, ids=IDS)
 def test_from_config_to_export(
-    name: str, family: str, tiny_models: dict[str, Path], tiny_corpus: Path, tmp_path: Path
+    shipped: Shipped, family: str, tiny_models: dict[str, Path], tiny_corpus: Path, tmp_path: Path
 ) -> None:
     """It fits, moves the student and not the teacher, resumes, and exports without the teacher."""
-    teacher = tmp_path / "teacher"
-    writing = name in WRITING
-    shutil.copytree(writers.save(family, tmp_path / "writer") if writing else tiny_models[family],
-                    teacher)  # fmt: skip
+    teacher, run = tmp_path / "teacher", tmp_path / "run"
+    models = tiny_models[family]
+    shutil.copytree(
+        writers.save(family, tmp_path / "writer") if shipped.reads_prompts else models, teacher
+    )
     before = load_file(teacher / "model.safetensors")
-    run = tmp_path / "run"
-    data = "phrasebook_translation" if writing else "multilingual_folder"
-    parts = [ROOT / f"configs/{part}.yaml" for part in ("trainer/debug", f"data/{data}")]
-    parts += [CONFIGS[name], *([] if name in COHORTS else [ROOT / "configs/models/half.yaml"])]
-    own = [] if CONFIGS[name].is_relative_to(ROOT / "configs") else ["--allow-module=own_methods"]
-    fit = ["fit", *own, *(word for part in parts for word in ("-c", str(part)))]
-    start = {"class_path": "LayerCopyStudent", "init_args": {"layers": "every_other"}}
-    students = json.dumps(dict.fromkeys(COHORTS.get(name, ()), start))
-    fit += [f"--model.students={students}"] if name in COHORTS else []
-    prompts = [f"{ROOT}/tests/tiny/prompts.yaml", f"--data.cache_dir={tmp_path / 'cache'}"]
-    fit += [
-        "-c",
-        *(prompts if writing else [str(tiny_corpus)]),
-        f"--model.teacher.name={teacher}",
-        f"--run_dir={run}",
-    ]
-    fit += [f"--model.{knob}={json.dumps(v)}" for knob, v in TINY.get(name, {}).items()]
-    if family == "gpt2" and not writing and name not in PLAIN:
-        fit += ["--data.objective=NextToken"]
+    fit, own = command(shipped, family, teacher, tiny_corpus, run)
     assert main(fit) == 0
     after = load_file(teacher / "model.safetensors")
     assert all(torch.equal(after[key], value) for key, value in before.items())
-    of_several = next(iter(COHORTS.get(name, [""])))
+    of_several = next(iter(shipped.students), "")
     student = load_file(run / "student-last" / of_several / "model.safetensors")
     carved = {
         "bert": "bert.encoder.layer.0.attention.self.query.weight",
@@ -371,4 +347,30 @@ def test_from_config_to_export(
     auto = AutoModelForCausalLM if family == "gpt2" else AutoModelForMaskedLM
     _, report = auto.from_pretrained(tmp_path / "out" / of_several, output_loading_info=True)
     assert not report["missing_keys"]
-    assert not report["unexpected_keys"]
+
+
+def command(
+    shipped: Shipped, family: str, teacher: Path, corpus: Path, run: Path
+) -> tuple[list[str], list[str]]:
+    """The words of a `fit` from the shipped config, and those that allow a user's own method."""
+    own = [] if shipped.is_ours else ["--allow-module=own_methods"]
+    data = "phrasebook_translation" if shipped.reads_prompts else "multilingual_folder"
+    parts = [ROOT / f"configs/{part}.yaml" for part in ("trainer/debug", f"data/{data}")]
+    parts.append(CONFIGS[shipped.name])
+    options = [f"--model.{knob}={json.dumps(value)}" for knob, value in shipped.knobs.items()]
+    if shipped.students:
+        start = {"class_path": "LayerCopyStudent", "init_args": {"layers": "every_other"}}
+        students = dict.fromkeys(shipped.students, start)
+        options.append(f"--model.students={json.dumps(students)}")
+    else:
+        parts.append(ROOT / "configs/models/half.yaml")
+    if shipped.reads_prompts:
+        parts.append(ROOT / "tests/tiny/runs/prompts.yaml")
+        options.append(f"--data.cache_dir={run.parent / 'cache'}")
+    else:
+        parts.append(corpus)
+        if family == "gpt2" and not shipped.reads_plain:
+            options.append("--data.objective=NextToken")
+    configs = [word for part in parts for word in ("-c", str(part))]
+    ends = [f"--model.teacher.name={teacher}", f"--run_dir={run}"]
+    return ["fit", *own, *configs, *options, *ends], own

@@ -95,6 +95,10 @@ def test_nothing_is_unpickled_but_by_a_table_of_names() -> None:
 
 def test_tests_mirror_the_packages_without_init_files() -> None:
     assert not list((ROOT / "tests").rglob("__init__.py"))
+    for package in PACKAGES:
+        for path in (ROOT / "tests" / package).rglob("test_*.py"):
+            mirrored = ROOT / path.parent.relative_to(ROOT / "tests")
+            assert mirrored.is_dir(), f"{ids(path)} tests nothing in {ids(mirrored)}"
 
 
 def test_a_folder_of_machinery_stays_small() -> None:
@@ -123,6 +127,15 @@ def test_rooms_form_no_circle() -> None:
             if room != own:
                 arrows.setdefault(own, set()).add(room)
     TopologicalSorter(arrows).prepare()  # raises CycleError, with the circle
+
+
+def test_benchmarks_form_no_circle() -> None:
+    folder = ROOT / "benchmarks"
+    arrows = {}
+    for path in folder.rglob("*.py"):
+        found = re.findall(r"^\s*(?:from|import) ([\w.]+)", path.read_text("utf-8"), re.MULTILINE)
+        arrows[".".join(path.relative_to(folder).with_suffix("").parts)] = found
+    TopologicalSorter(arrows).prepare()
 
 
 def test_import_floors() -> None:

@@ -1,7 +1,7 @@
 """What benchmarks change for the whole process, and tests may not leave behind."""
 
 import pytest
-from torchvision_names import complete_torchvision
+from others.torchvision_names import complete_torchvision
 
 from callbacks.watching import run_progress
 

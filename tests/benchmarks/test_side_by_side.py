@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import references
 import torch
-from loops import LoopSteps
 from oracles import relations as relation_oracle
 from oracles import triple_loss as oracle
-from side_by_side import Candidate, Limits, Measured, Row, Suite, measure
 from suites import suites
-from tables import table, verdicts
-from workers import Failure, Start, Worker
+from timing.loops import LoopSteps
+from timing.side_by_side import Candidate, Limits, Measured, Row, Suite, measure
+from timing.tables import table, verdicts
+from timing.workers import Failure, Start, Worker
 
 from lit_distill.batch import row_targets
 

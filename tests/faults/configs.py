@@ -6,13 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from shipped_methods import COHORTS, METHODS, PLAIN, ROOT, TINY, WRITING
+from shipped_methods import OURS
 
-CLASSES = {
-    yaml.safe_load((ROOT / f"configs/methods/{name}.yaml").read_text())["model"]["class_path"]: name
-    for name in METHODS
-}
+CLASSES = {shipped.node["class_path"]: name for name, shipped in OURS.items()}
 """Names of shipped configs by the class of their method."""
 UPDATES = 12
 VALIDATED_EVERY = 3
@@ -74,7 +70,7 @@ def settings(method: str, workers: int, ranks: int, places: Places) -> dict[str,
         ],
     }
     name = CLASSES[method]
-    teacher = places.models["gpt2" if name in {*WRITING, "causal_lm"} else "bert"]
+    teacher = places.models[OURS[name].families[0]]
     return {
         "model": {"class_path": method, "init_args": _model(method, teacher)},
         "data": _data(name, workers, places),
@@ -85,16 +81,16 @@ def settings(method: str, workers: int, ranks: int, places: Places) -> dict[str,
 
 def _model(method: str, teacher: Path) -> dict[str, Any]:
     name = CLASSES[method]
-    shipped = yaml.safe_load((ROOT / f"configs/methods/{name}.yaml").read_text())["model"]
-    own = {**shipped.get("init_args", {}), **TINY.get(name, {})}
+    shipped = OURS[name]
+    own = {**shipped.node.get("init_args", {}), **shipped.knobs}
     optimizer = {"fused": method == "TripleLoss"}
     if method == "DistiLLM":
         own |= RISING
         optimizer["lr"] = 0.5
-    if name in COHORTS:
+    if shipped.students:
         own["students"] = {
             student: {"class_path": "LayerCopyStudent", "init_args": {"num_layers": layers}}
-            for student, layers in COHORTS[name].items()
+            for student, layers in shipped.students.items()
         }
     return {
         **own,
@@ -113,7 +109,7 @@ def _data(name: str, workers: int, places: Places) -> dict[str, Any]:
         "validation_windows": 8,
         "num_workers": workers,
     }
-    if name in WRITING:
+    if OURS[name].reads_prompts:
         own = {
             "sources": [{"files": "{language}.jsonl"}],
             "data_dir": str(places.prompts),
@@ -122,6 +118,7 @@ def _data(name: str, workers: int, places: Places) -> dict[str, Any]:
         }
         return {"class_path": "PromptCorpus", "init_args": {**shared, **own}}
     own = {"sources": [{"files": "{language}.txt"}], "data_dir": str(places.text), "max_length": 16}
-    if name in PLAIN or name == "causal_lm":
-        own["objective"] = {"class_path": "NoTargets" if name in PLAIN else "NextToken"}
+    plain = OURS[name].reads_plain
+    if plain or "bert" not in OURS[name].families:
+        own["objective"] = {"class_path": "NoTargets" if plain else "NextToken"}
     return {"class_path": "MultilingualCorpus", "init_args": {**shared, **own}}

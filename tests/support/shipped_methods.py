@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from batches import Sample, collate, typed
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from prompts import halved, prompt_batch
 from torch.distributed.tensor import DTensor
 
 import lit_distill.losses
+from lit_distill.batch import Batch, Reading
 from lit_distill.models import (
     Execution,
     LayerCopyStudent,
     Sampling,
-    Student,
     TeacherSpec,
     TextFilter,
 )
@@ -30,35 +33,76 @@ CONFIGS = {
     for path in sorted((ROOT / folder).glob("*.yaml"))
 }
 """Of every method: those that are shipped, and one of `own_methods`."""
-METHODS = [name for name, path in CONFIGS.items() if "methods" in path.parts]
-"""Names of the shipped ones."""
-NODES = {name: yaml.safe_load(path.read_text())["model"] for name, path in CONFIGS.items()}
-WRITING = {name for name, node in NODES.items() if "sampling" in node.get("init_args", {})}
-"""Methods that let a model write, after prompts of the data."""
-FAMILIES = {
-    **{name: ["bert"] for name in ("masked_lm", "projected_states")},
-    **{name: ["gpt2"] for name in ("causal_lm", *WRITING)},
-}
-CASES = [(name, family) for name in NODES for family in FAMILIES.get(name, ["bert", "gpt2"])]
-TOKEN_TYPES = {"projected_states"}
-"""Methods whose batches have `token_type_ids`."""
-TINY = {
-    "minilm_v2": {"relation_heads": 4},
-    "gkd": {"student_share": 1.0, "sampling": {"max_new_tokens": 6}},
-    "distillm": {"threshold": 1.0, "sampling": {"max_new_tokens": 6}},
-    "sequence_kd": {
-        "keep": {"ended": False, "max_repetition": 1.0},
-        "sampling": {"max_new_tokens": 6, "temperature": 1.0},
-    },
-}
-"""Knobs whose shipped values do not fit models of width 16; what writes, writes at once."""
-PLAIN = {"minilm", "minilm_v2"}
-"""Methods that read text as it is."""
-COHORTS = {
-    "co_distillation": {"large": 3, "small": 2},
-    "mutual_learning": {"one": 3, "two": 2, "three": 1},
-}
-"""Layers of the students of methods that train several."""
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A method as its config is shipped, and what a tiny model needs otherwise.
+
+    The latter is `tests/tiny/<method>.yaml`, where there is anything to say.
+
+    Attributes:
+        families: of models that it is tried with.
+        knobs: in the place of those whose shipped values do not fit models of width 16.
+        students: of a method that trains several, how many layers each has.
+        inputs: what its batches have beside ids and masks.
+        has_soft_targets: whether any term has another target than one token.
+    """
+
+    name: str
+    families: tuple[str, ...] = ("bert", "gpt2")
+    knobs: dict[str, Any] = field(default_factory=dict)
+    students: dict[str, int] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    has_soft_targets: bool = True
+
+    @property
+    def node(self) -> dict[str, Any]:
+        """What its config says of the model."""
+        node: dict[str, Any] = yaml.safe_load(CONFIGS[self.name].read_text("utf-8"))["model"]
+        return node
+
+    @property
+    def method(self) -> type[Distillation]:
+        """Its class."""
+        module, _, name = f"lit_distill.methods.{self.node['class_path']}".rpartition(".")
+        if "." in self.node["class_path"]:
+            module = self.node["class_path"].rpartition(".")[0]
+        found: type[Distillation] = getattr(importlib.import_module(module), name)
+        return found
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the project ships it."""
+        return CONFIGS[self.name].is_relative_to(ROOT / "configs")
+
+    @property
+    def reads_prompts(self) -> bool:
+        """Whether its batches are of prompts with responses."""
+        return self.method.reads == (Reading.RESPONSES,)
+
+    @property
+    def reads_plain(self) -> bool:
+        """Whether its batches are of texts as they are, without targets."""
+        return self.method.reads[:1] == (Reading.PLAIN,)
+
+    def batch(self, texts: list[Sample], family: str, **options: Any) -> Batch:
+        """A batch of texts as the models of a family read them for this method."""
+        if self.reads_prompts:
+            return prompt_batch([halved(text) for text in texts], **options)
+        made = collate(texts, causal=family == "gpt2", **options)
+        return typed(made) if "token_type_ids" in self.inputs else made
+
+
+def _shipped(name: str) -> Shipped:
+    path = ROOT / f"tests/tiny/{name}.yaml"
+    tiny = yaml.safe_load(path.read_text("utf-8")) if path.is_file() else {}
+    return Shipped(name, **{key: tuple(v) if isinstance(v, list) else v for key, v in tiny.items()})
+
+
+METHODS = {name: _shipped(name) for name in CONFIGS}
+OURS = {name: one for name, one in METHODS.items() if one.is_ours}
+CASES = [(one, family) for one in METHODS.values() for family in one.families]
 PRECISIONS = {"64-true": 1e-12, "32-true": 1e-5}
 """How far apart gradients may be, ||g - g'|| / ||g||, by the trainer's precision."""
 
@@ -72,24 +116,15 @@ def made(value: Any) -> Any:
     return getattr(lit_distill.losses, value["class_path"])(**value.get("init_args", {}))
 
 
-def cohort(name: str) -> dict[str, Student] | None:
-    """Carved students by name, where a method trains several."""
-    layers = COHORTS.get(name, {})
-    return {one: LayerCopyStudent(num_layers=count) for one, count in layers.items()} or None
-
-
 def build(
-    name: str, folder: Path, execution: Execution | None = None, **starts: Any
+    shipped: Shipped, folder: Path, execution: Execution | None = None, **starts: Any
 ) -> Distillation:
     """The method of one shipped config on a tiny teacher, with plain SGD of rate 1."""
     seed_everything(0, verbose=False)  # as the command line does, also on ranks that start later
-    node = NODES[name]
-    module, _, class_name = f"lit_distill.methods.{node['class_path']}".rpartition(".")
-    if "." in node["class_path"]:
-        module = node["class_path"].rpartition(".")[0]
-    own = {**node.get("init_args", {}), **TINY.get(name, {})}
-    models = {"teacher": TeacherSpec(str(folder)), "students": cohort(name)}
-    found: Distillation = getattr(importlib.import_module(module), class_name)(
+    own = {**shipped.node.get("init_args", {}), **shipped.knobs}
+    several = {name: LayerCopyStudent(num_layers=n) for name, n in shipped.students.items()}
+    models = {"teacher": TeacherSpec(str(folder)), "students": several or None}
+    return shipped.method(
         **{key: made(value) for key, value in own.items()},
         **{**models, **starts},
         tokenizer=str(folder),
@@ -98,7 +133,6 @@ def build(
         dropout=0.0,
         execution=execution or Execution(),
     )
-    return found
 
 
 def quiet_trainer(**options: Any) -> Trainer:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from batches import collate, samples
 from command_line import merged, refused
-from shipped_methods import METHODS, WRITING, build, quiet_trainer
+from shipped_methods import OURS, build, quiet_trainer
 
 from data_modules import MaskedTokens, MultilingualCorpus, NextToken, Noised, NoTargets, Source
 from data_modules.objectives.objectives import Objective, objective_for
@@ -28,7 +28,7 @@ READS = {
     "causal_lm": {"NextToken", "Responses"},
     **{name: {"NoTargets", "NextToken", "Responses"} for name in ("minilm", "minilm_v2")},
     **dict.fromkeys(("triple_loss", "supervised_kd", "co_distillation", "mutual_learning"), EITHER),
-    **{name: {"Responses"} for name in WRITING},
+    **{name: {"Responses"} for name, one in OURS.items() if one.reads_prompts},
 }
 MINILM = ("-c", "exp.yaml", "--model=MiniLMv2", "--model.relation_heads=4")
 
@@ -40,9 +40,9 @@ class Asking:
         self.objective = objective
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", OURS)
 def test_every_method_refuses_what_it_does_not_read(name: str, tmp_path: Path) -> None:
-    method = build(name, tmp_path)
+    method = build(OURS[name], tmp_path)
     for objective in (*TEXTS, Responses()):
         kind = type(objective).__name__
         if kind in READS[name]:
@@ -55,11 +55,11 @@ def test_every_method_refuses_what_it_does_not_read(name: str, tmp_path: Path) -
     method.check_reading(None)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", OURS)
 def test_what_a_method_reads_is_the_objective_where_none_is_given(
     name: str, tmp_path: Path
 ) -> None:
-    reads = build(name, tmp_path).reads
+    reads = build(OURS[name], tmp_path).reads
 
     class Tokenizer:
         mask_token_id: int | None = 4
@@ -128,7 +128,7 @@ def test_masked_text_for_a_method_of_plain_text_is_refused_before_it_is_tokenise
 
 
 def test_the_trainer_alone_refuses_too(tmp_path: Path) -> None:
-    method = build("masked_lm", tmp_path)
+    method = build(OURS["masked_lm"], tmp_path)
     assert isinstance(method, MaskedLM)
     with pytest.raises(UserError, match="MaskedLM reads MaskedTokens, and Asking has prompts"):
         method.check_reading(Asking(Responses()))

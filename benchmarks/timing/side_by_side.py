@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from workers import Failure, Step, Worker, elsewhere
+from timing.workers import Failure, Step, Worker, elsewhere
 
 
 @dataclass(frozen=True)

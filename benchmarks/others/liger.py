@@ -6,8 +6,8 @@ import torch
 from causal_step import Workload
 from liger_kernel.chunked_loss import LigerFusedLinearJSDLoss
 from published import BETA, HARD, SOFT, Heads, step_of
+from timing.workers import Step
 from triple_loss_step import optimise
-from workers import Step
 
 
 def forward_kl(work: Workload) -> Step:

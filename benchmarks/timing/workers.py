@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from loops import LoopSteps
+
+from timing.loops import LoopSteps
 
 FORK = multiprocessing.get_context("fork")
 MEMORY_STEPS = 3

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
-from lightning_steps import LightningSteps
+from timing.lightning_steps import LightningSteps
 
 Step = Callable[[], float]
 """One training step; its loss."""

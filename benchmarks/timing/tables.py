@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from side_by_side import Measured, Row
+from timing.side_by_side import Measured, Row
 
 OURS, FLOOR = "ours", "floor"
 EQUAL = {"float32": (1e-5, 1e-6), "bfloat16": (2e-2, 2e-2)}

@@ -15,7 +15,7 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 from causal_step import Workload
 from datasets import Dataset
-from loops import STEPS, LoopSteps, Requests
+from timing.loops import STEPS, LoopSteps, Requests
 from tokenizers import Tokenizer, models
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast

@@ -8,8 +8,8 @@ from typing import Any
 
 import relation_step
 import torch
-from loops import STEPS, LoopSteps, Requests
 from textbrewer import DistillationConfig, GeneralDistiller, TrainingConfig
+from timing.loops import STEPS, LoopSteps, Requests
 from torch import Tensor, nn
 from triple_loss_step import ALPHA_CE, ALPHA_COS, ALPHA_MLM, TEMPERATURE, Workload
 

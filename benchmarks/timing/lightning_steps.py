@@ -18,7 +18,6 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.loggers import TensorBoardLogger
-from loops import STEPS, LoopSteps, Requests
 from rich.console import Console
 from torch import Tensor
 from transformers import BertForMaskedLM
@@ -38,6 +37,7 @@ from callbacks.watching import run_progress
 from lit_distill.batch import Batch
 from lit_distill.models import LanguageModel
 from lit_distill.training.distillation import Distillation
+from timing.loops import STEPS, LoopSteps, Requests
 
 
 def in_memory(
@@ -134,7 +134,7 @@ def shipped_callbacks() -> list[Callback]:
 
 def shipped_optimizer(name: str) -> OptimizerCallable:
     """AdamW as in configs/optimizers/<name>.yaml."""
-    path = Path(__file__).parent.parent / f"configs/optimizers/{name}.yaml"
+    path = Path(__file__).parents[2] / f"configs/optimizers/{name}.yaml"
     node = yaml.safe_load(path.read_text("utf-8"))["model"]["init_args"]["optimizer"]
     return functools.partial(torch.optim.AdamW, **node["init_args"])
 

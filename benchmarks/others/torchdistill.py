@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import relation_step
+from timing.workers import Step
 from torch import Tensor, nn
 from torch.nn import functional
 from torchdistill.core.distillation import get_distillation_box
 from torchdistill.losses.mid_level import KDLoss
 from triple_loss_step import ALPHA_CE, ALPHA_COS, ALPHA_MLM, TEMPERATURE, Workload
-from workers import Step
 
 from lit_distill.batch import Batch
 

@@ -8,10 +8,10 @@ loss in every step.
 from __future__ import annotations
 
 import torch
+from timing.workers import Step
 from torch import Tensor
 from torch.nn import functional
 from triple_loss_step import ALPHA_CE, ALPHA_COS, ALPHA_MLM, TEMPERATURE, Workload, optimise
-from workers import Step
 
 from lit_distill.batch import IGNORED, row_targets
 

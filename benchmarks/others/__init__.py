@@ -1,0 +1,1 @@
+"""Steps of other libraries, and of the script that came with DistilBERT."""

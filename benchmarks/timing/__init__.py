@@ -1,0 +1,1 @@
+"""How candidates are timed: in rounds, beside a floor, in processes of their own."""
