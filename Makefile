@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help quickstart test quick times mutants faults gradients lint format install
+.PHONY: help quickstart test quick times mutants faults gradients house lint format install
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,9 @@ faults: .venv/.tests  ## kill, fill, lock and corrupt runs in a hundred ways; wr
 
 gradients: .venv/.tests  ## compare gradients over ranks, accumulation, sharding; writes docs/gradients.md
 	$(BIN)/python -m pytest tests/test_every_method.py -k gradient --equalities docs/gradients.md
+
+house: .venv/.tests  ## draw the rooms of the project and who imports whom; writes docs/house.png
+	$(BIN)/python tests/support/house_picture.py docs/house.png
 
 lint: .venv/.dev  ## check style and types
 	$(BIN)/ruff check .

@@ -96,9 +96,7 @@ def causal(vocabulary: int, device: str, dtype: torch.dtype) -> Suite:
         "floor": Candidate(causal_step.floor, other_loss=True),
         "ours": Candidate(in_own_process(causal_step.in_lightning)),
         "plain": Candidate(causal_step.plain, "No package: `kl_div` and autograd."),
-        "trl GKD": peer(
-            "trl", "others.trl", "gkd", "GKDTrainer, lmbda 0: prompts too."
-        ),
+        "trl GKD": peer("trl", "others.trl", "gkd", "GKDTrainer, lmbda 0: prompts too."),
         "trl Distillation": peer(
             "trl",
             "others.trl",

@@ -33,7 +33,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 from lit_distill.__main__ import main
 from lit_distill.batch import Batch
 from lit_distill.losses import relations
-from lit_distill.losses.fused import mutual, tiles
+from lit_distill.losses.fused import row_pass
 from lit_distill.losses.fused.tiles import buffers
 from lit_distill.models import (
     Execution,
@@ -169,8 +169,7 @@ def test_gradient_depends_on_no_size_of_tiles_and_blocks(
     agrees: Agrees, step: Step, texts: list[Sample], batch_of: Callable[..., Batch]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (tiles, mutual):
-            patch.setattr(module, "buffers", lambda heads, tile_bytes: buffers(heads, 3000))
+        patch.setattr(row_pass, "buffers", lambda heads, tile_bytes: buffers(heads, 3000))
         patch.setitem(relations.BLOCK_BYTES, "cpu", 2000)
         agrees("small tiles and blocks", step([[batch_of(texts)]]))
 

@@ -9,9 +9,9 @@ import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import grimp
 import pytest
 import yaml
+from house_picture import rooms
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("lit_distill", "data_modules", "callbacks")
@@ -19,7 +19,6 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 METHODS = sorted(
     p for p in (ROOT / "lit_distill/methods").glob("*/*.py") if not p.stem.startswith("_")
 )
-ROOMS = {".".join(path.parent.relative_to(ROOT).parts) for path in SOURCES}
 FORBIDDEN_NAMES = {"base", "utils", "util", "common", "helpers", "helper", "misc", "tools"}
 
 
@@ -115,18 +114,7 @@ def test_the_data_modules_that_one_sees_are_those_that_one_can_choose() -> None:
 
 
 def test_rooms_form_no_circle() -> None:
-    """Rooms are folders; the root of `lit_distill` holds its lowest modules and its highest."""
-    graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True)
-    arrows: dict[str, set[str]] = {}
-    for module in graph.modules - {"lit_distill.__main__"}:
-        if module in ROOMS:  # an `__init__` names what lies in its rooms
-            continue
-        own = module.rpartition(".")[0]
-        for other in graph.find_modules_directly_imported_by(module):
-            room = other if other in ROOMS else other.rpartition(".")[0]
-            if room != own:
-                arrows.setdefault(own, set()).add(room)
-    TopologicalSorter(arrows).prepare()  # raises CycleError, with the circle
+    TopologicalSorter(rooms()).prepare()  # raises CycleError, with the circle
 
 
 def test_benchmarks_form_no_circle() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, cast
 
@@ -22,11 +22,13 @@ from callbacks.reports.figures import BEFORE, NOW, PALETTE
 from lit_distill.batch import Batch, row_languages
 from lit_distill.errors import UserError
 from lit_distill.knobs import check_knobs
-from lit_distill.measures.language_model import Breakdown, Measured, Scores
+from lit_distill.measures import Breakdown, Scores
+from lit_distill.training.distillation import Distillation
 
 SWITCHING, MIXING = "switching", "mixing"
 PLACES = ("switch_points", "elsewhere")
-Grouped = dict[str, dict[str, Scores]]
+Grouped = dict[str, dict[str, float]]
+"""Losses by mix and group."""
 
 
 Edge = Annotated[int, Interval(ge=0, le=100)]
@@ -56,7 +58,7 @@ class CodeMixing(Callback):
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Asks for the rows to be grouped; the module is told of the start after its callbacks."""
-        module = cast(Measured, pl_module)
+        module = cast(Distillation, pl_module)
         languages = module.data.languages
         levels = [f"cmi_{edge}" for edge in self.edges]
         for name, groups, grouping in (
@@ -64,25 +66,24 @@ class CodeMixing(Callback):
             (MIXING, levels, partial(_levels, edges=self.edges)),
         ):
             names = [f"{language}/{group}" for language in languages for group in groups]
-            module.breakdowns[name] = Breakdown(names, grouping)
+            module.measure.breakdowns[name] = Breakdown(names, grouping)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs, prints and draws; nothing while the Trainer only tries validation out."""
         if trainer.sanity_checking:
             return
-        module = cast(Measured, pl_module)
+        module = cast(Distillation, pl_module)
         stage = "test" if trainer.testing else "val"
-        switching, mixing = (module.broken_down(name) for name in (SWITCHING, MIXING))
-        for student in switching:
-            parts = [stage] if len(switching) == 1 else [stage, student]
-            at, by = _by_mix(switching[student]), _by_mix(mixing[student])
+        for student, measured in module.measurements.items():
+            parts = [stage] if len(module.measurements) == 1 else [stage, student]
+            at, by = (_by_mix(measured.groups.get(name, {})) for name in (SWITCHING, MIXING))
             if not at and not by:
                 continue
             metrics = {
-                "/".join([*parts, mix, f"{group}_loss"]): score.loss
+                "/".join([*parts, mix, f"{group}_loss"]): loss
                 for table in (at, by)
                 for mix, groups in table.items()
-                for group, score in groups.items()
+                for group, loss in groups.items()
             }
             module.log_dict(metrics, sync_dist=True, rank_zero_only=True)
             if trainer.is_global_zero:
@@ -119,11 +120,12 @@ def _levels(batch: Batch, edges: Sequence[int]) -> Tensor:
     return torch.where(mixing < 0, -1, len(edges) * languages + level)
 
 
-def _by_mix(scores: dict[str, Scores]) -> Grouped:
+def _by_mix(groups: Mapping[str, Scores]) -> Grouped:
     table: Grouped = {}
-    for name, score in scores.items():
+    for name, scores in groups.items():
         mix, _, group = name.rpartition("/")
-        table.setdefault(mix, {})[group] = score
+        if (loss := scores.get("loss")) is not None:
+            table.setdefault(mix, {})[group] = loss
     return table
 
 
@@ -136,7 +138,7 @@ def _table(stage: str, at: Grouped, by: Grouped, edges: Sequence[int]) -> str:
         drawn.add_column(title, justify="right")
     for mix in by or at:
         cells = {**at.get(mix, {}), **by.get(mix, {})}
-        row = (f"{cells[one].loss:.3f}" if one in cells else "" for one in (*PLACES, *levels))
+        row = (f"{cells[one]:.3f}" if one in cells else "" for one in (*PLACES, *levels))
         drawn.add_row(mix, *row)
     text = io.StringIO()
     Console(file=text, width=max(80, shutil.get_terminal_size().columns)).print(drawn)
@@ -150,11 +152,11 @@ def switch_figure(at: Grouped) -> Figure:
     figure = Figure(figsize=size, dpi=100, layout="constrained")
     axis = figure.subplots()
     for place, name in enumerate(names):
-        values = [at[name][one].loss for one in PLACES if one in at[name]]
+        values = [at[name][one] for one in PLACES if one in at[name]]
         axis.hlines(place, min(values), max(values), color=BEFORE, linewidth=1.5)
     for group, colour in zip(PLACES, (PALETTE[1], NOW), strict=True):
         rows = [row for row, name in enumerate(names) if group in at[name]]
-        losses = [at[names[row]][group].loss for row in rows]
+        losses = [at[names[row]][group] for row in rows]
         axis.plot(losses, rows, "o", color=colour, label=group.replace("_", " "))
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.5, -0.5)
@@ -171,7 +173,7 @@ def level_figure(by: Grouped, edges: Sequence[int]) -> Figure:
     axis = figure.subplots()
     for number, name in enumerate(sorted(by)):
         there = [edge for edge in edges if f"cmi_{edge}" in by[name]]
-        losses = [by[name][f"cmi_{edge}"].loss for edge in there]
+        losses = [by[name][f"cmi_{edge}"] for edge in there]
         axis.plot(there, losses, "o-", color=PALETTE[number % len(PALETTE)], label=name)
     axis.set_xticks(edges)
     axis.set_xlabel("code-mixing index of the text, from", fontsize=8)

@@ -16,8 +16,8 @@ from callbacks.reports.boards import boards
 from callbacks.reports.markdown import escaped
 from lit_distill.batch import Batch
 from lit_distill.knobs import Count, check_knobs
-from lit_distill.measures.language_model import Measured
 from lit_distill.models import LanguageModel
+from lit_distill.training.distillation import Distillation
 
 
 @dataclass(frozen=True)
@@ -70,19 +70,17 @@ class MaskedSamples(Callback):
         """Keeps the first texts of every language."""
         if trainer.sanity_checking or not boards(trainer) or not batch["counts"]["masked"]:
             return
-        names = cast(Measured, pl_module).data.languages[: self.languages]
+        names = cast(Distillation, pl_module).data.languages[: self.languages]
         missing = len(names) * self.texts - len(self._samples)
         if missing and "segments" not in batch and "position_ids" not in batch:
             self._keep(batch, names)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lets the models fill the gaps and writes the table."""
-        module = cast(Measured, pl_module)
+        module = cast(Distillation, pl_module)
         if trainer.world_size > 1:  # sharded models run on all ranks or on none
             self._samples = trainer.strategy.broadcast(self._samples)
-        if not self._samples or getattr(module, "tokenizer", None) is None:
-            return
-        if not module.measurements:  # a method that trains no head has no guesses
+        if not self._samples or module.tokenizer is None or not module.measure.predicts_tokens:
             return
         models = {**dict(module.students.items()), **dict(module.teachers.items())}
         batch = _batch(self._samples, module.device)

@@ -3,49 +3,59 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from callbacks.reports.figures import dots, lines
-from callbacks.reports.score_report import Column, ScoreReport
+from callbacks.reports.score_report import ScoreReport, by_language
 from lit_distill.knobs import Count
-from lit_distill.measures.language_model import Scores
+from lit_distill.measures import Measurement, MetricSpec
 
 
 class PerLanguage(ScoreReport):
-    """Loss, perplexity and accuracy by language, after each validation and test.
+    """How good the student itself is, by language, after each validation and test.
 
-    Table: loss in nats per selected row, perplexity, share of rows that were predicted right.
+    Of language models: loss in nats per selected row, perplexity, share of rows that were predicted
+    right. Other measures have other metrics: see `measured_by` of the method.
     Scalars: `val/<language>/loss`, `val/<language>/perplexity` and `val/<language>/accuracy`;
     `val/accuracy` is the mean over languages, as `val/loss` is.
-    Figures: the loss of each language now and the time before; its way over training.
+    Figures: the leading metric (the loss) of each language now and the time before; its way over
+    training.
 
     Args:
         rows: see `ScoreReport`.
     """
 
-    columns = (
-        Column("loss", lambda score: score.loss, "loss"),
-        Column("perplexity", lambda score: score.perplexity, "perplexity"),
-        Column("accuracy", lambda score: score.accuracy, "accuracy", log_mean=True),
-    )
-
     def __init__(self, rows: Count = 40) -> None:
         super().__init__(rows)
         self._history: dict[str, dict[int, dict[str, float]]] = {}
 
-    def figures(self, student: str, scores: dict[str, Scores], step: int) -> dict[str, Figure]:
-        """See `ScoreReport.figures`."""
+    def shows(self, metric: MetricSpec) -> bool:
+        """Whether it is about the student alone."""
+        return not metric.compares
+
+    def figures(
+        self, student: str, measured: Measurement, metrics: Sequence[MetricSpec], step: int
+    ) -> dict[str, Figure]:
+        """See `ScoreReport.figures`; of the leading metric also how it was before."""
+        shown = super().figures(student, measured, metrics[1:], step)
+        if not metrics or not metrics[0].figure or not measured.languages:
+            return shown
+        leading = metrics[0]
         history = self._history.setdefault(student, {})
         before = [past for at, past in history.items() if at != step]
-        history[step] = {language: score.loss for language, score in scores.items()}
-        now = dots("held-out loss, nats", history[step], before[-1] if before else None)
-        if not before:
-            return {"loss_by_language": now}
-        steps = sorted(history)
-        paths = {name: [history[at].get(name, math.nan) for at in steps] for name in scores}
-        return {"loss_by_language": now, "loss_history": lines("held-out loss, nats", steps, paths)}
+        history[step] = by_language(measured, leading)
+        now = dots(leading.figure, history[step], before[-1] if before else None)
+        shown[f"{leading.name}_by_language"] = now
+        if before:
+            steps = sorted(history)
+            paths = {
+                name: [history[at].get(name, math.nan) for at in steps] for name in history[step]
+            }
+            shown[f"{leading.name}_history"] = lines(leading.figure, steps, paths)
+        return shown
 
     def state_dict(self) -> dict[str, Any]:
         """The history, so that figures after a resume show all of it."""

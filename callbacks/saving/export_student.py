@@ -13,13 +13,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.optim import Optimizer
 
-from callbacks.reports.score_report import average
 from callbacks.saving.due_validation import validate_now
+from callbacks.saving.monitored import check_mode
 from callbacks.saving.student_folder import Precision, Training, write_student
 from callbacks.written_text.generation_metrics import GenerationMetrics
 from lit_distill.files.atomic_files import recover, replacing
 from lit_distill.files.output_folders import check_output
-from lit_distill.measures.language_model import Scores, metric_of
+from lit_distill.measures import LanguageModelMeasure, Measurement, MetricSpec, metric_of
 from lit_distill.models import full_state_dict
 from lit_distill.training import checkpoints
 from lit_distill.training.distillation import Distillation
@@ -50,8 +50,8 @@ class ExportStudent(Callback):
         self.monitor, self.mode, self.dtype = monitor, mode, dtype
         self.best: dict[str, float] = {}
         self._report: dict[str, Any] = {}
-        self._scores: dict[str, dict[str, Scores]] = {}
-        self._measured_at: int | None = None
+        self._metrics: Sequence[MetricSpec] = ()
+        self._caption = ""
         self._untrained: dict[str, None] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -63,6 +63,10 @@ class ExportStudent(Callback):
                     path = _folder(Path(trainer.default_root_dir) / kind, name, names)
                     recover(path)
                     check_output(path, "--run_dir")
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuses to keep the worst."""
+        check_mode(cast(Distillation, pl_module), self.monitor, self.mode, "ExportStudent")
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
@@ -82,10 +86,10 @@ class ExportStudent(Callback):
         if not _exports(trainer):
             return
         module = cast(Distillation, pl_module)
-        self._scores, self._measured_at = module.measurements, trainer.global_step
-        self._report["last"] = self._entry(module, list(module.students))
+        self._metrics, self._caption = module.measure.metrics, module.measure.caption
+        self._report["last"] = _entry(trainer, module, list(module.students))
         if better := [name for name in module.students if self._is_best(trainer, module, name)]:
-            now = self._entry(module, better)
+            now = _entry(trainer, module, better)
             before = self._report.get("best", {"students": {}})["students"]
             self._report["best"] = {**now, "students": {**before, **now["students"]}}
             self._export(trainer, module, "student", better)
@@ -127,44 +131,12 @@ class ExportStudent(Callback):
         description = checkpoints.describe(module)
         for name in students:
             weights = full_state_dict(module.students[name])
-            prefix = f"students.{name}."
-            training = Training(
-                updates=trainer.global_step,
-                languages=list(module.data.languages) if module.data else [],
-                scores=self._scores.get(name),
-                measured_at=self._measured_at,
-                untrained=[
-                    parameter.removeprefix(prefix)
-                    for parameter in self._untrained or ()
-                    if parameter.startswith(prefix)
-                ],
-            )
+            languages = list(module.data.languages) if module.data else []
+            training = _training(self.state_dict(), name, trainer.global_step, languages)
             if trainer.is_global_zero:
                 students = list(module.students)
                 folder = _folder(Path(trainer.default_root_dir) / kind, name, students)
                 write_student(folder, name, description, weights, training, self.dtype)
-
-    def _entry(self, module: Distillation, students: Sequence[str]) -> dict[str, Any]:
-        """Plain values of the latest measurement of some students."""
-        figures = {
-            name: {
-                "mean": _plain(average(scores)),
-                "languages": {language: _plain(score) for language, score in scores.items()},
-            }
-            for name, scores in self._scores.items()
-            if scores
-        }
-        for name, own in module.figures.items():
-            languages = {language: _finite(values) for language, values in own["languages"].items()}
-            figures[name] = {"mean": _finite(own["mean"]), "languages": languages}
-        return {
-            "updates": self._measured_at,
-            "students": {
-                name: {"updates": self._measured_at, **figures[name]}
-                for name in students
-                if name in figures
-            },
-        }
 
     def _write_report(self, trainer: Trainer, module: Distillation) -> None:
         if trainer.is_global_zero:
@@ -176,7 +148,8 @@ class ExportStudent(Callback):
                 **_texts(trainer),
             }
             with replacing(Path(trainer.default_root_dir) / "report.json") as beside:
-                beside.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", "utf-8")
+                text = json.dumps(_finite(report), indent=2, allow_nan=False)
+                beside.write_text(f"{text}\n", "utf-8")
 
     def state_dict(self) -> dict[str, Any]:
         """What the best and the last validation measured."""
@@ -185,13 +158,15 @@ class ExportStudent(Callback):
             "mode": self.mode,
             "best": self.best,
             "report": self._report,
+            "metrics": [dataclasses.asdict(metric) for metric in self._metrics],
+            "caption": self._caption,
             "untrained": None if self._untrained is None else list(self._untrained),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from there; the best counts only if the metric is still the same."""
         self._report = state_dict["report"]
-        self._scores, self._measured_at = _measured(self._report)  # for cards without another one
+        self._metrics, self._caption = _shown(state_dict)  # for cards without another measurement
         if state_dict["untrained"] is not None:
             self._untrained = dict.fromkeys(state_dict["untrained"])
         if (state_dict["monitor"], state_dict["mode"]) == (self.monitor, self.mode):
@@ -208,43 +183,55 @@ def training_of(checkpoint: Mapping[str, Any], name: str) -> Training:
         name: of the student.
     """
     state = checkpoint.get("callbacks", {}).get(ExportStudent.__qualname__, {})
-    report = state.get("report", {})
-    latest, (measured, measured_at) = report.get("last", {}), _measured(report)
+    last = state.get("report", {}).get("last", {}).get("students", {})
+    languages = list(last.get(name, {}).get("languages", {}))
+    return _training(state, name, checkpoint["global_step"], languages)
+
+
+def _training(
+    state: Mapping[str, Any], name: str, updates: int, languages: Sequence[str]
+) -> Training:
+    """What the state of `ExportStudent` tells of a student."""
+    last = state.get("report", {}).get("last", {})
+    own = last.get("students", {}).get(name, {})
+    measured = Measurement(own.get("languages", {}), own.get("mean", {}))
+    if not state.get("metrics") and "rows" not in measured.mean:
+        measured = Measurement()  # an earlier release did not note what its losses were
     prefix = f"students.{name}."
+    untrained = [one for one in state.get("untrained") or () if one.startswith(prefix)]
     return Training(
-        updates=checkpoint["global_step"],
-        languages=list(latest.get("students", {}).get(name, {}).get("languages", {})),
-        scores=measured.get(name, {}),
-        measured_at=measured_at,
-        untrained=[
-            parameter.removeprefix(prefix)
-            for parameter in state.get("untrained") or ()
-            if parameter.startswith(prefix)
-        ],
+        updates,
+        languages,
+        measured,
+        last.get("updates"),
+        *_shown(state),
+        [one.removeprefix(prefix) for one in untrained],
     )
 
 
-def _measured(report: Mapping[str, Any]) -> tuple[dict[str, dict[str, Scores]], int | None]:
-    """Scores of the last validation by student and language, and the updates before it."""
-    last = report.get("last", {})
-    scores = {
-        name: {
-            language: _scores(values)
-            for language, values in own["languages"].items()
-            if "rows" in values  # others have been measured by numbers of the method's own
-        }
-        for name, own in last.get("students", {}).items()
+def _shown(state: Mapping[str, Any]) -> tuple[Sequence[MetricSpec], str]:
+    """Metrics and caption; the releases that noted none of them measured language models."""
+    known = [MetricSpec(**metric) for metric in state.get("metrics", ())]
+    if known:
+        return known, state["caption"]
+    return LanguageModelMeasure.metrics, LanguageModelMeasure.caption
+
+
+def _entry(trainer: Trainer, module: Distillation, students: Sequence[str]) -> dict[str, Any]:
+    """Plain values of the latest measurement of some students."""
+    measured = module.measurements
+    return {
+        "updates": trainer.global_step,
+        "students": {
+            name: {
+                "updates": trainer.global_step,
+                "mean": measured[name].mean,
+                "languages": dict(measured[name].languages),
+            }
+            for name in students
+            if name in measured and measured[name].mean
+        },
     }
-    return scores, last.get("updates")
-
-
-def _scores(values: Mapping[str, Any]) -> Scores:
-    """The inverse of `_plain`."""
-    given: dict[str, Any] = {field.name: values[field.name] for field in dataclasses.fields(Scores)}
-    for name in ("loss", "accuracy"):
-        if given[name] is None:
-            given[name] = math.nan  # what was not finite was written as null
-    return Scores(**given)
 
 
 def _texts(trainer: Trainer) -> dict[str, Any]:
@@ -263,13 +250,10 @@ def _folder(place: Path, name: str, students: Collection[str]) -> Path:
     return place if len(students) == 1 else place / name
 
 
-def _plain(score: Scores) -> dict[str, float | None]:
-    return _finite({**dataclasses.asdict(score), "perplexity": score.perplexity})
-
-
-def _finite(values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Numbers as JSON; those that JSON lacks become null."""
-    return {
-        name: value if value is not None and math.isfinite(value) else None
-        for name, value in values.items()
-    }
+def _finite(value: Any) -> Any:
+    """Plain data as JSON has it; numbers that JSON lacks become null."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

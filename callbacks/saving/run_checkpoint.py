@@ -16,10 +16,12 @@ from lightning_utilities.core.rank_zero import rank_zero_warn
 
 from callbacks.saving.due_validation import end_without_training, validate_now, validation_is_due
 from callbacks.saving.interruption import Interruption, say
+from callbacks.saving.monitored import check_mode
 from lit_distill.errors import UserError
 from lit_distill.files.atomic_files import keep_as
 from lit_distill.knobs import CountOrNone, NotNegative, check_knobs
-from lit_distill.measures.language_model import Measured, metric_of
+from lit_distill.measures import metric_of
+from lit_distill.training.distillation import Distillation
 
 _DUE = 1  # below every signal's number
 
@@ -97,7 +99,12 @@ class RunCheckpoint(ModelCheckpoint):
         self._pay(trainer)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Sees to a resumed run without an update left: what follows the last may be missing."""
+        """Sees to a resumed run without an update left: what follows the last may be missing.
+
+        Raises:
+            UserError: `mode` keeps the worst.
+        """
+        check_mode(cast(Distillation, pl_module), self.monitor, self.mode, "RunCheckpoint")
         if trainer.ckpt_path is not None:
             end_without_training(trainer, self._pay)
 
@@ -136,7 +143,7 @@ class RunCheckpoint(ModelCheckpoint):
         if not self._saves(trainer):
             return
         self._due = self._owed = False
-        self._better += self._improved(trainer, cast(Measured, pl_module))
+        self._better += self._improved(trainer, cast(Distillation, pl_module))
         if not self._in_window:
             self._save(trainer)
 
@@ -195,7 +202,7 @@ class RunCheckpoint(ModelCheckpoint):
         shared = torch.tensor(wish, device=trainer.strategy.root_device)
         return int(trainer.strategy.reduce(shared, reduce_op="max"))
 
-    def _improved(self, trainer: Trainer, module: Measured) -> list[str]:
+    def _improved(self, trainer: Trainer, module: Distillation) -> list[str]:
         """Names of the files whose metric is better than ever before; decided by rank 0."""
         better = []
         for student in module.students if self.monitor else ():

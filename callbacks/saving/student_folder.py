@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 from transformers.utils import logging
 
-from callbacks.reports.score_report import average
 from lit_distill.files.atomic_files import replacing
 from lit_distill.files.output_folders import mark
-from lit_distill.measures.language_model import Scores
+from lit_distill.measures import LanguageModelMeasure, Measurement, MetricSpec, Scores
 from lit_distill.models import (
     anatomy_of,
     declare_separate,
@@ -35,15 +34,19 @@ class Training:
     Attributes:
         updates: how many the weights have behind them.
         languages: names of the languages and mixes of the data.
-        scores: by language, if measured.
+        measured: of the student, if it was.
         measured_at: the number of updates before that measurement.
+        metrics: what was measured.
+        caption: what the metrics are, as a sentence.
         untrained: parameters that never received a gradient, or modules of nothing else.
     """
 
     updates: int
     languages: Sequence[str] = ()
-    scores: Mapping[str, Scores] | None = None
+    measured: Measurement = field(default_factory=Measurement)
     measured_at: int | None = None
+    metrics: Sequence[MetricSpec] = LanguageModelMeasure.metrics
+    caption: str = LanguageModelMeasure.caption
     untrained: Sequence[str] = ()
 
 
@@ -144,17 +147,19 @@ def _codes(languages: Sequence[str]) -> list[str]:
 
 
 def _scores(training: Training) -> list[list[str]]:
-    if not training.scores:
+    if not training.measured.mean:
         return []
-    rows = []
-    for language, score in {**training.scores, "mean": average(training.scores)}.items():
-        cells = [language, f"{score.loss:.4f}", f"{score.perplexity:.2f}", f"{score.accuracy:.4f}"]
-        cells += ["" if v is None else f"{v:.4f}" for v in (score.agreement, score.kl)]
-        rows.append(f"| {' | '.join(cells)} |")
-    explanation = (
-        f"Held-out text after {training.measured_at} updates: loss in nats and accuracy on the "
-        "selected tokens; share of them on which student and teacher put the same token first, "
-        "and KL(teacher || student) in nats."
-    )
-    head = "| language | loss | perplexity | accuracy | agreement | KL |"
-    return [["## Scores"], [explanation], [head, "|---|---|---|---|---|---|", *rows]]
+    columns = [metric for metric in training.metrics if metric.in_card]
+    rows = [
+        f"| {' | '.join([name, *(_cell(scores, metric) for metric in columns)])} |"
+        for name, scores in {**training.measured.languages, "mean": training.measured.mean}.items()
+    ]
+    explanation = f"Held-out text after {training.measured_at} updates: {training.caption}"
+    head = f"| {' | '.join(['language', *(metric.label for metric in columns)])} |"
+    line = f"|{'---|' * (1 + len(columns))}"
+    return [["## Scores"], [explanation], [head, line, *rows]]
+
+
+def _cell(scores: Scores, metric: MetricSpec) -> str:
+    value = scores.get(metric.name)
+    return "" if value is None else f"{value:.{metric.digits}f}"

@@ -11,29 +11,31 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
-from lit_distill.measures.language_model import metric_of
+from lit_distill.measures import MetricSpec, metric_of
 
 LEFT_OUT = ("trainer.logger", "trainer.callbacks", "trainer.plugins", "config")
 """How a run is watched and saved is no knob of it."""
-METRICS = ("val/loss", "val/accuracy", "val/agreement", "val/kl")
-"""Shown beside them; those that a run does not measure stay empty."""
 
 Value = bool | int | float | str
 
 
-def log_hyperparameters(trainer: Trainer, config_text: str, students: Sequence[str]) -> None:
+def log_hyperparameters(
+    trainer: Trainer, config_text: str, students: Sequence[str], metrics: Sequence[MetricSpec]
+) -> None:
     """Tells every logger what a run was configured with; TensorBoard as its tab HPARAMS shows it.
 
     Args:
         trainer: of the run.
         config_text: the configuration, as YAML.
         students: names of what is trained.
+        metrics: what may be measured, to be shown beside them; what is not stays empty.
     """
     values = flat(config_text)
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             # Lightning's own way would log a made-up value of every metric.
-            names = [metric_of(key, name, students) for name in students for key in METRICS]
+            keys = [f"val/{one.name}" for one in metrics if one.in_card and one.log_mean]
+            names = [metric_of(key, name, students) for name in students for key in keys]
             for summary in hparams(values, dict.fromkeys(names, 0.0)):  # type: ignore[no-untyped-call]
                 logger.experiment.file_writer.add_summary(summary)
         else:

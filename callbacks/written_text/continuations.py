@@ -10,9 +10,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_distill.batch import Batch, read_ids
 from lit_distill.knobs import Count, Seed, check_knobs
-from lit_distill.measures.language_model import Measured
 from lit_distill.models import LanguageModel, Sampling, ending_ids, generate
 from lit_distill.models.generation.generation import check_room
+from lit_distill.training.distillation import Distillation
 
 GREEDY = Sampling(max_new_tokens=64, temperature=0.0)
 
@@ -92,7 +92,7 @@ class GenerationReport(Callback):
 
     @abstractmethod
     def report(
-        self, trainer: Trainer, module: Measured, continued: list[Continued], stage: str
+        self, trainer: Trainer, module: Distillation, continued: list[Continued], stage: str
     ) -> None:
         """Shows what was written; called on every rank."""
 
@@ -109,7 +109,7 @@ class GenerationReport(Callback):
         Raises:
             UserError: they cannot.
         """
-        module = cast(Measured, pl_module)
+        module = cast(Distillation, pl_module)
         batch = self._prompts(module, "validation")
         if batch is not None:
             for name, model in (*module.students.items(), *module.teachers.items()):
@@ -128,7 +128,7 @@ class GenerationReport(Callback):
             self._validations += 1
             if (self._validations - 1) % self.every:
                 return
-        module, stage = cast(Measured, pl_module), "test" if trainer.testing else "val"
+        module, stage = cast(Distillation, pl_module), "test" if trainer.testing else "val"
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         reports = [each for each in callbacks if isinstance(each, GenerationReport)]
         writer = next(each for each in reports if each.settings == self.settings)
@@ -149,7 +149,7 @@ class GenerationReport(Callback):
 
     # -- what -----------------------------------------------------------------------------------
 
-    def continued(self, trainer: Trainer, module: Measured) -> list[Continued]:
+    def continued(self, trainer: Trainer, module: Distillation) -> list[Continued]:
         """Everything that is written in this validation; empty without prompts."""
         if self._continued is None:
             split: Literal["validation", "test"] = "test" if trainer.testing else "validation"
@@ -157,12 +157,12 @@ class GenerationReport(Callback):
             self._continued = [] if batch is None else self._write(trainer, module, batch, split)
         return self._continued
 
-    def _prompts(self, module: Measured, split: str) -> Batch | None:
+    def _prompts(self, module: Distillation, split: str) -> Batch | None:
         sample = getattr(module.data, "sample_prompts", None)  # only corpora of prompts have it
         return None if sample is None else cast(Batch, sample(split, self.max_prompts, self.seed))
 
     def _write(
-        self, trainer: Trainer, module: Measured, batch: Batch, split: str
+        self, trainer: Trainer, module: Distillation, batch: Batch, split: str
     ) -> list[Continued]:
         with trainer.precision_plugin.forward_context():
             students = {
@@ -199,7 +199,7 @@ class GenerationReport(Callback):
             )
         ]
 
-    def _by_model(self, module: Measured, model: LanguageModel, batch: Batch) -> list[Written]:
+    def _by_model(self, module: Distillation, model: LanguageModel, batch: Batch) -> list[Written]:
         tokenizer = module.data.tokenizer
         made = generate(
             model,

@@ -21,8 +21,8 @@ from callbacks.written_text.text_scores import BleuTokenizer, Scored, TextScores
 from lit_distill.files import strict_json
 from lit_distill.files.atomic_files import replacing
 from lit_distill.knobs import Count, Seed, Share, check_knobs
-from lit_distill.measures.language_model import Measured
 from lit_distill.models import Sampling
+from lit_distill.training.distillation import Distillation
 
 LOGGED = (
     *("exact_match", "chrf", "bleu", "rouge_l", "length", "eos_rate"),
@@ -68,7 +68,7 @@ class GenerationMetrics(GenerationReport):
         self.texts: dict[str, Any] = {}
 
     def report(
-        self, trainer: Trainer, module: Measured, continued: list[Continued], stage: str
+        self, trainer: Trainer, module: Distillation, continued: list[Continued], stage: str
     ) -> None:
         """See `GenerationReport.report`."""
         tables = {

@@ -10,8 +10,8 @@ from callbacks.reports.boards import boards
 from callbacks.reports.markdown import escaped
 from callbacks.written_text.continuations import GREEDY, Continued, GenerationReport, Written
 from lit_distill.knobs import Count, Seed, check_knobs
-from lit_distill.measures.language_model import Measured
 from lit_distill.models import Sampling
+from lit_distill.training.distillation import Distillation
 
 CUT = " …"
 """Behind texts that did not end by themselves, or that are shown in part."""
@@ -48,7 +48,7 @@ class SampleText(GenerationReport):
         self.texts, self.characters = texts, characters
 
     def report(
-        self, trainer: Trainer, module: Measured, continued: list[Continued], stage: str
+        self, trainer: Trainer, module: Distillation, continued: list[Continued], stage: str
     ) -> None:
         """See `GenerationReport.report`."""
         for language in dict.fromkeys(one.language for one in continued):

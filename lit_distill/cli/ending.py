@@ -10,7 +10,7 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 
 from callbacks import ExportStudent
-from lit_distill.measures.language_model import metric_of
+from lit_distill.measures import metric_of
 from lit_distill.models import anatomy_of
 from lit_distill.training.distillation import Distillation
 

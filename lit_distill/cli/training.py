@@ -133,7 +133,8 @@ class SaveConfig(SaveConfigCallback):
             module = cast(Distillation, pl_module)
             with replacing(Path(trainer.default_root_dir) / "config.yaml") as beside:
                 beside.write_text(origin() + module.config_text, "utf-8")
-            log_hyperparameters(trainer, module.config_text, list(module.students))
+            students, metrics = list(module.students), module.measure.metrics
+            log_hyperparameters(trainer, module.config_text, students, metrics)
         self.already_saved = True
 
 

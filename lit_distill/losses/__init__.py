@@ -2,8 +2,9 @@
 
 from lit_distill.losses.fused.head import Head as Head
 from lit_distill.losses.fused.linear import linear_losses as linear_losses
-from lit_distill.losses.fused.mutual import PeerLosses as PeerLosses
+from lit_distill.losses.fused.linear import row_losses as row_losses
 from lit_distill.losses.fused.mutual import mutual_losses as mutual_losses
+from lit_distill.losses.fused.row_pass import PeerLosses as PeerLosses
 from lit_distill.losses.fused.signals import MeanOfLogits as MeanOfLogits
 from lit_distill.losses.fused.signals import MeanOfProbabilities as MeanOfProbabilities
 from lit_distill.losses.fused.signals import SumOfDivergences as SumOfDivergences

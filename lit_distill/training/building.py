@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from transformers import PreTrainedTokenizerBase
 
 from lit_distill.errors import UserError
@@ -26,6 +27,7 @@ from lit_distill.models import (
     shard_auxiliary,
     share_vocabulary,
 )
+from lit_distill.training import checkpoints
 
 if TYPE_CHECKING:
     from lit_distill.training.distillation import Distillation
@@ -54,13 +56,49 @@ def named_students(
     return dict(students)
 
 
-def require_teacher(method: type[Distillation], teacher: object, cache: object) -> None:
-    """Raises UserError where a method that learns from a teacher has neither one nor its cache."""
-    if teacher is None and cache is None:
+def check_teacher(method: type[Distillation], needed: bool, given: bool) -> None:
+    """Checks that a method that learns from a teacher has one, live or in a cache.
+
+    Args:
+        method: for the message.
+        needed: whether it learns from one.
+        given: whether there is one.
+
+    Raises:
+        UserError: it has none.
+    """
+    if needed and not given:
         raise UserError(
             f"{method.__name__} learns from a teacher and none is given: set "
             "model.init_args.teacher.name to a model name or folder."
         )
+
+
+def build(module: Distillation) -> None:
+    """Gives a module its students, teachers and auxiliary modules, and places them.
+
+    None where a run does not train and they cannot be built: `validate` and `test` restore the
+    student from the checkpoint, and need no teacher.
+
+    Raises:
+        UserError: they cannot be built, or do not fit, and the run trains.
+    """
+    for stream in module.streams.values():
+        stream.seed = torch.initial_seed()  # of the run
+    run = module.tokenizer, module.data, module.streams
+    try:
+        models = build_models(module.student_specs, module.teacher_specs, *run)
+    except UserError as error:
+        if module.trainer.training:
+            raise
+        rank_zero_info(f"{error} Agreement is left out; the student comes from the checkpoint.")
+        return
+    module.students.update(models[0])
+    module.teachers.update(models[1])
+    with auxiliary_draws():
+        module.on_models_built()
+    checkpoints.before_conversion(module)
+    place_models(module)
 
 
 def build_models(

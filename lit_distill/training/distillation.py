@@ -5,17 +5,18 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar, cast
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from lit_distill.batch import Batch
-from lit_distill.errors import UserError
 from lit_distill.knobs import Share, check_knobs
 from lit_distill.losses import LogitTerm, Term, linear_losses
+from lit_distill.measures import LanguageModelMeasure, Measure, Measurement, measure_of
+from lit_distill.measures.validation import EndOfValidation
 from lit_distill.models import (
     Encoded,
     Ensemble,
@@ -61,10 +62,14 @@ class Distillation(Updated, ABC):
         config_text: the configuration that made this run, as YAML; set by the command line.
         notes: sentences for the model card of what is exported.
         logged: unweighted means of the terms, and the loss, at the update that was logged last.
+        measure: what validation and test measure of the students, once these are built.
+        measurements: what it computed last, by student.
     """
 
+    measured_by: ClassVar[type[Measure]] = LanguageModelMeasure
     needs_teacher: ClassVar[bool] = False
     takes_several: ClassVar[bool] = False
+    measure = cached_property(measure_of)
 
     def __init__(
         self,
@@ -82,8 +87,7 @@ class Distillation(Updated, ABC):
     ) -> None:
         super().__init__(optimizer, schedule, per_model or {}, teacher_cache)
         check_knobs(Distillation, locals())
-        if self.needs_teacher:
-            building.require_teacher(type(self), teacher, teacher_cache)
+        building.check_teacher(type(self), self.needs_teacher, bool(teacher or teacher_cache))
         self.student_specs = building.named_students(type(self), student, students)
         self.streams = {name: RandomStream(0, name) for name in students or ()}
         self.ensemble = ensemble
@@ -92,6 +96,7 @@ class Distillation(Updated, ABC):
         self.config_text, self.notes = "", list[str]()
         self.logged: dict[str, float] = {}
         self.restored: dict[str, Any] = {}
+        self.measurements: dict[str, Measurement] = {}
         self._window: AccumulationWindow
         checkpoints.leave_out_teachers(self)
 
@@ -113,6 +118,9 @@ class Distillation(Updated, ABC):
     def on_models_built(self) -> None:
         """Called with whole models, before anything wraps or shards them: to refuse or freeze."""
 
+    def on_validated(self, measurements: dict[str, Measurement]) -> None:
+        """Called after each validation of a fit, its trial excepted: for methods that adapt."""
+
     # -- models ---------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
@@ -121,28 +129,12 @@ class Distillation(Updated, ABC):
         self.check_reading(self.data)
         self.find_tokenizer(self.tokenizer_name)
         self.open_cache(stage)
+        EndOfValidation.attach(self.trainer)
 
     def configure_model(self) -> None:
         """Builds teachers and students once; checks that they fit each other and the data."""
-        if self.students:
-            return
-        for stream in self.streams.values():
-            stream.seed = torch.initial_seed()  # of the run
-        run = self.tokenizer, self.data, self.streams
-        try:
-            models = building.build_models(self.student_specs, self.teacher_specs, *run)
-        except UserError as error:
-            if self.trainer.training:
-                raise
-            # `validate` and `test` restore the student from the checkpoint: no teacher is needed.
-            rank_zero_info(f"{error} Agreement is left out; the student comes from the checkpoint.")
-            return
-        self.students.update(models[0])
-        self.teachers.update(models[1])
-        with building.auxiliary_draws():
-            self.on_models_built()
-        checkpoints.before_conversion(self)
-        building.place_models(self)
+        if not self.students:
+            building.build(self)
 
     def train(self, mode: bool = True) -> Distillation:
         """Sets training mode; teachers, and students that are not trained, stay in eval mode."""
@@ -156,11 +148,12 @@ class Distillation(Updated, ABC):
     def on_fit_start(self) -> None:
         """Turns dropout on: models arrive in eval mode and the Trainer keeps it."""
         self.check_cache(checkpoints.teachers_of(self) if self.cache else {})
+        self.measure.check()
         self.train()
         if not all(module.training for module in self.modules()):  # which is meant
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
 
-    # -- training -------------------------------------------------------------------------------
+    # -- training and validation ----------------------------------------------------------------
 
     def logit_terms(
         self,
@@ -232,6 +225,17 @@ class Distillation(Updated, ABC):
         named = {f"train/{name}": value for name, value in self.logged.items()}
         for logger in self.loggers:
             logger.log_metrics(named, self.global_step)  # the updates before, as Lightning counts
+
+    def on_validation_epoch_start(self) -> None:
+        """Starts a measurement of the students."""
+        self.measure.start()
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Measures the students on one batch."""
+        self.measure.update(batch)
+
+    on_test_epoch_start = on_validation_epoch_start
+    test_step = validation_step
 
     # -- checkpoints ----------------------------------------------------------------------------
 

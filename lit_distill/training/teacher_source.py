@@ -8,27 +8,34 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
+from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_info
+from torch import nn
 
 from lit_distill.batch import Batch, Reading
 from lit_distill.errors import UserError
-from lit_distill.measures.language_model import Measured
 from lit_distill.models import (
     CachedOutputs,
+    Ensemble,
     LanguageModel,
+    LiveOutputs,
     TeacherCache,
     TeacherOutputs,
     gives_non_finite,
     load_tokenizer,
+    teach,
     tokenizer_fingerprint,
 )
 from lit_distill.training.data_contract import Reach, check_batch, check_data_module
 
 
-class Learner(Measured):
+class Learner(LightningModule):
     """Gives a method what its teachers say about a batch, wherever it comes from.
 
     Attributes:
+        students: trained models by name.
+        teachers: frozen models by name.
+        ensemble: how several teachers are heard as one.
         takes_cache: whether all that the method reads of its teacher comes from `teach`.
         reads: what it can be trained on, the usual one first; nothing named: on anything.
         cache_folder: of the teacher cache, if training reads one.
@@ -38,9 +45,11 @@ class Learner(Measured):
 
     takes_cache: ClassVar[bool] = False
     reads: ClassVar[tuple[Reading, ...]] = ()
+    ensemble: Ensemble
 
     def __init__(self, cache_folder: str | None = None) -> None:
         super().__init__()
+        self.students, self.teachers = nn.ModuleDict(), nn.ModuleDict()
         if cache_folder is not None and not self.takes_cache:
             raise UserError(
                 f"{type(self).__name__} reads nothing that a teacher cache holds: leave "
@@ -51,6 +60,19 @@ class Learner(Measured):
         self.tokenizer: Any = None
         self._checked: set[tuple[bool, int]] = set()
         self._view = ""
+
+    @property
+    def student(self) -> LanguageModel:
+        """The one called so, or else the only one."""
+        if "student" in self.students:
+            return cast(LanguageModel, self.students["student"])
+        (only,) = self.students.values()
+        return cast(LanguageModel, only)
+
+    @property
+    def data(self) -> Any:
+        """The data module, which names the languages; None if loaders were given bare."""
+        return getattr(self.trainer, "datamodule", None)
 
     @property
     def teacher(self) -> LanguageModel:
@@ -109,6 +131,11 @@ class Learner(Measured):
                 "out."
             )
         return CachedOutputs(self.cache, batch)
+
+    def run_teachers(self, batch: Batch, view: str = "") -> LiveOutputs:
+        """Runs every teacher over a batch, or a view of it, outside of any graph."""
+        teachers = cast(list[LanguageModel], list(self.teachers.values()))
+        return teach(teachers, self.ensemble, batch, view)
 
     def find_tokenizer(self, name: str | None) -> None:
         """Checks the data module and takes its tokenizer, or else opens the one of this name.

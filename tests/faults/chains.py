@@ -15,7 +15,6 @@ from faults.traps import write_half_and_die
 
 import callbacks.saving.checkpoint_io
 from callbacks import AtomicCheckpointIO, ExportStudent
-from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
 from lit_distill.training.distillation import Distillation
 
 VALIDATED = range(VALIDATED_EVERY, UPDATES + 1, VALIDATED_EVERY)
@@ -33,7 +32,7 @@ def _at_micro_batch(number: int) -> Reached:
 
 PLACES: dict[str, tuple[list[tuple[Any, str]], Reached, bool]] = {
     "validation": (
-        [(Distillation, "validation_step"), (HiddenStateMethod, "validation_step")],
+        [(Distillation, "validation_step")],
         lambda module, *_: module.global_step,
         False,
     ),

@@ -56,16 +56,16 @@ CORPORA = (
     ),
     Mutant(
         "relations are measured on masked text",
-        "lit_distill/methods/hidden_states/_hidden_state_method.py",
+        "lit_distill/measures/terms.py",
         "        batch = as_written(batch)\n",
         "",
         "tests/lit_distill/methods/test_hidden_state_method.py -k own_losses",
     ),
     Mutant(
         "methods without a head have no numbers in the report",
-        "callbacks/saving/export_student.py",
-        "for name, own in module.figures.items():",
-        "for name, own in dict[str, dict[str, dict[str, Any]]]().items():",
+        "lit_distill/measures/terms.py",
+        "for name in self.method.students if mean}",
+        "for name in self.method.students if mean and not self.method.needs_teacher}",
         "tests/lit_distill/training/test_reading.py -k swapped",
     ),
     Mutant(

@@ -7,6 +7,8 @@ from planted.mutant import Mutant
 EVERY_METHOD = "tests/test_every_method.py -k triple_loss"
 ROW_LOSSES = "tests/lit_distill/losses/rows/test_row_losses.py"
 MUTUAL = "tests/lit_distill/losses/fused/test_mutual.py"
+ROW_VALUES = "tests/lit_distill/losses/fused/test_row_values.py"
+ROW_PASS = "lit_distill/losses/fused/row_pass.py"
 
 LOSSES = (
     Mutant(
@@ -25,9 +27,9 @@ LOSSES = (
     ),
     Mutant(
         "the derivative of the soft cap is left out",
-        "lit_distill/losses/fused/tiles.py",
-        "total.mul_(1 - (student.values / cap).square())",
-        "total",
+        ROW_PASS,
+        "total.mul_(1 - (models[k].values / cap).square())",
+        "pass",
         "tests/lit_distill/losses/fused/test_linear.py",
     ),
     Mutant(
@@ -74,9 +76,9 @@ LOSSES = (
     ),
     Mutant(
         "weights of rows change the values and not the gradients",
-        "lit_distill/losses/fused/tiles.py",
-        "            total.mul_(weights.unsqueeze(1))\n",
-        "            pass\n",
+        ROW_PASS,
+        "                total.mul_(weights.unsqueeze(1))\n",
+        "                pass\n",
         "tests/lit_distill/losses/test_every_loss.py",
     ),
     Mutant(
@@ -179,21 +181,21 @@ LOSSES = (
     ),
     Mutant(
         "each model gets the other's gradient",
-        "lit_distill/losses/fused/mutual.py",
-        "for z, total in zip(logits, totals, strict=True):",
-        "for z, total in zip(logits[::-1], totals, strict=True):",
+        ROW_PASS,
+        "for z, total in zip(logits[:models], totals, strict=True):",
+        "for z, total in zip(logits[:models][::-1], totals, strict=True):",
         MUTUAL,
     ),
     Mutant(
         "a model hears itself among the others",
-        "lit_distill/losses/fused/mutual.py",
-        "[*rows.logits[:k], *rows.logits[k + 1 :]]",
-        "[*rows.logits]",
+        ROW_PASS,
+        "others, total = [*models[:k], *models[k + 1 :]], None",
+        "others, total = models, None",
         MUTUAL,
     ),
     Mutant(
         "what is learnt pulls the teacher too: both halves of the symmetric KL",
-        "lit_distill/losses/fused/mutual.py",
+        ROW_PASS,
         "            totals.append(total)",
         "            totals.append(total)\n"
         "            if k and total is not None and totals[0] is not None:\n"
@@ -202,9 +204,58 @@ LOSSES = (
     ),
     Mutant(
         "the mean of the peers where each was asked for",
-        "lit_distill/losses/fused/mutual.py",
+        ROW_PASS,
         "if self.to_mean else BlockSum",
         "if not self.to_mean else BlockSum",
         MUTUAL,
+    ),
+    Mutant(
+        "values of rows are handed out in the order of the pass",
+        ROW_PASS,
+        "restore(values, given.order, 1) if self.per_row",
+        "values if self.per_row",
+        ROW_VALUES,
+    ),
+    Mutant(
+        "the factor of a row is another row's",
+        ROW_PASS,
+        "scales = select(scales, order, 1)",
+        "pass",
+        ROW_VALUES,
+    ),
+    Mutant(
+        "rows have the gradient of their sum, whatever is made of them",
+        ROW_PASS,
+        "gradient.mul_(scale[rows].unsqueeze(1))",
+        "gradient.mul_(scale[rows].mean())",
+        ROW_VALUES,
+    ),
+    Mutant(
+        "values of rows are promised and not looked at",
+        "lit_distill/losses/fused/eager_gradients.py",
+        "elif not agree.all():",
+        "elif not agree.any():",
+        f"{ROW_VALUES} -k announced",
+    ),
+    Mutant(
+        "a second pass forgets the cap of the logits",
+        "lit_distill/losses/fused/eager_gradients.py",
+        "Head(*tensors, cap, size)",
+        "Head(*tensors, None, size)",
+        "tests/lit_distill/losses/fused/test_linear.py",
+    ),
+    Mutant(
+        "heads are handed out last first",
+        "lit_distill/models/body/heads.py",
+        "in reversed(states):",
+        "in states:",
+        "tests/lit_distill/methods/test_co_distillation.py -k formula",
+    ),
+    Mutant(
+        "peers that are compared with nobody share the memory of a pass",
+        "lit_distill/methods/peers/_peer_method.py",
+        "passes = [list(self.students)] if compared else [[name] for name in peer_terms]",
+        "passes = [list(self.students)]",
+        "tests/lit_distill/methods/test_mutual_learning.py -k bit_for_bit",
     ),
 )

@@ -7,10 +7,10 @@ from planted.mutant import Mutant
 NUMBERS = (
     Mutant(
         "0 log 0 is NaN where a teacher forbids a token",
-        "lit_distill/measures/language_model.py",
+        "lit_distill/measures/logits.py",
         "torch.where(p == 0, 0.0, p * (log_p - log_q))",
         "(p * (log_p - log_q))",
-        "tests/lit_distill/measures/test_language_model.py",
+        "tests/lit_distill/measures/test_logits.py",
     ),
     Mutant(
         "likeliest tokens of log-probability -inf give NaN",
@@ -42,9 +42,9 @@ NUMBERS = (
     ),
     Mutant(
         "methods that adapt hear of no validation of a fit",
-        "lit_distill/measures/language_model.py",
-        "if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:",
-        "if self.trainer.training:",
+        "lit_distill/measures/validation.py",
+        "if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:",
+        "if trainer.training:",
         "tests/lit_distill/methods/test_co_distillation.py -k lesson",
     ),
     Mutant(
@@ -84,9 +84,9 @@ NUMBERS = (
     ),
     Mutant(
         "the trial of the validation counts as one",
-        "lit_distill/measures/language_model.py",
-        "if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:",
-        "if self.trainer.state.fn == TrainerFn.FITTING:",
+        "lit_distill/measures/validation.py",
+        "if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:",
+        "if trainer.state.fn == TrainerFn.FITTING:",
         "tests/lit_distill/methods/test_co_distillation.py -k lesson",
     ),
 )

@@ -81,10 +81,10 @@ TRAINING = (
     ),
     Mutant(
         "rows of no group count in the last one",
-        "lit_distill/measures/language_model.py",
+        "lit_distill/measures/logits.py",
         "        return self.sums[:-1]",
         "        return torch.cat([self.sums[:-2], self.sums[-2:].sum(0, keepdim=True)])",
-        "tests/lit_distill/measures/test_language_model.py",
+        "tests/lit_distill/measures/test_logits.py",
     ),
     Mutant(
         "a run goes on from another teacher cache",
@@ -117,8 +117,8 @@ TRAINING = (
     Mutant(
         "mean of means: divergences are divided by the number of texts",
         "lit_distill/methods/peers/_peer_method.py",
-        'LogitTerm(lesson.divergence, "rows", lesson.weight)',
-        'LogitTerm(lesson.divergence, "sequences", lesson.weight)',
+        'LogitTerm(peer.divergence, "rows", peer.weight)',
+        'LogitTerm(peer.divergence, "sequences", peer.weight)',
         CO_DISTILLATION,
     ),
     Mutant(
@@ -158,7 +158,7 @@ TRAINING = (
     ),
     Mutant(
         "the best of every student by one metric",
-        "lit_distill/measures/language_model.py",
+        "lit_distill/measures/measure.py",
         'return f"{stage}/{student}/{name}"',
         'return f"{stage}/large/{name}"',
         "tests/callbacks/saving/test_checkpoint.py -k own_best",

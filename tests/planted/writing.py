@@ -47,7 +47,7 @@ WRITING = (
     ),
     Mutant(
         "DistiLLM: validation averages the means of batches",
-        "lit_distill/measures/language_model.py",
+        "lit_distill/measures/logits.py",
         "self.sums[:, : table.shape[1]].index_add(0, places, table)",
         "self.sums[:, : table.shape[1]].index_add(0, places, table / len(table))",
         "tests/lit_distill/measures tests/lit_distill/training/test_distillation.py",

@@ -1,4 +1,4 @@
-"""A method as a user would write it: a trained projection, hidden states, two kinds of tokens."""
+"""A method and a measure as a user would write them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
-from lit_distill.batch import Batch
+from lit_distill.batch import Batch, row_languages
 from lit_distill.losses import ForwardKL, LogitTerm, Term, Weight
+from lit_distill.measures import Measure, Measurement, MetricSpec
+from lit_distill.methods import MaskedLM
 from lit_distill.models import Site
 from lit_distill.training.distillation import Distillation
 
@@ -66,3 +69,30 @@ class ProjectedStates(Distillation):
         one, other = (head(narrow(states)) for states in flat)
         distances: Tensor = one - other
         return distances.square().sum()
+
+
+class Confidence(Measure):
+    """By language, how sure a student is."""
+
+    metrics = (MetricSpec("confidence", "confidence", False, monitored=True, figure="confidence"),)
+    caption = "mean probability of the likeliest token."
+
+    def start(self) -> None:
+        names = self.method.data.languages
+        self.means = {name: MeanMetric().to(self.method.device) for name in names}
+
+    def update(self, batch: Batch) -> None:
+        student, languages = self.method.student, row_languages(batch).tolist()
+        logits = student.logits(student.encode(batch).rows(batch["rows"]))
+        for language, best in zip(languages, logits.softmax(-1).amax(-1), strict=True):
+            self.means[self.method.data.languages[language]].update(best)
+
+    def compute(self) -> dict[str, Measurement]:
+        means = {name: {"confidence": m.compute().item()} for name, m in self.means.items()}
+        return {"student": Measurement.by_language(means)}
+
+
+class ConfidentMLM(MaskedLM):
+    """Masked language modelling, measured in another way."""
+
+    measured_by = Confidence

@@ -5,16 +5,42 @@ Shapes: N rows, R rows of a tile, D width, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from lit_distill.losses.rows.row_loss import BlockLogits, BlockSignal
 
+T = TypeVar("T")
+
 _COLUMNS = 1024
 """On a CPU, rows @ weight.T is a quarter faster in column slices of this width than in one."""
+
+
+class HeadParts(NamedTuple, Generic[T]):
+    """One thing for each tensor of a head: the tensor, its gradient, or whether it wants one.
+
+    The only form in which the engine hands them about; autograd alone reads them in a row.
+    """
+
+    rows: T
+    weight: T
+    bias: T
+
+
+def flatten(heads: Iterable[HeadParts[T]]) -> tuple[T, ...]:
+    """The parts of all heads in one row, as an autograd function takes and gives them."""
+    return tuple(chain.from_iterable(heads))
+
+
+def by_head(flat: Iterable[T]) -> list[HeadParts[T]]:
+    """The inverse of `flatten`."""
+    each = iter(flat)
+    return [HeadParts(*three) for three in zip(each, each, each, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -42,16 +68,21 @@ class Head:
         return (self,)
 
     @property
+    def parts(self) -> HeadParts[Tensor | None]:
+        """The tensors that may want a gradient."""
+        return HeadParts(self.rows, self.weight, self.bias)
+
+    @property
     def vocabulary(self) -> int:
         """How many entries count."""
         return len(self.weight) if self.size is None else self.size
 
     def block(self, logits: Sequence[Tensor], rows: slice) -> BlockSignal:
-        """As a signal: what is said about `rows`, given their logits (R, V)."""
+        """As a signal: what the model says about `rows`, given their logits (R, V)."""
         return BlockLogits(logits[0])
 
     def detach(self) -> Head:
-        """The same values, outside any graph."""
+        """The same head, outside any graph."""
         bias = None if self.bias is None else self.bias.detach()
         return replace(self, rows=self.rows.detach(), weight=self.weight.detach(), bias=bias)
 
@@ -62,14 +93,14 @@ class Head:
         return replace(self, rows=self.rows.index_select(0, order))
 
     def without_padding(self) -> Head:
-        """Without the entries that do not count: views."""
+        """The same head without the entries that do not count: views."""
         if self.size is None:
             return self
         bias = None if self.bias is None else self.bias[: self.size]
         return replace(self, weight=self.weight[: self.size], bias=bias, size=None)
 
     def cast_for_autocast(self, dtype: torch.dtype | None) -> Head:
-        """Cut, in autocast's dtype, if any; as in autocast, float64 stays what it is."""
+        """The head without padding in autocast's dtype, if any; float64 stays, as in autocast."""
         if self.size is not None:
             return self.without_padding().cast_for_autocast(dtype)
         if dtype is None or self.weight.dtype == torch.float64:

@@ -1,9 +1,7 @@
-"""Losses of logits that are never held: hidden rows and head weights in, sums and gradients out.
+"""Losses of logits that are never held: hidden rows and head weights in, losses and gradients out.
 
-Logits are made tile by tile in two reused buffers (one per model), all losses read them there, and
-the gradient with respect to the student's logits takes their place; two more products turn it into
-gradients of hidden rows and head weights. Nothing of size (N, V) exists; nothing is recomputed
-where the caller says beforehand what the sums will be multiplied with.
+One model learns, from a teacher, from targets, or from both. See `lit_distill.losses.fused` for how
+the losses are computed.
 
 Shapes: N rows, D student width, D' teacher width, V vocabulary, K losses.
 """
@@ -14,10 +12,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from lit_distill.losses.fused.eager_gradients import TILE_BYTES, autocast_dtype, sums_of
+from lit_distill.losses.fused.eager_gradients import autocast_dtype, differentiable
 from lit_distill.losses.fused.head import Head as Head
-from lit_distill.losses.fused.signals import TeacherSignal, TopK
-from lit_distill.losses.fused.tiles import RowPass
+from lit_distill.losses.fused.row_pass import PeerLosses, RowPass
+from lit_distill.losses.fused.signals import TeacherSignal
+from lit_distill.losses.fused.tiles import TILE_BYTES
 from lit_distill.losses.rows.row_loss import RowLoss
 
 
@@ -54,51 +53,61 @@ def linear_losses(
         RuntimeError: in `backward`, if the incoming gradients are no multiple of `coefficients` (on
             a GPU: a device assertion, so that the host need not wait).
     """
-    _check(losses, student, teacher, targets, coefficients, weights)
-    row_pass = RowPass(
-        losses=tuple(losses),
+    alone = _alone(losses, student, teacher, targets, tile_bytes, weights=weights)
+    return differentiable(alone, [student], coefficients)
+
+
+def row_losses(
+    losses: Sequence[RowLoss],
+    student: Head,
+    teacher: TeacherSignal | None = None,
+    targets: Tensor | None = None,
+    coefficients: Sequence[float | Tensor] | None = None,
+    tile_bytes: int = TILE_BYTES,
+) -> tuple[Tensor, ...]:
+    """Values of several losses row by row, to be weighted, grouped and compared by the caller.
+
+    What a row's value is multiplied with may depend on any value: `backward` gets one factor for
+    each, and the logits are made once more there. Where every row counts for itself with a factor
+    that is known beforehand, `linear_losses` has the sum in one pass.
+
+    Args:
+        losses: see `linear_losses`.
+        student: see `linear_losses`.
+        teacher: see `linear_losses`.
+        targets: see `linear_losses`.
+        coefficients: what the values of loss k are going to be multiplied with, a number or (N,),
+            up to one factor common to all; None: not known yet. See `linear_losses`.
+        tile_bytes: see `linear_losses`.
+
+    Returns:
+        K tensors (N,) in at least float32, differentiable once; zero, with zero gradient, at rows
+        that a loss does not count because their target is `IGNORED`.
+
+    Raises:
+        ValueError: see `linear_losses`.
+        RuntimeError: see `linear_losses`.
+    """
+    alone = _alone(losses, student, teacher, targets, tile_bytes, per_row=True)
+    return differentiable(alone, [student], coefficients)
+
+
+def _alone(
+    losses: Sequence[RowLoss],
+    student: Head,
+    teacher: TeacherSignal | None,
+    targets: Tensor | None,
+    tile_bytes: int,
+    weights: Tensor | None = None,
+    per_row: bool = False,
+) -> RowPass:
+    """The pass of a model that learns from no other that learns."""
+    return RowPass(
+        models=(PeerLosses(tuple(losses)),),
         teacher=None if teacher is None else teacher.detach(),
         targets=targets,
         weights=weights,
         autocast=autocast_dtype(student.rows.device.type),
         tile_bytes=tile_bytes,
+        per_row=per_row,
     )
-    return sums_of(row_pass, [student], coefficients)
-
-
-def _check(
-    losses: Sequence[RowLoss],
-    student: Head,
-    teacher: TeacherSignal | None,
-    targets: Tensor | None,
-    coefficients: Sequence[float | Tensor] | None,
-    weights: Tensor | None,
-) -> None:
-    """Raises ValueError for what cannot be computed."""
-    if not losses:
-        raise ValueError("linear_losses was given no loss.")
-    for loss in losses:
-        if loss.needs_teacher and teacher is None:
-            raise ValueError(f"{loss} compares with a teacher, and no teacher head was given.")
-        if loss.needs_targets and targets is None:
-            raise ValueError(f"{loss} reads targets, and none were given.")
-    count, vocabulary = len(student.rows), student.vocabulary
-    for head in () if teacher is None else teacher.heads:
-        if (len(head.rows), head.vocabulary) != (count, vocabulary):
-            raise ValueError(
-                f"Teacher logits would be {len(head.rows)} x {head.vocabulary} (rows x "
-                f"vocabulary), the student's {count} x {vocabulary}: they are compared entry by "
-                "entry."
-            )
-    if isinstance(teacher, TopK) and not (
-        teacher.ids.shape == teacher.log_probabilities.shape and len(teacher.ids) == count
-    ):
-        raise ValueError(
-            f"Likeliest tokens of shape {tuple(teacher.ids.shape)} and their log-probabilities of "
-            f"shape {tuple(teacher.log_probabilities.shape)} for {count} rows."
-        )
-    for name, tensor in (("Targets", targets), ("Weights", weights)):
-        if tensor is not None and tensor.shape != (count,):
-            raise ValueError(f"{name} of shape {tuple(tensor.shape)} for {count} rows.")
-    if coefficients is not None and len(coefficients) != len(losses):
-        raise ValueError(f"{len(coefficients)} coefficients for {len(losses)} losses.")

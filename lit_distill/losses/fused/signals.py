@@ -62,7 +62,7 @@ class EnsembleSignal(ABC):
 
     @abstractmethod
     def block(self, logits: Sequence[Tensor], rows: slice) -> BlockSignal:
-        """What is said about `rows`, given the logits (R, V) of each head there."""
+        """What the teachers say about `rows`, given the logits (R, V) of each head there."""
 
 
 class _Mean(EnsembleSignal):
@@ -125,15 +125,15 @@ class TopK:
 
     @property
     def heads(self) -> tuple[Head, ...]:
-        """None: no logits are made."""
+        """No heads: no logits are made."""
         return ()
 
     def detach(self) -> TopK:
-        """Itself: it comes from no graph."""
+        """The same log-probabilities, outside any graph."""
         return replace(self, log_probabilities=self.log_probabilities.detach())
 
     def cast_for_autocast(self, dtype: torch.dtype | None) -> TopK:
-        """Itself: nothing is multiplied."""
+        """The signal as it is: nothing is multiplied."""
         return self
 
     def select(self, order: Tensor | None) -> TopK:
@@ -144,7 +144,7 @@ class TopK:
         return replace(self, ids=self.ids.index_select(0, order), log_probabilities=log_p)
 
     def block(self, logits: Sequence[Tensor], rows: slice) -> BlockSignal:
-        """What is said about `rows`."""
+        """See `EnsembleSignal.block`; there are no logits."""
         return _BlockTopK(
             replace(self, ids=self.ids[rows].long(), log_probabilities=self.log_probabilities[rows])
         )
@@ -253,5 +253,5 @@ class _BlockTopK:
 
 
 def _log(probabilities: Tensor) -> Tensor:
-    """Finite, also for zero, which no divergence gives a weight to."""
+    """Logarithms that are finite also of zero, to which no divergence gives a weight."""
     return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()

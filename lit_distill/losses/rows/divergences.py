@@ -27,7 +27,7 @@ from lit_distill.losses.rows.row_loss import (
 
 
 class Divergence(ABC):
-    """What all of them share.
+    """Base of all divergences: a temperature, and the gradient out of the slope.
 
     Attributes:
         temperature: T > 0; larger is softer.
@@ -59,7 +59,7 @@ class Divergence(ABC):
 
     @property
     def factor(self) -> float:
-        """T^2 where it is asked for."""
+        """The factor of the divergence: T^2 where it is asked for."""
         return self.temperature**2 if self.t_squared else 1.0
 
     def __call__(
@@ -138,7 +138,7 @@ class ReverseKL(Divergence):
 
     @property
     def allows_bucketing(self) -> bool:
-        """It is infinite where the teacher gives nothing."""
+        """See `Comparison`; the divergence is infinite where the teacher gives nothing."""
         return False
 
     def of(self, log_p: Tensor, log_q: Tensor) -> Tensor:

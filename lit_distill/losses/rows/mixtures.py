@@ -53,7 +53,7 @@ class JensenShannon(Divergence):
 
     @property
     def factor(self) -> float:
-        """Of `Divergence`, and the normalisation."""
+        """The factor of `Divergence`, and the normalisation."""
         scale = self.beta * (1 - self.beta) if self.normalised else 1.0
         return super().factor / scale
 

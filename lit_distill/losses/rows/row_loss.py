@@ -1,4 +1,4 @@
-"""Losses of single rows of logits: what every one of them offers, and what it is given.
+"""The contract of losses of single rows of logits: what a loss offers, and what it is given.
 
 Shapes: N rows, V vocabulary, R rows of one block.
 """
@@ -100,7 +100,8 @@ class Comparison(Protocol):
 
     Attributes:
         temperature: of both distributions.
-        lumps: whether it stays the same when entries that the teacher gives nothing are made one.
+        allows_bucketing: whether it stays the same when entries to which the teacher gives nothing
+            are made one.
     """
 
     @property

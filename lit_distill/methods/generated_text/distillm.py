@@ -17,7 +17,7 @@ from lit_distill.losses import (
     Term,
     Weight,
 )
-from lit_distill.measures.language_model import Scores, mean_over_languages
+from lit_distill.measures import Measurement
 from lit_distill.methods.generated_text._on_policy import OnPolicy
 from lit_distill.models import ReplayBuffer, Sampling, with_written_responses
 
@@ -115,9 +115,9 @@ class DistiLLM(OnPolicy):
             terms["hard"] = LogitTerm(self.hard, "rows", self.alpha_hard)
         return self.logit_terms(terms, batch["rows"], batch["targets"], student, teacher)
 
-    def on_validated(self, measurements: dict[str, dict[str, Scores]]) -> None:
+    def on_validated(self, measurements: dict[str, Measurement]) -> None:
         """Raises phi where the validation loss has gone up."""
-        loss = mean_over_languages(measurements["student"], "loss")
+        loss = measurements["student"].mean.get("loss")
         if loss is None:
             return
         if self.highest is None:

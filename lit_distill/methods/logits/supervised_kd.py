@@ -15,7 +15,7 @@ from lit_distill.losses import (
     Term,
     Weight,
 )
-from lit_distill.training.building import require_teacher
+from lit_distill.training.building import check_teacher
 from lit_distill.training.distillation import Distillation
 
 
@@ -60,8 +60,8 @@ class SupervisedKD(Distillation):
         super().__init__(**base)
         check_knobs(SupervisedKD, locals())
         check_one_weighs(SupervisedKD, alpha_kd=alpha_kd, alpha_hard=alpha_hard)
-        if alpha_kd != 0:
-            require_teacher(type(self), base.get("teacher"), base.get("teacher_cache"))
+        given = bool(self.teacher_specs) or self.cache_folder is not None
+        check_teacher(type(self), alpha_kd != 0, given)
         self.divergence, self.hard = divergence, hard
         self.alpha_kd, self.alpha_hard = alpha_kd, alpha_hard
 

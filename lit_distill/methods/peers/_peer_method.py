@@ -41,8 +41,8 @@ class PeerMethod(Distillation):
     """A method whose students learn the same text and what the others say about it.
 
     Every student's cross-entropy and divergence are read from one pass over the logits of all, at
-    the rows with a target. What a student hears is constant: no gradient flows into who said it.
-    Where no divergence has a weight, each student is trained exactly as it would be alone.
+    the rows with a target. What a student learns from is constant: no gradient flows into the other
+    students. Where no divergence has a weight, each is trained exactly as it would be alone.
     """
 
     takes_several = True
@@ -60,37 +60,42 @@ class PeerMethod(Distillation):
 
     def losses(self, batch: Batch) -> dict[str, Term]:
         """The terms <student>/mlm (clm for decoders) and, where it has a weight, <student>/kl."""
-        peer_terms, rows, targets = self.peer_terms(), batch["rows"], batch["targets"]
-        models = {name: cast(LanguageModel, model) for name, model in self.students.items()}
-        asked = {name: self._asked(name, peer_terms.get(name)) for name in models}
-        if all(lesson.weight == 0 for lesson in peer_terms.values()):
-            found: dict[str, Term] = {}
-            for name in peer_terms:
-                model = models[name]
-                own = model.encode(batch)
-                found |= self.logit_terms(asked[name], rows, targets, own, model=model)
-            return found
+        peer_terms = self.peer_terms()
+        compared = any(term.weight != 0 for term in peer_terms.values())
+        # Students of one pass share the memory of its tiles, and the sums over tiles have their
+        # last bits from the tiles' size: students that are compared with nobody have passes alone.
+        passes = [list(self.students)] if compared else [[name] for name in peer_terms]
+        found: dict[str, Term] = {}
+        for names in passes:
+            found |= self._one_pass({name: peer_terms.get(name) for name in names}, batch)
+        return found
+
+    def _one_pass(self, peer_terms: dict[str, PeerTerm | None], batch: Batch) -> dict[str, Term]:
+        """The terms of these students; with None one is only compared with."""
+        models = [cast(LanguageModel, self.students[name]) for name in peer_terms]
+        asked = [self._asked(name, term) for name, term in peer_terms.items()]
         learning = [
             PeerLosses(
-                tuple(term.loss for term in terms.values()),
-                name in peer_terms and peer_terms[name].to_mean,
+                tuple(each.loss for each in terms.values()), peer is not None and peer.to_mean
             )
-            for name, terms in asked.items()
+            for terms, peer in zip(asked, peer_terms.values(), strict=True)
         ]
-        flat = {name: term for terms in asked.values() for name, term in terms.items()}
-        shares = self._window.shares(flat) if torch.is_grad_enabled() else None
-        states = [(model, _encode(model, batch).rows(rows)) for model in models.values()]
-        sums = with_lm_heads(lambda heads: mutual_losses(learning, heads, targets, shares), states)
-        pairs = zip(flat.items(), sums, strict=True)
+        terms = {name: term for own in asked for name, term in own.items()}
+        shares = self._window.shares(terms) if torch.is_grad_enabled() else None
+        states = [(model, _encode(model, batch).rows(batch["rows"])) for model in models]
+        sums = with_lm_heads(
+            lambda heads: mutual_losses(learning, heads, batch["targets"], shares), states
+        )
+        pairs = zip(terms.items(), sums, strict=True)
         return {name: Term(total, term.per, term.weight) for (name, term), total in pairs}
 
-    def _asked(self, name: str, lesson: PeerTerm | None) -> dict[str, LogitTerm]:
-        """The terms of one student; none if it only speaks."""
-        if lesson is None:
+    def _asked(self, name: str, peer: PeerTerm | None) -> dict[str, LogitTerm]:
+        """The terms of one student; none if it is only compared with."""
+        if peer is None:
             return {}
         terms = {f"{name}/{self.hard}": LogitTerm(CrossEntropy(), "rows")}
-        if lesson.weight != 0:
-            terms[f"{name}/kl"] = LogitTerm(lesson.divergence, "rows", lesson.weight)
+        if peer.weight != 0:
+            terms[f"{name}/kl"] = LogitTerm(peer.divergence, "rows", peer.weight)
         return terms
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 from lit_distill.errors import UserError
 from lit_distill.knobs import Temperature, check_knobs
 from lit_distill.losses import ForwardKL, Weight
-from lit_distill.measures.language_model import Scores, mean_over_languages
+from lit_distill.measures import Measurement
 from lit_distill.methods.peers._peer_method import PeerMethod, PeerTerm
 from lit_distill.models import LanguageModel
 
@@ -59,7 +59,7 @@ class CoDistillation(PeerMethod):
                 "CoDistillation trains two students, named large and small; model.students has "
                 f"{', '.join(self.streams) or 'none'}."
             )
-        self._lessons = {
+        self._peer_terms = {
             "large": PeerTerm(ForwardKL(temperature_large), alpha_large),
             "small": PeerTerm(ForwardKL(temperature_small), alpha_small),
         }
@@ -68,23 +68,23 @@ class CoDistillation(PeerMethod):
     def peer_terms(self) -> dict[str, PeerTerm]:
         """See `PeerMethod`."""
         if self.waiting:
-            return {name: PeerTerm(own.divergence, 0.0) for name, own in self._lessons.items()}
-        return self._lessons
+            return {name: PeerTerm(own.divergence, 0.0) for name, own in self._peer_terms.items()}
+        return self._peer_terms
 
-    def on_validated(self, measurements: dict[str, dict[str, Scores]]) -> None:
-        """Opens the lessons once both models are better than chance, for good."""
+    def on_validated(self, measurements: dict[str, Measurement]) -> None:
+        """Gives divergences their weights, for good, once both models are better than chance."""
         if self.waiting:
-            means = [mean_over_languages(own, "loss") for own in measurements.values()]
+            means = [own.mean.get("loss") for own in measurements.values()]
             model = cast(LanguageModel, self.students["small"])
             chance = math.log(model.size or model.outputs)
             self.waiting = not all(mean is not None and mean < chance for mean in means)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds whether the lessons have begun."""
+        """Adds whether the divergences are still without weight."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["waiting"] = self.waiting
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Goes on with the lessons if they have."""
+        """Goes on with the weights if they had begun."""
         super().on_load_checkpoint(checkpoint)
         self.waiting = self.waiting and checkpoint["waiting"]

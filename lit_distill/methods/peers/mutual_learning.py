@@ -62,8 +62,8 @@ class MutualLearning(PeerMethod):
                 "name of its average."
             )
         self.decay = decay
-        lesson = PeerTerm(ForwardKL(temperature), alpha, to_mean)
-        self._lessons = dict.fromkeys(self.student_specs, lesson)
+        term = PeerTerm(ForwardKL(temperature), alpha, to_mean)
+        self._peer_terms = dict.fromkeys(self.student_specs, term)
 
     @property
     def student_names(self) -> list[str]:
@@ -72,7 +72,7 @@ class MutualLearning(PeerMethod):
 
     def peer_terms(self) -> dict[str, PeerTerm]:
         """See `PeerMethod`."""
-        return self._lessons
+        return self._peer_terms
 
     def on_models_built(self) -> None:
         """Adds the average, if there is one."""

@@ -20,12 +20,9 @@ from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.files import strict_json
 from lit_distill.files.output_folders import check_output, write_files
-from lit_distill.measures.language_model import (
-    ScoreKeeper,
-    Scores,
-    mean_over_languages,
-    score_batch,
-)
+from lit_distill.measures.language_model import perplexity
+from lit_distill.measures.logits import ScoreKeeper, score_batch
+from lit_distill.measures.measure import Scores, mean_over_languages
 from lit_distill.models import (
     Ensemble,
     LanguageModel,
@@ -173,14 +170,12 @@ def _print(rows: dict[str, Compared], reference: str | None) -> None:
         table.add_row(f"KL from {reference}", *_means(rows, "kl"), end_section=True)
     table.add_row("loss (perplexity)")
     for language in next(iter(rows.values())).scores:
-        scores = [row.scores[language] for row in rows.values()]
-        table.add_row(
-            f"  {language}",
-            *(f"{score.loss:.3f} ({score.perplexity:.1f})" for score in scores),
-        )
+        losses = (row.scores[language]["loss"] for row in rows.values())
+        cells = (f"{x:.3f} ({perplexity(x):.1f})" for x in losses if x is not None)
+        table.add_row(f"  {language}", *cells)
     Console().print(table)
 
 
 def _means(rows: dict[str, Compared], name: str) -> list[str]:
-    means = [mean_over_languages(row.scores, name) for row in rows.values()]
+    means = [mean_over_languages(row.scores).get(name) for row in rows.values()]
     return ["-" if mean is None else f"{mean:.3f}" for mean in means]

@@ -20,6 +20,7 @@ from callbacks import CodeMixing, MaskedSamples, PerLanguage, TeacherAgreement, 
 from callbacks.reports.boards import Folder, Gallery, markdown, plain
 from callbacks.reports.markdown import escaped
 from callbacks.watching.hyperparameters import flat, log_hyperparameters
+from lit_distill.measures import LanguageModelMeasure
 
 Fit = Callable[..., tuple[Trainer, Any]]
 
@@ -99,7 +100,7 @@ def test_no_logger_and_lightnings_default_one_are_fine(
     logger: bool, fit: Fit, tmp_path: Path
 ) -> None:
     _, module = fit(*(callback() for callback in WATCHING), logger=logger, taught=True)
-    assert module.measurements["student"]
+    assert module.measurements["student"].languages
     assert (tmp_path / "lightning_logs").exists() is logger
 
 
@@ -109,9 +110,9 @@ def test_accuracy_and_the_teachers_loss_are_logged_per_language(fit: Fit, tmp_pa
     )
     with (tmp_path / "csv/metrics.csv").open() as file:
         last = {k: float(v) for row in csv.DictReader(file) for k, v in row.items() if v}
-    scores = module.measurements["student"]
+    scores = module.measurements["student"].languages
     for key in ("accuracy", "teacher_loss"):
-        values = [getattr(score, key) for score in scores.values()]
+        values = [score[key] for score in scores.values()]
         assert last[f"val/{key}"] == pytest.approx(math.fsum(values) / len(values))
         for language, value in zip(scores, values, strict=True):
             assert last[f"val/{language}/{key}"] == pytest.approx(value)
@@ -168,7 +169,7 @@ def test_hyperparameters_reach_every_logger_and_no_value_is_made_up(tmp_path: Pa
     board = TensorBoardLogger(tmp_path, name="tensorboard", version="")
     table, tracker = CSVLogger(tmp_path, "csv", ""), Tracker()
     trainer = Trainer(logger=[board, table, tracker], accelerator="cpu", enable_progress_bar=False)
-    log_hyperparameters(trainer, CONFIG, ["student"])
+    log_hyperparameters(trainer, CONFIG, ["student"], LanguageModelMeasure.metrics)
     board.experiment.flush()
     table.save()
     assert tracker.params == FLAT
@@ -180,5 +181,6 @@ def test_hyperparameters_reach_every_logger_and_no_value_is_made_up(tmp_path: Pa
     for name in FLAT:
         assert name.encode() in found
     shown = events.summary_metadata["_hparams_/experiment"].plugin_data.content
-    for name in (b"val/loss", b"val/accuracy", b"val/agreement"):
+    for name in (b"val/loss", b"val/accuracy", b"val/agreement", b"val/kl"):
         assert name in shown
+    assert b"val/perplexity" not in shown

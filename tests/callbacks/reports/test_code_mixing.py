@@ -16,7 +16,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from callbacks import CodeMixing
 from callbacks.reports.code_mixing import level_figure, switch_figure
 from lit_distill.batch import Batch, row_languages
-from lit_distill.measures.language_model import Scores
 from lit_distill.methods import MaskedLM
 from lit_distill.models import FreshStudent, load_tokenizer
 
@@ -100,9 +99,8 @@ def test_text_without_tags_is_passed_over(
 
 
 def test_figures_have_a_mark_for_every_number() -> None:
-    score = Scores(10, 3.0, 0.5)
-    at = {"hi-en": {"switch_points": score, "elsewhere": score}, "bn-en": {"elsewhere": score}}
+    at = {"hi-en": {"switch_points": 3.0, "elsewhere": 3.0}, "bn-en": {"elsewhere": 3.0}}
     (axis,) = switch_figure(at).axes
     assert sorted(len(line.get_xdata()) for line in axis.lines) == [1, 2]
-    (axis,) = level_figure({"hi-en": {"cmi_0": score, "cmi_20": score}}, [0, 10, 20]).axes
+    (axis,) = level_figure({"hi-en": {"cmi_0": 3.0, "cmi_20": 3.0}}, [0, 10, 20]).axes
     assert list(axis.lines[0].get_xdata()) == [0, 20]

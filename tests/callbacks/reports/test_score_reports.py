@@ -18,12 +18,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import callbacks.reports.per_language
 from callbacks import PerLanguage, RunCheckpoint, TeacherAgreement
-from callbacks.reports.score_report import Column, average, table
-from lit_distill.measures.language_model import Scores
+from callbacks.reports.score_report import table
+from lit_distill.measures import Measurement, MetricSpec
 
 Fit = Callable[..., tuple[Trainer, Any]]
 
-LOSS = Column("loss", lambda score: score.loss)
+LOSS = MetricSpec("loss", "loss")
 
 
 def board(folder: Path) -> EventAccumulator:
@@ -39,18 +39,12 @@ def test_scalars_and_figures_arrive(fit: Fit, tmp_path: Path) -> None:
     ]
     _, module = fit(PerLanguage(), TeacherAgreement(), logger=loggers, taught=True)
     expected = {}
-    scores = module.measurements["student"]
+    scores = module.measurements["student"].languages
+    names = ("loss", "perplexity", "agreement", "kl", "accuracy", "teacher_loss")
     for language in ("xx", "yy"):
-        expected |= {
-            f"val/{language}/loss": scores[language].loss,
-            f"val/{language}/perplexity": scores[language].perplexity,
-            f"val/{language}/agreement": scores[language].agreement,
-            f"val/{language}/kl": scores[language].kl,
-            f"val/{language}/accuracy": scores[language].accuracy,
-            f"val/{language}/teacher_loss": scores[language].teacher_loss,
-        }
-    for key in ("agreement", "kl", "accuracy", "teacher_loss"):
-        expected[f"val/{key}"] = sum(getattr(s, key) for s in scores.values()) / 2
+        expected |= {f"val/{language}/{name}": scores[language][name] for name in names}
+    for name in ("agreement", "kl", "accuracy", "teacher_loss"):
+        expected[f"val/{name}"] = sum(s[name] for s in scores.values()) / 2
     with (tmp_path / "csv" / "metrics.csv").open() as file:
         last = {k: float(v) for row in csv.DictReader(file) for k, v in row.items() if v}
     events = board(tmp_path)
@@ -126,8 +120,8 @@ def test_the_history_survives_a_resume(fit: Fit, tmp_path: Path) -> None:
 
 
 def test_a_long_table_shows_the_worst_and_counts_the_rest() -> None:
-    scores = {f"l{n:03d}": Scores(10, float(n), 0.5) for n in range(104)}
-    lines = table("title", scores, [LOSS], rows=3).splitlines()
+    scores = {f"l{n:03d}": {"loss": float(n)} for n in range(104)}
+    lines = table("title", Measurement.by_language(scores), [LOSS], LOSS, rows=3).splitlines()
     assert [line.split()[0] for line in lines if line.strip().startswith("l0")] == []
     assert [line.split()[0] for line in lines if line.strip().startswith("l1")] == [
         "l103",
@@ -138,7 +132,9 @@ def test_a_long_table_shows_the_worst_and_counts_the_rest() -> None:
     assert lines[-1].split() == ["mean", "of", "104", "51.500"]
 
 
-def test_the_mean_counts_languages_equally_and_its_perplexity_is_that_of_the_loss() -> None:
-    mean = average({"a": Scores(1, 1.0, 0.0), "b": Scores(99, 3.0, 1.0)})
-    assert (mean.rows, mean.loss, mean.accuracy, mean.kl) == (100, 2.0, 0.5, None)
-    assert mean.perplexity == pytest.approx(7.389056)
+def test_the_worst_language_is_that_of_the_smallest_accuracy() -> None:
+    accuracy = MetricSpec("accuracy", "accuracy", smaller_is_better=False)
+    measured = Measurement.by_language({"a": {"accuracy": 0.9}, "b": {"accuracy": 0.1}})
+    lines = table("title", measured, [accuracy], accuracy, rows=1).splitlines()
+    assert any(line.split() == ["b", "0.100"] for line in lines)
+    assert not any(line.split()[:1] == ["a"] for line in lines)

@@ -30,7 +30,7 @@ from callbacks import (
 )
 from callbacks.saving.student_folder import Training, model_card
 from lit_distill.errors import UserError
-from lit_distill.measures.language_model import Scores
+from lit_distill.measures import Measurement
 from lit_distill.tools.export import export
 from lit_distill.training import checkpoints
 
@@ -81,7 +81,7 @@ def test_the_last_student_is_a_plain_folder(fit: Fit, tmp_path: Path, tiny_bert:
     fingerprint = module.restored["teachers"]["teacher"]["fingerprint"]
     for fact in ("TripleLoss, 16 updates", str(tiny_bert), fingerprint, "xx, yy", "config.yaml"):
         assert fact in card
-    loss = module.measurements["student"]["yy"].loss
+    loss = module.measurements["student"].languages["yy"]["loss"]
     assert f"| yy | {loss:.4f} |" in card
     assert yaml.safe_load(card.split("---")[1])["language"] == ["xx", "yy"]
     code = card.split("```python")[1].split("```")[0].replace('"."', repr(str(folder)))
@@ -98,9 +98,9 @@ def test_the_best_student_is_kept(fit: Fit, tmp_path: Path) -> None:
     written = report(tmp_path)
     assert (written["best"]["updates"], written["last"]["updates"]) == (4, 8)
     last = written["last"]["students"]["student"]
-    scores = module.measurements["student"]
-    assert last["languages"]["xx"]["loss"] == scores["xx"].loss
-    assert last["mean"]["loss"] == pytest.approx((scores["xx"].loss + scores["yy"].loss) / 2)
+    scores = module.measurements["student"].languages
+    assert last["languages"]["xx"]["loss"] == scores["xx"]["loss"]
+    assert last["mean"]["loss"] == pytest.approx((scores["xx"]["loss"] + scores["yy"]["loss"]) / 2)
     assert last["languages"]["xx"]["agreement"] is None
 
 
@@ -260,7 +260,7 @@ def test_the_card_of_a_causal_model_without_teacher() -> None:
         "teachers": {},
         "students": {"student": {"config": {"architectures": ["LlamaForCausalLM"]}}},
     }
-    training = Training(5, ["en", "hi-en"], {"en": Scores(3, 1.0, 0.5)}, 4)
+    training = Training(5, ["en", "hi-en"], Measurement(mean={"loss": 1.0}), 4)
     card = model_card("student", description, training)
     assert "AutoModelForCausalLM" in card
     assert "teacher: none" in card

@@ -1,111 +1,54 @@
-"""The measurement against a plain formula, per language and over tiles."""
+"""Means and perplexities of language models."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
-from batches import collate, samples
+from batches import Served, collate, samples
+from lightning.pytorch import Trainer
 
-from lit_distill.batch import row_languages
-from lit_distill.measures import language_model as measurement
-from lit_distill.measures.language_model import (
-    ScoreKeeper,
-    Scores,
-    mean_over_languages,
-    row_scores,
-    score_batch,
-)
-from lit_distill.models import Ensemble, LayerCopyStudent, TeacherSpec, teach
+from lit_distill.measures.language_model import perplexity
+from lit_distill.methods import MaskedLM
+from lit_distill.models import FreshStudent, load_tokenizer
+
+SHAPE = {
+    "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "intermediate_size": 32, "max_position_embeddings": 32,
+}  # fmt: skip
 
 
-def test_scores_equal_the_formula(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measurement, "ROWS_PER_TILE", 3)
-    teacher = TeacherSpec(str(tiny_bert)).build()
-    student = LayerCopyStudent().build(teacher, 0)
-    batch = collate(samples(7, 100), extra=2)
-    keeper = ScoreKeeper(3, with_teacher=True)
-    with torch.no_grad():
-        for _ in range(2):
-            taught = teach([teacher], Ensemble(), batch)
-            score_batch({"student": [keeper]}, {"student": student}, taught, batch)
-        ids, mask = batch["input_ids"], batch["attention_mask"]
-        z_s = student.model(input_ids=ids, attention_mask=mask).logits.flatten(0, 1)[batch["rows"]]
-        z_t = teacher.model(input_ids=ids, attention_mask=mask).logits.flatten(0, 1)[batch["rows"]]
-    scores = keeper.scores(["xx", "yy", "no text"])
-    assert list(scores) == ["xx", "yy"]
-    for number, name in enumerate(scores):
-        chosen = row_languages(batch) == number
-        log_q, log_p = z_s[chosen].log_softmax(-1), z_t[chosen].log_softmax(-1)
-        targets = batch["targets"][chosen]
-        score = scores[name]
-        assert score.rows == 2 * len(targets)
-        picked = -log_q[range(len(targets)), targets].mean()
-        assert score.loss == pytest.approx(float(picked), rel=1e-5)
-        assert score.perplexity == pytest.approx(math.exp(score.loss))
-        taught = -log_p[range(len(targets)), targets].mean()
-        assert score.teacher_loss == pytest.approx(float(taught), rel=1e-5)
-        kl = (log_p.exp() * (log_p - log_q)).sum(-1).mean()
-        assert score.kl == pytest.approx(float(kl), rel=1e-4)
-        same = (log_q.argmax(-1) == log_p.argmax(-1)).float().mean()
-        assert score.agreement == pytest.approx(float(same))
-        right = (log_q.argmax(-1) == targets).float().mean()
-        assert score.accuracy == pytest.approx(float(right))
+def validated(tiny_bert: Path, folder: Path) -> tuple[Any, Any]:
+    data = Served([[]], [collate(samples(5, 100))], load_tokenizer(str(tiny_bert)))
+    module = MaskedLM(student=FreshStudent("bert", SHAPE))
+    trainer = Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        enable_checkpointing=False, default_root_dir=folder,
+    )  # fmt: skip
+    trainer.validate(module, datamodule=data, verbose=False)
+    return trainer, module
 
 
-def test_tokens_that_the_teacher_forbids_add_nothing_to_the_kl() -> None:
-    """0 log 0 is 0; what is NaN stays so."""
-    student = torch.tensor([[0.5, -1.0, 0.3, 2.0]])
-    teacher = torch.tensor([[1.0, 0.0, -torch.inf, -torch.inf]])
-    table = row_scores(student, teacher, torch.tensor([0]))
-    p = torch.tensor([1.0, 0.0]).double().softmax(-1)
-    log_q = student[0].double().log_softmax(-1)[:2]
-    assert table[0, 4].item() == pytest.approx((p * (p.log() - log_q)).sum().item(), rel=1e-6)
-    both = row_scores(teacher, teacher, torch.tensor([0]))
-    assert both[0, 4] == 0
-    broken = row_scores(student, torch.full_like(teacher, torch.nan), torch.tensor([0]))
-    assert broken[0, 4].isnan()
+def test_the_perplexity_of_the_mean_is_that_of_the_mean_loss(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
+    trainer, module = validated(tiny_bert, tmp_path)
+    measured = module.measurements["student"]
+    loss = (measured.languages["xx"]["loss"] + measured.languages["yy"]["loss"]) / 2
+    assert measured.mean["loss"] == loss
+    assert float(trainer.callback_metrics["val/loss"]) == pytest.approx(loss)
+    for scores in (measured.mean, *measured.languages.values()):
+        assert scores["perplexity"] == math.exp(scores["loss"])
+    assert measured.mean["rows"] == sum(s["rows"] for s in measured.languages.values())
 
 
-def test_without_a_teacher_its_fields_are_none() -> None:
-    keeper = ScoreKeeper(1, with_teacher=False)
-    keeper.update(row_scores(torch.zeros(2, 5), None, torch.tensor([1, 0])), torch.tensor([0, 0]))
-    (score,) = keeper.scores(["xx"]).values()
-    assert score == Scores(2, pytest.approx(math.log(5)), 0.5)
-
-
-def test_every_language_counts_the_same() -> None:
-    scores = {"large": Scores(1000, 1.0, 0.5), "small": Scores(1, 3.0, 0.1)}
-    assert mean_over_languages(scores, "loss") == 2.0
-    assert mean_over_languages(scores, "kl") is None
-    assert mean_over_languages({}, "loss") is None
+def test_a_report_has_its_keys_in_their_order(tiny_bert: Path, tmp_path: Path) -> None:
+    _, module = validated(tiny_bert, tmp_path)
+    expected = ["rows", "loss", "accuracy", "teacher_loss", "kl", "agreement", "perplexity"]
+    assert list(module.measurements["student"].mean) == expected
 
 
 def test_an_overflowing_perplexity_is_infinite() -> None:
-    assert Scores(1, 1e4, 0.0).perplexity == math.inf
-
-
-def test_rows_are_grouped_in_further_ways_in_the_same_pass(
-    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(measurement, "ROWS_PER_TILE", 3)
-    model = TeacherSpec(str(tiny_bert)).build()
-    batch = collate(samples(7, 100))
-    odd = batch["targets"] % 3 - 1  # -1: in no group
-    keepers = [
-        ScoreKeeper(2, with_teacher=False),
-        ScoreKeeper(2, with_teacher=False, grouping=lambda _: odd),
-    ]
-    with torch.no_grad():
-        score_batch({"student": keepers}, {"student": model}, None, batch)
-        ids, mask = batch["input_ids"], batch["attention_mask"]
-        logits = model.model(input_ids=ids, attention_mask=mask).logits.flatten(0, 1)
-    rows = logits[batch["rows"]].log_softmax(-1)
-    losses = -rows[range(len(rows)), batch["targets"]]
-    scores = keepers[1].scores(["even", "odd"])
-    for number, name in enumerate(("even", "odd")):
-        assert scores[name].rows == int((odd == number).sum())
-        assert scores[name].loss == pytest.approx(float(losses[odd == number].mean()), rel=1e-5)
-    assert sum(s.rows for s in keepers[0].scores(["xx", "yy"]).values()) == len(rows)
+    assert perplexity(1e4) == math.inf

@@ -18,6 +18,7 @@ from transformers import AutoModelForSequenceClassification
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.losses import ForwardKL
+from lit_distill.measures import LabelMeasure
 from lit_distill.methods import MaskedLM, SupervisedKD
 from lit_distill.models import LayerCopyStudent, PretrainedStudent, TeacherSpec, load_tokenizer
 from lit_distill.schedules import Constant
@@ -113,20 +114,27 @@ def test_the_gradient_depends_on_no_way_of_running(step: Step) -> None:
 
 
 def test_validation_measures_labels_by_language(teacher: Path) -> None:
+    """Nobody says so: students have labels."""
     batch = collate(TEXTS)
     data = Served([[batch]], [batch], load_tokenizer(str(teacher)))
     module, loop = method(teacher), quiet_trainer(limit_val_batches=1)
     loop.fit(module, datamodule=data)
-    scores = module.measurements["student"]
+    assert isinstance(module.measure, LabelMeasure)
+    scores = module.measurements["student"].languages
     assert scores.keys() == {"xx", "yy"}
+    names = ("input_ids", "attention_mask", "token_type_ids")
     with torch.no_grad():
-        student = module.student.model(
-            batch["input_ids"], batch["attention_mask"], batch["token_type_ids"]
-        ).logits
-    hits = student.argmax(1) == batch["targets"]
+        student, taught = (
+            m.model(**{name: batch[name] for name in names}).logits.argmax(1)
+            for m in (module.student, module.teacher)
+        )
     for number, name in enumerate(("xx", "yy")):
         own = batch["language"] == number
-        assert scores[name].accuracy == pytest.approx(float(hits[own].double().mean()))
+        hits = (student == batch["targets"])[own].double().mean()
+        assert scores[name]["accuracy"] == pytest.approx(float(hits))
+        loyal = (student == taught)[own].double().mean()
+        assert scores[name]["label_loyalty"] == pytest.approx(float(loyal))
+        assert 0 <= scores[name]["macro_f1"] <= 1
 
 
 def test_a_method_of_tokens_refuses_labels(teacher: Path) -> None:

@@ -27,7 +27,7 @@ from cohorts import (
 from oracles import mutual as oracle
 
 from lit_distill.errors import UserError
-from lit_distill.measures.language_model import Scores
+from lit_distill.measures import Measurement
 from lit_distill.methods import CausalLM, CoDistillation, MaskedLM
 from lit_distill.models import (
     FreshStudent,
@@ -172,10 +172,10 @@ def test_lessons_wait_for_both_to_be_better_than_chance(tiny_bert: Path) -> None
     chance = torch.tensor(float(method.students["small"].vocab_size)).log().item()
     for large, small, waits in ((0.1, 0.1, True), (-0.1, 0.1, True), (-0.1, -0.1, False)):
         scores = {"large": chance + large, "small": chance + small}
-        measured = {name: {"xx": Scores(1, loss, 0.0)} for name, loss in scores.items()}
+        measured = {name: Measurement(mean={"loss": loss}) for name, loss in scores.items()}
         method.on_validated(measured)
         assert method.waiting is waits
-    method.on_validated({name: {"xx": Scores(1, chance + 1, 0.0)} for name in scores})
+    method.on_validated({name: Measurement(mean={"loss": chance + 1}) for name in scores})
     assert not method.waiting  # for good
     checkpoint: dict[str, Any] = {}
     method.on_save_checkpoint(checkpoint)

@@ -16,7 +16,7 @@ from oracles.on_policy import mean_along
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.losses import Divergence, ForwardKL, SkewKL
-from lit_distill.measures.language_model import Scores
+from lit_distill.measures import Measurement
 from lit_distill.methods import GKD, DistiLLM, SupervisedKD
 from lit_distill.models import Generated, ReplayBuffer, Sampling
 
@@ -161,8 +161,8 @@ def test_the_threshold_rises_when_validation_gets_worse(
     trace = []
     for loss in (2.0, 2.05, 1.0, 2.09, 2.11, 2.15, 1.5, 2.3, 2.5):
         # rows of languages are averaged first: no batch counts more for being smaller
-        scores = {"xx": Scores(100, loss - 0.5, 0.5), "yy": Scores(3, loss + 0.5, 0.5)}
-        method.on_validated({"student": scores})
+        scores = {"xx": {"rows": 100, "loss": loss - 0.5}, "yy": {"rows": 3, "loss": loss + 0.5}}
+        method.on_validated({"student": Measurement.by_language(scores)})
         trace.append(round(method.threshold, 3))
     assert trace == [0.85, 0.85, 0.85, 0.85, 0.95, 0.95, 0.95, 1.0, 1.0]
     assert method.highest == 2.5

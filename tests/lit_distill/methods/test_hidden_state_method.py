@@ -75,7 +75,33 @@ def test_validation_measures_the_methods_own_losses(tiny_bert: Path, tmp_path: P
     expected["val/loss"] = sum(expected[f"val/{n}"] * w for n, w in WEIGHTS.items())
     found = {name: float(value) for name, value in loop.callback_metrics.items()}
     assert found == pytest.approx(expected, rel=1e-5)
-    assert module.measurements == {}
+    measured = module.measurements["student"]
+    assert {f"val/{name}": value for name, value in measured.mean.items()} == pytest.approx(
+        expected
+    )
+    assert not measured.languages  # in these batches they are mixed
+
+
+def test_reports_show_the_methods_own_losses_by_language(
+    tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batches = [collate([text for text in TEXTS if text.language == n]) for n in (0, 1)]
+    watchers = [PerLanguage(), TeacherAgreement(), ExportStudent()]
+    loop, module = trainer(tmp_path, callbacks=watchers), method(tiny_bert)
+    data = Served([[TRAINING]], batches, load_tokenizer(str(tiny_bert)))
+    loop.fit(module, datamodule=data)
+    measured = module.measurements["student"]
+    for name, scores in measured.languages.items():
+        for term, value in scores.items():
+            assert float(loop.callback_metrics[f"val/{name}/{term}"]) == pytest.approx(value)
+    assert [*measured.languages] == ["xx", "yy"]
+    shown = capsys.readouterr().out.splitlines()
+    (heading,) = [line.split() for line in shown if "language" in line]
+    assert heading == ["language", "loss", "key", "query", "value"]
+    card = (tmp_path / "student/README.md").read_text()
+    assert "| language | loss | key | query | value |" in card
+    cells = [f"{measured.mean[name]:.4f}" for name in ("loss", "key", "query", "value")]
+    assert f"| mean | {' | '.join(cells)} |" in card
 
 
 WEIGHTS = {"query": 1.0, "key": 1.0, "value": 3.0}
@@ -129,7 +155,7 @@ def test_a_head_is_fitted_on_the_frozen_body(tiny_bert: Path, tmp_path: Path) ->
     assert changed
     assert all(name.startswith("cls.predictions.") for name in changed)
     assert "cls.predictions.decoder.weight" not in changed
-    assert module.measurements["student"]["xx"].agreement is not None
+    assert module.measurements["student"].languages["xx"]["agreement"] is not None
     assert (
         "the language-model head trained on a frozen body"
         in (tmp_path / "fit/student/README.md").read_text()

@@ -11,6 +11,8 @@ from cohorts import BATCH, built, carved, fit, fresh, logits_of, loss_and_gradie
 from oracles import mutual as oracle
 
 from lit_distill.errors import UserError
+from lit_distill.losses.fused import row_pass
+from lit_distill.losses.fused.tiles import buffers
 from lit_distill.methods import MaskedLM, MutualLearning
 from lit_distill.models import LayerCopyStudent
 from lit_distill.schedules import Constant
@@ -36,7 +38,13 @@ def test_it_is_the_formula(tiny_bert: Path, layers: tuple[int, ...], to_mean: bo
     assert loss.item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_without_weight_every_peer_is_alone_bit_for_bit(tiny_bert: Path) -> None:
+@pytest.mark.parametrize("tile_bytes", [None, 3000], ids=["one tile", "tiles of a few rows"])
+def test_without_weight_every_peer_is_alone_bit_for_bit(
+    tiny_bert: Path, tile_bytes: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the memory for tiles, which peers that hear each other share."""
+    if tile_bytes is not None:
+        monkeypatch.setattr(row_pass, "buffers", lambda heads, _: buffers(heads, tile_bytes))
     students = fresh(a=1, b=2, c=1)
     together = MutualLearning(alpha=0.0, students=students, **SGD)
     fit(together, tiny_bert, gradient_clip_val=0.5)

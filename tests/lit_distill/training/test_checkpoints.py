@@ -72,8 +72,8 @@ def test_what_was_measured_is_what_is_exported(
     trainer(tmp_path, 1).validate(
         method, datamodule=data(merged), ckpt_path=checkpoint, verbose=False
     )
-    scores = method.measurements["student"]["xx"]
-    assert (scores.agreement, scores.kl) == (1, pytest.approx(0, abs=1e-6))
+    scores = method.measurements["student"].languages["xx"]
+    assert (scores["agreement"], scores["kl"]) == (1, pytest.approx(0, abs=1e-6))
     folder = export(str(checkpoint), str(tmp_path / "student"))["student"]
     inputs = {name: BATCH[name] for name in ("input_ids", "attention_mask")}  # type: ignore[literal-required]
     logits = [

@@ -103,7 +103,12 @@ def test_from_labelled_files_to_a_folder_that_loads_elsewhere(
         )  # fmt: skip
         assert told.stdout.strip() == f"{dict(enumerate(LABELS))} (1, 3) False"
     report = json.loads((whole / "report.json").read_text())
-    assert report["last"]["students"]["student"]["languages"].keys() == {"de", "en"}
+    measured = report["last"]["students"]["student"]["languages"]
+    assert measured.keys() == {"de", "en"}
+    assert {"accuracy", "macro_f1", "label_loyalty"} <= measured["de"].keys()
+    assert "| language | loss | accuracy | macro F1 | loyalty |" in (
+        whole / "student/README.md"
+    ).read_text("utf-8")
 
 
 def test_a_language_model_is_fine_tuned(fit: list[str], tmp_path: Path) -> None:

@@ -141,8 +141,8 @@ def test_validation_needs_no_teacher(tiny_bert: Path, tmp_path: Path) -> None:
         alone, datamodule=data(tiny_bert), ckpt_path=tmp_path / "a.ckpt", verbose=False
     )
     assert scores["val/loss"] == pytest.approx(with_teacher["val/loss"], rel=1e-6)
-    assert alone.measurements["student"]["xx"].agreement is None
-    assert given.measurements["student"]["xx"].agreement is not None
+    assert alone.measurements["student"].languages["xx"]["agreement"] is None
+    assert given.measurements["student"].languages["xx"]["agreement"] is not None
 
 
 def test_another_teacher_is_refused_on_resume(

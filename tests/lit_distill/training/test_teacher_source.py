@@ -219,9 +219,9 @@ def test_without_a_live_teacher_no_weights_are_opened(
         fit(module, make(), tmp_path, limit_val_batches=1, val_check_interval=2)
     assert "agreement is left out" in caplog.text
     assert not module.teachers
-    for score in module.measurements["student"].values():
-        assert score.loss > 0
-        assert score.agreement is None
+    for scores in module.measurements["student"].languages.values():
+        assert scores["loss"] > 0
+        assert scores["agreement"] is None
 
 
 def test_a_live_teacher_is_compared_with_and_not_run_in_training(
@@ -240,7 +240,8 @@ def test_a_live_teacher_is_compared_with_and_not_run_in_training(
 
     monkeypatch.setattr(LanguageModel, "encode", spy)
     fit(module, make(), tmp_path, limit_val_batches=1, val_check_interval=2)
-    assert all(score.agreement is not None for score in module.measurements["student"].values())
+    measured = module.measurements["student"].languages
+    assert all(scores["agreement"] is not None for scores in measured.values())
     assert (True, False) in ran
     assert (False, True) in ran
     assert (True, True) not in ran

@@ -34,14 +34,14 @@ def test_values_and_gradients_are_the_oracles(promised, bias, caps):
     values, gradients = run(student, teacher, targets, promised)
     teacher_bias = None if teacher.bias is None else teacher.bias.tolist()
     teacher_rows = [
-        oracle.logits(row, teacher.weight.tolist(), teacher_bias, teacher.cap)
+        oracle.project(row, teacher.weight.tolist(), teacher_bias, teacher.cap)
         for row in teacher.rows.tolist()
     ]
 
     def sums(rows, weight, bias):
         found = [0j] * 4
         for n, target in enumerate(targets.tolist()):
-            z, other = oracle.logits(rows[n], weight, bias, student.cap), teacher_rows[n]
+            z, other = oracle.project(rows[n], weight, bias, student.cap), teacher_rows[n]
             found[0] += oracle.forward_kl(z, other, 2.0)
             found[1] += 0j if target == IGNORED else oracle.cross_entropy(z, target)
             found[2] += oracle.squared_distance(z, other)

@@ -70,10 +70,10 @@ def test_two_equal_teachers_are_one(tiny_bert: Path, tmp_path: Path, combine: An
     twin = Ensemble({"twin": TeacherSpec(str(tiny_bert))}, [3.0, 1.0], combine)
     both = fit(tiny_bert, twin, tmp_path)
     torch.testing.assert_close(weights(both), weights(alone), rtol=1e-11, atol=1e-11)
-    for language, scores in alone.measurements["student"].items():
-        found = both.measurements["student"][language]
-        assert found.kl == pytest.approx(scores.kl)
-        assert found.teacher_loss == pytest.approx(scores.teacher_loss)
+    for language, scores in alone.measurements["student"].languages.items():
+        found = both.measurements["student"].languages[language]
+        for name in ("kl", "teacher_loss"):
+            assert found[name] == pytest.approx(scores[name])
 
 
 @pytest.mark.parametrize("combine", ["probabilities", "logits", "divergences"])

@@ -34,11 +34,11 @@ def test_models_side_by_side(
     assert 0 < rows["half"].disk < rows["teacher"].disk
     assert all(row.sentences_per_second > 0 for row in rows.values())
     same = rows["teacher"].scores["en"]
-    assert (same.agreement, same.kl) == (1.0, pytest.approx(0.0, abs=1e-9))
-    assert rows["half"].scores["en"].agreement < 1
-    assert rows["half"].scores["en"].teacher_loss == pytest.approx(same.loss)
+    assert (same["agreement"], same["kl"]) == (1.0, pytest.approx(0.0, abs=1e-9))
+    assert rows["half"].scores["en"]["agreement"] < 1
+    assert rows["half"].scores["en"]["teacher_loss"] == pytest.approx(same["loss"])
     written = json.loads((tmp_path / "out" / "compare.json").read_text())
-    assert written["half"]["scores"]["de"]["rows"] == rows["half"].scores["de"].rows
+    assert written["half"]["scores"]["de"]["rows"] == rows["half"].scores["de"]["rows"]
     shown = capsys.readouterr().out
     for text in ("agreement with teacher", "loss (perplexity)", "sentences/s"):
         assert text in shown
