@@ -111,4 +111,11 @@ HEADS = (
         '("targets", reach.vocab_size)',
         f"{METHOD} -k out_of_range",
     ),
+    Mutant(
+        "classifiers are measured as language models",
+        "lit_distill/measures/labels.py",
+        "    if method.measured_by is LanguageModelMeasure and any",
+        "    if method.measured_by is None and any",
+        f"{METHOD} -k measures_labels",
+    ),
 )
