@@ -11,6 +11,8 @@ import pytest
 import torch
 from batches import Served, window
 from labelled import Pair, classifier, collate, pairs
+from lightning.pytorch.strategies import ModelParallelStrategy
+from ranks import on_two_ranks
 from shipped_methods import Keep, quiet_trainer, read
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
@@ -111,6 +113,27 @@ def test_the_gradient_depends_on_no_way_of_running(step: Step) -> None:
         assert apart(whole, step(batches)) < 1e-12, way
     ranks = [[collate(TEXTS[:3])], [collate(TEXTS[3:])]]
     assert apart(whole, step(ranks, strategy="ddp_fork", devices=2)) < 1e-12
+
+
+def test_the_gradient_is_the_same_with_weights_in_pieces(
+    teacher: Path, step: Step, tmp_path: Path
+) -> None:
+    """Pooler and classifier are outside of the layers that are sharded one by one."""
+    whole = step([[collate(TEXTS)]], precision="32-true")
+    tokenizer = load_tokenizer(str(teacher))
+
+    def work() -> None:
+        strategy = ModelParallelStrategy(
+            data_parallel_size=2, tensor_parallel_size=1, process_group_backend="gloo"
+        )
+        loop = quiet_trainer(
+            precision="32-true", devices=2, strategy=strategy, callbacks=[Keep(tmp_path / "s.pt")]
+        )
+        ranks = [[collate(TEXTS[:3])], [collate(TEXTS[3:])]]
+        loop.fit(method(teacher), datamodule=Served(ranks, None, tokenizer))
+
+    on_two_ranks(work, tmp_path / "log.txt")
+    assert apart(whole, read(tmp_path / "s.pt")) < 1e-5
 
 
 def test_validation_measures_labels_by_language(teacher: Path) -> None:
