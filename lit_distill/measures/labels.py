@@ -119,7 +119,8 @@ class LabelMeasure(LogitMeasure):
 
     def _with_f1(self, student: str, measured: Measurement) -> Measurement:
         names = self.method.data.languages
-        f1 = dict(zip(names, self._counts[student].compute().tolist(), strict=True))
+        found = self._counts[student].compute().reshape(-1)  # torchmetrics makes one number 0-d
+        f1 = dict(zip(names, found.tolist(), strict=True))
         languages: dict[str, Scores] = {
             name: {**scores, "macro_f1": f1[name]} for name, scores in measured.languages.items()
         }

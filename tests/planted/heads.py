@@ -118,4 +118,11 @@ HEADS = (
         "    if method.measured_by is None and any",
         f"{METHOD} -k measures_labels",
     ),
+    Mutant(
+        "one language alone has no F1",
+        "lit_distill/measures/labels.py",
+        ".compute().reshape(-1)",
+        ".compute()",
+        f"{METHOD} -k one_language",
+    ),
 )

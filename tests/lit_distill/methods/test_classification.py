@@ -160,6 +160,17 @@ def test_validation_measures_labels_by_language(teacher: Path) -> None:
         assert 0 <= scores[name]["macro_f1"] <= 1
 
 
+def test_one_language_is_measured_as_well(teacher: Path) -> None:
+    batch = collate(TEXTS)
+    batch["language"] = torch.zeros_like(batch["language"])
+    data = Served([[batch]], [batch], load_tokenizer(str(teacher)))
+    data.languages = ["xx"]
+    module = method(teacher)
+    quiet_trainer(limit_val_batches=1).fit(module, datamodule=data)
+    measured = module.measurements["student"]
+    assert measured.languages["xx"]["macro_f1"] == measured.mean["macro_f1"]
+
+
 def test_a_method_of_tokens_refuses_labels(teacher: Path) -> None:
     from data_modules.labelling.collation import Labels
 
