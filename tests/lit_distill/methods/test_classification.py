@@ -15,9 +15,14 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from ranks import on_two_ranks
 from shipped_methods import Keep, quiet_trainer, read
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    BertConfig,
+    BertForTokenClassification,
+)
 
-from lit_distill.batch import Batch
+from lit_distill.batch import IGNORED, Batch, labelled_batch
 from lit_distill.errors import UserError
 from lit_distill.losses import ForwardKL
 from lit_distill.measures import LabelMeasure
@@ -134,6 +139,29 @@ def test_the_gradient_is_the_same_with_weights_in_pieces(
 
     on_two_ranks(work, tmp_path / "log.txt")
     assert apart(whole, read(tmp_path / "s.pt")) < 1e-5
+
+
+def test_labels_of_tokens_are_learnt_at_their_tokens(tiny_bert: Path, tmp_path: Path) -> None:
+    """By a data module of somebody's own; against Transformers' own loss."""
+    load_tokenizer(str(tiny_bert)).save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    config = BertConfig.from_pretrained(tiny_bert, num_labels=3)
+    BertForTokenClassification(config).save_pretrained(tmp_path)
+    given = collate(TEXTS)
+    labels = given["input_ids"] % 3
+    labels[:, ::2] = IGNORED
+    read = given["input_ids"], given["attention_mask"]
+    batch = labelled_batch(*read, labels, given["language"].tolist())
+    own = {"alpha_kd": 0.0, "alpha_hard": 1.0, "student": PretrainedStudent(str(tmp_path))}
+    module = method(tmp_path, teacher=None, **own)
+    data = Served([[batch]], [batch], load_tokenizer(str(tmp_path)))
+    quiet_trainer(callbacks=[Keep(tmp_path / "s.pt")], limit_val_batches=1).fit(module, data)
+    model = AutoModelForTokenClassification.from_pretrained(tmp_path, dtype=torch.float64).eval()
+    wanted = torch.where(given["attention_mask"] > 0, labels, IGNORED)
+    model(*read, labels=wanted).loss.backward()
+    gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    assert apart(gradient, -torch.load(tmp_path / "s.pt", weights_only=True)) < 1e-12
+    assert isinstance(module.measure, LabelMeasure)
 
 
 def test_validation_measures_labels_by_language(teacher: Path) -> None:
