@@ -11,6 +11,8 @@ from data_modules.feeding.sampling import Proportional as Proportional
 from data_modules.feeding.sampling import Sampler as Sampler
 from data_modules.feeding.sampling import Temperature as Temperature
 from data_modules.feeding.sampling import Weights as Weights
+from data_modules.labelled import LabelledCorpus as LabelledCorpus
+from data_modules.labelling.sources import LabelledSource as LabelledSource
 from data_modules.multilingual import MultilingualCorpus as MultilingualCorpus
 from data_modules.objectives.objectives import MaskedTokens as MaskedTokens
 from data_modules.objectives.objectives import NextToken as NextToken

@@ -31,6 +31,8 @@ class Reading(Enum):
     """Some tokens are hidden or replaced; there are no targets."""
     RESPONSES = "Responses"
     """Prompts with and without responses, whose tokens are the targets."""
+    LABELS = "Labels"
+    """Texts, or pairs of texts, whose labels are the targets."""
 
 
 class Batch(TypedDict, total=False):
@@ -102,6 +104,15 @@ class Batch(TypedDict, total=False):
     """All micro-batches of the accumulation window; only on the first of several."""
 
 
+class LabelledBatch(Batch, total=False):
+    """One micro-batch of labelled texts: a `Batch` whose targets are no tokens.
+
+    `rows` are the first positions of the texts (B,), which classifiers of texts read, or those of
+    the labelled tokens (N,); `targets` are numbers in the `id2label` of the model. `token_type_ids`
+    are there only where a tokenizer tells the texts of a pair apart.
+    """
+
+
 def batch_of_labels(
     input_ids: Tensor,
     attention_mask: Tensor,
@@ -138,6 +149,45 @@ def batch_of_labels(
             "masked": 0 if next_token else len(rows),
         },
     )
+
+
+def labelled_batch(
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    labels: Tensor,
+    language: Sequence[int],
+    token_type_ids: Tensor | None = None,
+) -> LabelledBatch:
+    """The batch of texts with a label each, or with labels of tokens.
+
+    Args:
+        input_ids: (B, T) int64, padded on the right.
+        attention_mask: (B, T), 1 at real positions.
+        labels: (B,) of texts, or (B, T) of tokens, `IGNORED` where one has none: numbers in the
+            model's `id2label`.
+        language: (B,) numbers that count the data module's `languages` from 0.
+        token_type_ids: (B, T) int64, of pairs of texts.
+    """
+    texts, width = input_ids.shape
+    tokens = attention_mask.flatten().nonzero().squeeze(1)
+    if labels.dim() == 1:
+        rows = torch.arange(texts) * width
+    else:
+        labels = torch.where(attention_mask > 0, labels, IGNORED).flatten()
+        rows = (labels != IGNORED).nonzero().squeeze(1)
+        labels = labels[rows]
+    batch = LabelledBatch(
+        input_ids=input_ids.long(),
+        attention_mask=attention_mask.long(),
+        language=torch.tensor(language, dtype=torch.int64),
+        tokens=tokens,
+        rows=rows,
+        targets=labels.long(),
+        counts={"tokens": len(tokens), "sequences": texts, "rows": len(rows), "masked": 0},
+    )
+    if token_type_ids is not None:
+        batch["token_type_ids"] = token_type_ids.long()
+    return batch
 
 
 def read_ids(batch: Batch) -> Tensor:

@@ -121,6 +121,8 @@ def model_card(name: str, description: Mapping[str, Any], training: Training) ->
         f"- architecture: {config['architectures'][0]}",
         f"- languages and mixes: {', '.join(training.languages) or 'not recorded'}",
     ]
+    if anatomy.has_labels:
+        facts.append(f"- labels: {', '.join(map(str, config['id2label'].values()))}")
     if description["config"]:
         facts.append("- configuration of the run: `config.yaml` in this folder")
     notes = (*description.get("notes", ()), *description["students"][name].get("notes", ()))
@@ -138,7 +140,8 @@ def model_card(name: str, description: Mapping[str, Any], training: Training) ->
         "tokenizer = AutoTokenizer.from_pretrained(folder)",
         "```",
     ]
-    title = "# Distilled language model" if teachers else "# Language model"
+    kind = "classifier" if anatomy.has_labels else "language model"
+    title = f"# Distilled {kind}" if teachers else f"# {kind.capitalize()}"
     sections = [front, [title], facts, ["## Use"], load, *_scores(training)]
     return "\n\n".join("\n".join(section) for section in sections) + "\n"
 

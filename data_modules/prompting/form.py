@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from data_modules.reading.columns import RowText
 from data_modules.reading.readers import Broken
 from data_modules.text.templates import Filled, PromptTemplate
 
@@ -12,7 +14,7 @@ NOTHING = ("empty", "no text (null)", "no '")
 """How the reasons of cells begin that hold nothing, rather than something that is no text."""
 
 
-class PromptText(str):
+class PromptText(RowText):
     """A prompt with its response, if it has one; everywhere else it is one text.
 
     Attributes:
@@ -40,6 +42,11 @@ class PromptText(str):
         made.prompt, made.response = prompt, response
         made.group = prompt if group is None else group
         return made
+
+    @property
+    def identity(self) -> str:
+        """See `RowText.identity`."""
+        return json.dumps([self.prompt, self.response])
 
 
 @dataclass(frozen=True)

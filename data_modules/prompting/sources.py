@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_modules.prompting.form import PromptForm
-from data_modules.reading.file_patterns import LANGUAGE, files_of
+from data_modules.reading.columns import ColumnsReader, by_language
 from data_modules.reading.hub_reader import HubReader
 from data_modules.reading.readers import Broken, FileReader, Reader
 from data_modules.reading.sources import LanguageTexts, Origin, resolve
@@ -55,13 +55,13 @@ class PromptSource(Origin):
                 "`response` to null (prompts alone), or give a .jsonl, .csv or .parquet file."
             )
         columns = tuple((c, FileReader(path, c, limit)) for c in self.columns)
-        return PromptReader(self._form, columns)
+        return PromptReader(columns, self._form)
 
     def hub_reader(self, dataset: str, split: str, limit: int | None) -> Reader:
         """See `Origin.hub_reader`."""
         place = dataset, self.config, split, self.revision
         columns = tuple((c, HubReader(*place, c, self.streaming, limit)) for c in self.columns)
-        return PromptReader(self._form, columns)
+        return PromptReader(columns, self._form)
 
     @property
     def columns(self) -> list[str]:
@@ -89,21 +89,14 @@ class PromptSource(Origin):
 
 
 @dataclass(frozen=True)
-class PromptReader(Reader):
-    """Reads the columns of a file or split side by side.
+class PromptReader(ColumnsReader):
+    """Reads the columns of prompts; see `ColumnsReader`.
 
-    Args:
+    Attributes:
         form: makes a prompt of a row.
-        columns: name and reader of each.
     """
 
     form: PromptForm
-    columns: tuple[tuple[str, Reader], ...]
-
-    @property
-    def name(self) -> str:
-        """That of the file or split."""
-        return self._first.name
 
     @property
     def stamp(self) -> str:
@@ -111,23 +104,9 @@ class PromptReader(Reader):
         return repr((self.form, [reader.stamp for _, reader in self.columns]))
 
     @property
-    def unit(self) -> str:
-        """As of the columns."""
-        return self._first.unit
-
-    @property
-    def size(self) -> int:
-        """As of one column, which is the whole file's."""
-        return self._first.size
-
-    @property
-    def _first(self) -> Reader:
-        return self.columns[0][1]
-
-    @property
     def holds_answers(self) -> bool:
         """Whether this is a file of `pseudo-label`, whose responses are a teacher's."""
-        first = self._first
+        first = self.first
         if not isinstance(first, FileReader) or ANSWERS_SUFFIX not in first.path.suffixes[-2:]:
             return False
         mark = replace(first, column=ANSWERS_MARK, limit=1).rows()
@@ -136,7 +115,7 @@ class PromptReader(Reader):
     @property
     def answers_stand_for_references(self) -> bool:
         """Whether responses of a file of `pseudo-label` are not the references that it has."""
-        first, response = self._first, self.form.response
+        first, response = self.first, self.form.response
         read = response is not None and "response" in response.columns
         if not read or not self.holds_answers or not isinstance(first, FileReader):
             return False
@@ -146,9 +125,8 @@ class PromptReader(Reader):
 
     def rows(self) -> Iterator[str | Broken]:
         """Every row of the language: a `PromptText`, or what is wrong with it."""
-        names = [name for name, _ in self.columns]
-        for cells in zip(*(reader.rows() for _, reader in self.columns), strict=True):
-            made = self.form(dict(zip(names, cells, strict=True)))
+        for cells in self.cells():
+            made = self.form(cells)
             if made is not None:
                 yield made
 
@@ -160,7 +138,8 @@ def resolve_prompts(sources: Sequence[PromptSource], root: Path) -> list[Languag
         UserError: as of `resolve`; a template cannot be read, or a column is not there; or students
             would be measured by a teacher's answers where there are references.
     """
-    found = resolve([one for source in sources for one in _by_column(source, root)], root)
+    split = [by_language(source, source.language_column, root) for source in sources]
+    found = resolve([one for own in split for one in own], root)
     for texts in found:
         for reader in (*texts.validation, *texts.test):
             if isinstance(reader, PromptReader) and reader.answers_stand_for_references:
@@ -177,29 +156,3 @@ def resolve_prompts(sources: Sequence[PromptSource], root: Path) -> list[Languag
                     "file of held-out prompts that was written beside it (.validation.jsonl)."
                 )
     return found
-
-
-def _by_column(source: PromptSource, root: Path) -> list[PromptSource]:
-    """A source for each language of its column."""
-    column = source.language_column
-    if column is None:
-        return [source]
-    if source.language or LANGUAGE in str((source.files, source.config)):
-        raise UserError(
-            f"A source has language_column: {column} and also a `language` or {LANGUAGE} in its "
-            "files: give one of them."
-        )
-    languages = source.languages
-    if not languages and source.files is None:
-        raise UserError(
-            f"The source of {source.dataset} has language_column: {column}; list the `languages` "
-            "as well, since the whole dataset would have to be read to find them."
-        )
-    if not languages:
-        files = [source.files] if isinstance(source.files, str) else source.files or []
-        paths = [path for pattern in files for path in files_of(pattern, root)]
-        cells = (cell for path in paths for cell in FileReader(path, column, source.limit).rows())
-        languages = sorted({cell for cell in cells if isinstance(cell, str)})
-    if not languages:
-        raise UserError(f"No row has a language in the column {column!r} of {source.files}.")
-    return [replace(source, language=language, languages=None) for language in languages]

@@ -7,26 +7,23 @@ ends is kept beside it. W windows.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_modules.prompting.form import PromptText
 from data_modules.prompting.rendering import Rendered, Renderer
-from data_modules.reading.readers import Broken, Reader
 from data_modules.reading.sources import LanguageTexts
-from data_modules.storing.corpus_report import FileReport, check_broken
+from data_modules.storing.corpus_report import FileReport
+from data_modules.storing.splitting import Rows, readers_of, split_rows
 from data_modules.storing.store_files import array_of, reading, require
 from data_modules.storing.token_store import StoreWriter, TokenStore
-from data_modules.storing.tokenising import SPLITS, TEXTS_AT_ONCE, Settings, Split, held_out
+from data_modules.storing.tokenising import SPLITS, Settings
 from data_modules.storing.tokenising_bar import TokenisingBar
-from data_modules.text.deduplication import SeenTexts, marks_of
 
-Rows = list[tuple[int, PromptText]]
 _LENGTHS, _ANSWERS = "prompts.npy", "teacher.json"
 
 
@@ -60,74 +57,29 @@ def write_prompts(
 ) -> list[FileReport]:
     """Writes the stores train, validation and test, and report.json, into a new folder.
 
-    Rows of one group are in one split, whatever their language: what is given for validation and
-    testing is read first, and training leaves its groups out.
-
     Raises:
         UserError: a file cannot be read, has too many broken rows, or cannot be rendered.
     """
     names = [language.language for language in texts]
     writers = {split: _Writer(folder / split, names, vocab_size) for split in SPLITS}
     reports: list[FileReport] = []
-    with TokenisingBar([reader for reader, _, _ in _readers(texts)]) as bar:
-        for reading in readings(texts, writing.settings, writing.max_broken):
-            report = reading.report
-            reports.append(report)
-            for part in reading.parts:
+    with TokenisingBar(readers_of(texts)) as bar:
+        for file in split_rows(texts, PromptText, writing.settings, writing.max_broken):
+            reports.append(file.report)
+            for part in file.parts:
                 tokens = 0
                 for split, own in part.items():
-                    kept = _fitting(own, writing, report)
-                    tokens += writers[split].add(kept, reading.number)
+                    kept = _fitting(own, writing, file.report)
+                    tokens += writers[split].add(kept, file.number)
                 rows = [row for own in part.values() for row in own]
-                bar.advance(cast(list[tuple[int, str]], rows), tokens, report.language)
-            bar.finish(reading.reader)
+                bar.advance(rows, tokens, file.report.language)
+            bar.finish(file.reader)
     for writer in writers.values():
         writer.close()
     (folder / "report.json").write_text(
         json.dumps([asdict(report) for report in reports], ensure_ascii=False, indent=1), "utf-8"
     )
     return reports
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What is read of one file or hub split.
-
-    Attributes:
-        reader: of it.
-        number: of the language.
-        report: counts, complete once all parts are read.
-        parts: numbered rows by split, some at a time.
-    """
-
-    reader: Reader
-    number: int
-    report: FileReport
-    parts: Iterator[dict[Split, Rows]]
-
-
-def readings(
-    texts: Sequence[LanguageTexts], settings: Settings, max_broken: float
-) -> Iterator[Reading]:
-    """All rows, split as every corpus splits them; each reading is read to its end before the next.
-
-    Raises:
-        UserError: a file cannot be read or has too many broken rows.
-    """
-    evaluation, seen = SeenTexts(), [SeenTexts() for _ in texts]
-
-    def parts(
-        reader: Reader, number: int, given: Split, report: FileReport
-    ) -> Iterator[dict[Split, Rows]]:
-        hold_out = given == "train" and not texts[number].validation
-        for rows in _rows(reader, report):
-            rows = _fresh(rows, given, evaluation, seen[number], settings, report)
-            yield _split(rows, given, hold_out, settings, report)
-        check_broken([report], max_broken)
-
-    for reader, number, given in _readers(texts):
-        report = FileReport(reader.name, texts[number].language)
-        yield Reading(reader, number, report, parts(reader, number, given, report))
 
 
 def teacher_answers(store: TokenStore) -> list[str | None]:
@@ -150,66 +102,9 @@ def prompt_lengths(store: TokenStore) -> NDArray[np.int64]:
     return lengths
 
 
-def _readers(texts: Sequence[LanguageTexts]) -> Iterator[tuple[Reader, int, Split]]:
-    """Readers with number of language and split; training comes last."""
-    for split in reversed(SPLITS):
-        for number, language in enumerate(texts):
-            for reader in getattr(language, split):
-                yield reader, number, split
-
-
-def _rows(reader: Reader, report: FileReport) -> Iterator[Rows]:
-    part: Rows = []
-    for row in reader.rows():
-        report.rows += 1
-        if isinstance(row, Broken):
-            report.note(f"first at {reader.unit} {row.number}", row.reason)
-            continue
-        part.append((report.rows, cast(PromptText, row)))
-        if len(part) == TEXTS_AT_ONCE:
-            yield part
-            part = []
-    if part:
-        yield part
-
-
-def _fresh(
-    rows: Rows,
-    given: Split,
-    evaluation: SeenTexts,
-    seen: SeenTexts,
-    settings: Settings,
-    report: FileReport,
-) -> Rows:
-    """Rows without repeats and, for training, without what is measured."""
-    groups = marks_of([row.group.encode("utf-8") for _, row in rows])
-    if given != "train":
-        evaluation.add(groups)
-        return rows
-    known = evaluation.among(groups)
-    report.in_evaluation += int(known.sum())
-    kept = ~known
-    if settings.deduplicate:
-        both = marks_of([json.dumps([row.prompt, row.response]).encode() for _, row in rows])
-        kept[kept] = seen.add(both[kept])
-        report.repeated += int((~kept & ~known).sum())
-    return [rows[index] for index in np.flatnonzero(kept).tolist()]
-
-
-def _split(
-    rows: Rows, given: Split, hold_out: bool, settings: Settings, report: FileReport
-) -> dict[Split, Rows]:
-    if not hold_out:
-        return {given: rows}
-    found: dict[Split, Rows] = {"train": [], "validation": []}
-    for number, row in rows:
-        held = held_out(row.group.encode("utf-8"), settings.holdout)
-        found["validation" if held else "train"].append((number, row))
-    report.held_out += len(found["validation"])
-    return found
-
-
-def _fitting(rows: Rows, writing: Writing, report: FileReport) -> list[tuple[PromptText, Rendered]]:
+def _fitting(
+    rows: Rows[PromptText], writing: Writing, report: FileReport
+) -> list[tuple[PromptText, Rendered]]:
     """Rendered rows without those that are broken or too long, which go into the report."""
     kept, limits = [], writing.limits
     rendered = writing.renderer([row for _, row in rows])

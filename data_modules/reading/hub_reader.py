@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class HubReader(Reader):
         streaming: read over the network instead of downloading first. Folders are always streamed:
             the dataset library would write a second copy of them.
         limit: read at most so many rows.
+        numbers: take whole numbers for texts, in decimal digits.
     """
 
     dataset: str
@@ -51,6 +52,7 @@ class HubReader(Reader):
     column: str = "text"
     streaming: bool = False
     limit: int | None = None
+    numbers: bool = field(default=False, repr=False)  # not in the stamps of what was read before
 
     @property
     def name(self) -> str:
@@ -76,7 +78,7 @@ class HubReader(Reader):
             column_number(self.name, self.column, table.column_names)
         parts = table.select_columns(self.column).with_format("arrow").iter(ROWS_AT_ONCE)
         columns = (part.column(self.column).combine_chunks() for part in parts)
-        yield from column_texts(self.name, self._watched(columns))
+        yield from column_texts(self.name, self._watched(columns), self.numbers)
 
     def _open(self) -> Any:
         from datasets import load_dataset

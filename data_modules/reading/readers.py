@@ -92,11 +92,13 @@ class FileReader(Reader):
             it in a column.
         column: name of that column.
         limit: read at most so many rows.
+        numbers: take whole numbers for texts, in decimal digits.
     """
 
     path: Path
     column: str = "text"
     limit: int | None = None
+    numbers: bool = False
 
     def __post_init__(self) -> None:
         if self._format not in FORMATS or (self._zipped and self._format == ".parquet"):
@@ -173,7 +175,8 @@ class FileReader(Reader):
             return Broken(number, f"no {self.column!r}")
         if has_twice(line, self.column):
             return Broken(number, f"two {self.column!r}")
-        return text_or_broken(row[self.column], number)
+        value = row[self.column]
+        return text_or_broken(str(value) if self.numbers and type(value) is int else value, number)
 
     def _csv(self, lines: Iterator[bytes]) -> Iterator[Row]:
         # Undecodable bytes become lone surrogates, which `text_or_broken` finds in the text column.
@@ -212,11 +215,11 @@ class FileReader(Reader):
         with pq.ParquetFile(self.path) as table:
             column_number(self.name, self.column, table.schema_arrow.names)
             parts = table.iter_batches(ROWS_AT_ONCE, columns=[self.column])
-            yield from column_texts(self.name, (part.column(0) for part in parts))
+            yield from column_texts(self.name, (part.column(0) for part in parts), self.numbers)
 
 
-def column_texts(name: str, parts: Iterator[pa.Array]) -> Iterator[Row]:
-    """Texts of a column that comes in parts.
+def column_texts(name: str, parts: Iterator[pa.Array], numbers: bool = False) -> Iterator[Row]:
+    """Texts of a column that comes in parts; see `FileReader.numbers`.
 
     Raises:
         UserError: it is not a column of texts.
@@ -225,6 +228,8 @@ def column_texts(name: str, parts: Iterator[pa.Array]) -> Iterator[Row]:
     for part in parts:
         if pa.types.is_dictionary(part.type):
             part = part.dictionary_decode()
+        if numbers and pa.types.is_integer(part.type):
+            part = part.cast(pa.string())
         if part.type not in (pa.string(), pa.large_string(), pa.string_view(), pa.null()):
             chats = f" {CHATS}" if pa.types.is_nested(part.type) else ""
             raise UserError(

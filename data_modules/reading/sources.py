@@ -95,7 +95,7 @@ class Source(Origin):
         """See `Origin.file_reader`."""
         if self.tags is None:
             return FileReader(path, self.column, limit)
-        return TaggedReader(path, self.column, limit, self.tokens, self.tags)
+        return TaggedReader(path, self.column, limit, tokens=self.tokens, tags=self.tags)
 
     def hub_reader(self, dataset: str, split: str, limit: int | None) -> Reader:
         """See `Origin.hub_reader`."""

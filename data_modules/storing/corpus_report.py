@@ -38,6 +38,7 @@ class FileReport:
         held_out: training texts that became validation.
         too_long: texts of parallel rows that fit into no window, and so are in no pair; prompts
             above their limit.
+        cut: labelled texts of which the end is left out because they are too long.
         too_long_responses: rows left out because prompt and response together are too long.
         unlabelled: prompts without a response.
         inside: responses that begin inside of a token of prompt and response as one text.
@@ -54,6 +55,7 @@ class FileReport:
     in_evaluation: int = 0
     held_out: int = 0
     too_long: int = 0
+    cut: int = 0
     too_long_responses: int = 0
     unlabelled: int = 0
     inside: int = 0
@@ -162,6 +164,7 @@ def show(reports: Sequence[FileReport], stores: Mapping[str, TokenStore]) -> Non
                 strict=True,
             )
         ],
+        "cut at their end": _sums(reports, train.languages, "cut"),
         "without a response": _sums(reports, train.languages, "unlabelled"),
     }
     shown = {heading: numbers for heading, numbers in columns.items() if any(numbers)}

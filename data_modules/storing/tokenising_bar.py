@@ -33,7 +33,7 @@ class TokenisingBar:
     def __exit__(self, *error: object) -> None:
         self._progress.stop()
 
-    def advance(self, texts: list[tuple[int, str]], tokens: int, language: str) -> None:
+    def advance(self, texts: Sequence[tuple[int, str]], tokens: int, language: str) -> None:
         """Shows what was just tokenised."""
         self._tokens += tokens
         size = sum(len(text.encode("utf-8")) + 1 for _, text in texts)

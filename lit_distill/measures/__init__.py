@@ -5,6 +5,7 @@
 """
 
 from lit_distill.measures.labels import LabelMeasure as LabelMeasure
+from lit_distill.measures.labels import measure_of as measure_of
 from lit_distill.measures.language_model import LanguageModelMeasure as LanguageModelMeasure
 from lit_distill.measures.measure import Breakdown as Breakdown
 from lit_distill.measures.measure import Measure as Measure

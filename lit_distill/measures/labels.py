@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from lit_distill.measures.logits import LogitMeasure, RowMetric, ScoreKeeper, Tile, outputs
-from lit_distill.measures.measure import Measurement, MetricSpec, Scores, mean_over_languages
+from lit_distill.measures.language_model import LanguageModelMeasure
+from lit_distill.measures.logits import LogitMeasure, RowMetric, ScoreKeeper, Tile
+from lit_distill.measures.measure import (
+    Measure,
+    Measurement,
+    MetricSpec,
+    Scores,
+    mean_over_languages,
+)
+
+if TYPE_CHECKING:
+    from lit_distill.training.distillation import Distillation
 
 
 class LabelCounts(RowMetric):
@@ -83,7 +94,7 @@ class LabelMeasure(LogitMeasure):
         super().start()
         languages = len(self.method.data.languages)
         self._counts = {
-            name: LabelCounts(languages, outputs(student)).to(self.method.device)
+            name: LabelCounts(languages, student.outputs).to(self.method.device)
             for name, student in self.method.cast.student_models.items()
         }
 
@@ -107,7 +118,8 @@ class LabelMeasure(LogitMeasure):
 
     def _with_f1(self, student: str, measured: Measurement) -> Measurement:
         names = self.method.data.languages
-        f1 = dict(zip(names, self._counts[student].compute().tolist(), strict=True))
+        found = self._counts[student].compute().reshape(-1)  # torchmetrics makes one number 0-d
+        f1 = dict(zip(names, found.tolist(), strict=True))
         languages: dict[str, Scores] = {
             name: {**scores, "macro_f1": f1[name]} for name, scores in measured.languages.items()
         }
@@ -119,3 +131,15 @@ def _renamed(scores: Scores) -> Scores:
     """Top-1 agreement on labels is called label loyalty."""
     names = {"agreement": "label_loyalty"}
     return {names.get(name, name): value for name, value in scores.items()}
+
+
+def measure_of(method: Distillation) -> Measure:
+    """What a method measures of its students: `measured_by`, and of classifiers their labels.
+
+    Args:
+        method: with its students.
+    """
+    labelled = any(student.anatomy.has_labels for student in method.cast.student_models.values())
+    if method.measured_by is LanguageModelMeasure and labelled:
+        return LabelMeasure(method)
+    return method.measured_by(method)

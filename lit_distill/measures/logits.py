@@ -161,7 +161,7 @@ class LogitMeasure(Measure):
             UserError: a student has a single output, of which cross-entropy is always 0.
         """
         for name, student in self.method.cast.student_models.items():
-            if outputs(student) == 1:
+            if student.outputs == 1:
                 raise UserError(
                     f"{type(student.model).__name__} ({name}) has one output, as regression has, "
                     f"and {type(self).__name__} compares the probabilities of several: give the "
@@ -203,11 +203,6 @@ class LogitMeasure(Measure):
         pairs = zip(self.breakdowns.items(), kept[1:], strict=True)
         groups = {name: keeper.scores(one.names) for (name, one), keeper in pairs}
         return Measurement(languages, mean, groups)
-
-
-def outputs(model: LanguageModel) -> int:
-    """V: how many logits a row has."""
-    return model.anatomy.lm_head(model.model).weight.shape[0]
 
 
 def _log_softmax(logits: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from lit_distill.models.body.ties import declare_separate as declare_separate
 from lit_distill.models.body.ties import differing_names as differing_names
 from lit_distill.models.body.ties import separate_names as separate_names
 from lit_distill.models.fitting.data_fit import check_length as check_length
+from lit_distill.models.fitting.labels import check_same_labels as check_same_labels
 from lit_distill.models.fitting.vocabulary import check_agreement as check_agreement
 from lit_distill.models.fitting.vocabulary import check_model_vocabulary as check_model_vocabulary
 from lit_distill.models.fitting.vocabulary import check_models as check_models

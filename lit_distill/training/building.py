@@ -28,6 +28,7 @@ from lit_distill.models import (
     check_agreement,
     check_exported,
     check_models,
+    check_same_labels,
     load_tokenizer,
     shard,
     shard_auxiliary,
@@ -231,8 +232,8 @@ def _check_common_vocabulary(
     tokenizer: PreTrainedTokenizerBase | None,
 ) -> None:
     """Raises UserError where logits of different students do not mean the same tokens."""
-    if tokenizer is None and len({model.vocab_size for model in made.values()}) > 1:
-        sizes = ", ".join(f"{name} {model.vocab_size}" for name, model in made.items())
+    if tokenizer is None and len({model.outputs for model in made.values()}) > 1:
+        sizes = ", ".join(f"{name} {model.outputs}" for name, model in made.items())
         raise UserError(
             f"The students have vocabularies of different sizes ({sizes}) and no tokenizer says "
             "how many rows are tokens: give one (--tokenizer)."
@@ -241,6 +242,7 @@ def _check_common_vocabulary(
         if tokenizer is not None and isinstance(start, PretrainedStudent):
             own = load_tokenizer(start.name, start.revision)
             check_agreement(tokenizer, own, f" (here: the run's, and that of {name})")
+    check_same_labels(made)
     causal = {model.anatomy.causal for model in made.values()}
     if len(causal) > 1:
         raise UserError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
@@ -93,7 +94,13 @@ def check_reading(method: str, reads: Sequence[Reading], data: Any) -> None:
     found = getattr(objective, "reading", None)
     if found is None or not reads or found in reads:
         return
-    texts = " or ".join(one.value for one in reads if one != Reading.RESPONSES)
+    apart = {Reading.RESPONSES, Reading.LABELS}  # which have data modules of their own
+    texts = " or ".join(one.value for one in reads if one not in apart)
+    if found == Reading.LABELS:
+        raise UserError(
+            f"{method} reads {texts or 'prompts with responses'}, and {type(data).__name__} has "
+            "labels of texts: use SupervisedKD, or another data module."
+        )
     if not texts or found == Reading.RESPONSES:
         raise UserError(
             f"{method} reads {texts or 'prompts with responses'}, and {type(data).__name__} has "
@@ -125,16 +132,29 @@ def check_lightning(data: LightningDataModule) -> None:
             ) from error
 
 
-def check_batch(
-    batch: Any, languages: int | None, vocab_size: int | None, max_length: int | None, where: str
-) -> None:
+@dataclass(frozen=True)
+class Reach:
+    """What the numbers of a batch may be, each from 0 on; None: not looked at.
+
+    Attributes:
+        languages: how many the data module names.
+        vocab_size: token ids that the student reads.
+        outputs: outputs of the student's head: tokens, or labels.
+        max_length: positions that the student has.
+    """
+
+    languages: int | None = None
+    vocab_size: int | None = None
+    outputs: int | None = None
+    max_length: int | None = None
+
+
+def check_batch(batch: Any, reach: Reach, where: str) -> None:
     """Checks the first batch of a loader, on the CPU.
 
     Args:
         batch: what the loader gave.
-        languages: how many the data module names; None: not looked at.
-        vocab_size: rows of the student's vocabulary; None: not looked at.
-        max_length: positions that the student has; None: not looked at.
+        reach: of the data module and the students.
         where: whose batch it is, for the message.
 
     Raises:
@@ -147,13 +167,10 @@ def check_batch(
         )
     missing = [key for key in (*SHAPES, "counts") if key not in batch]
     if missing:
-        labels = (
-            " It has `labels`: lit_distill.batch.batch_of_labels makes a batch of them."
-            if "labels" in batch
-            else ""
-        )
+        remedy = " It has `labels`: lit_distill.batch.batch_of_labels makes a batch of them."
+        labels = remedy if "labels" in batch else ""
         raise UserError(f"{where} has no {', '.join(missing)}.{labels} {PAGE}")
-    for problem in _problems(batch, languages, vocab_size, max_length):
+    for problem in _problems(batch, reach):
         raise UserError(f"{where} does not fit: {problem}. {PAGE}")
 
 
@@ -188,18 +205,16 @@ class FirstBatches:
         self._seen.add((training, loader))
         whose = "the loader" if data is None else type(data).__name__
         kind = "training" if training else "held-out"
-        check_batch(
-            batch,
+        reach = Reach(
             None if data is None else len(data.languages),
             min((student.vocab_size for student in students), default=None),
+            min((s.outputs for s in students if s.anatomy.has_head), default=None),
             min((student.max_length for student in students), default=None),
-            f"The first {kind} batch of {whose}, loader {loader},",
         )
+        check_batch(batch, reach, f"The first {kind} batch of {whose}, loader {loader},")
 
 
-def _problems(
-    batch: Mapping[str, Any], languages: int | None, vocab_size: int | None, max_length: int | None
-) -> list[str]:
+def _problems(batch: Mapping[str, Any], reach: Reach) -> list[str]:
     """What does not fit; what follows from an earlier one is not looked for."""
     for key, shape in SHAPES.items():
         value, sizes = batch[key], len(shape.strip("(),").split(", "))
@@ -217,7 +232,7 @@ def _problems(
     return problems or [
         *_misplaced(batch, mask),
         *_miscounted(batch, len(read)),
-        *_out_of_range(batch, languages, vocab_size, max_length),
+        *_out_of_range(batch, reach),
     ]
 
 
@@ -250,32 +265,31 @@ def _miscounted(batch: Mapping[str, Any], texts: int) -> list[str]:
     return [f"in counts, {', '.join(wrong)}, and there are {there}"] if wrong else []
 
 
-def _out_of_range(
-    batch: Mapping[str, Any], languages: int | None, vocab_size: int | None, max_length: int | None
-) -> list[str]:
+def _out_of_range(batch: Mapping[str, Any], reach: Reach) -> list[str]:
     """Numbers that name nothing."""
     problems = []
-    language, ids = batch["language"], batch["input_ids"]
+    language, ids, known = batch["language"], batch["input_ids"], reach.languages
     if len(language) != len(ids):
         problems.append(f"language has {len(language)} numbers for {len(ids)} texts")
-    elif languages is not None and not bool(((language >= 0) & (language < languages)).all()):
+    elif known is not None and not bool(((language >= 0) & (language < known)).all()):
         problems.append(
             f"language has numbers from {int(language.min())} to {int(language.max())}, and the "
-            f"data module names {languages}, counted from 0"
+            f"data module names {known}, counted from 0"
         )
-    for key in ("input_ids", "targets"):
+    for key, end in (("input_ids", reach.vocab_size), ("targets", reach.outputs)):
         value = batch[key]
-        if vocab_size is not None and value.numel():
+        if end is not None and value.numel():
             low, high = int(value.min()), int(value.max())
-            if low < 0 or high >= vocab_size:
+            if low < 0 or high >= end:
+                whose = "reads" if key == "input_ids" else "predicts"
                 problems.append(
-                    f"{key} has token {low if low < 0 else high}, and the student's vocabulary is "
-                    f"0 to {vocab_size - 1}: was it made with the run's tokenizer?"
+                    f"{key} has {low if low < 0 else high}, and the student {whose} 0 to "
+                    f"{end - 1}: was it made with the run's tokenizer, or with other labels?"
                 )
-    if max_length is not None and ids.shape[1] > max_length:
+    if reach.max_length is not None and ids.shape[1] > reach.max_length:
         problems.append(
-            f"a text has {ids.shape[1]} tokens and the student's position table {max_length}: cut "
-            "texts"
+            f"a text has {ids.shape[1]} tokens and the student's position table "
+            f"{reach.max_length}: cut texts"
         )
     return problems
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from lit_distill.batch import Batch
 from lit_distill.knobs import Share, check_knobs
 from lit_distill.losses import AccumulationWindow
-from lit_distill.measures import Measurement
+from lit_distill.measures import Measurement, measure_of
 from lit_distill.measures.validation import EndOfValidation
 from lit_distill.models import (
     Ensemble,
@@ -67,10 +68,12 @@ class Distillation(LightningModule, Method):
         config_text: the configuration that made this run, as YAML; set by the command line.
         notes: sentences for the model card of what is exported.
         cast: all models, what they start from, and where teachers are heard.
-        measure: what validation and test measure of the students, from `setup` on.
+        measure: what validation and test measure of the students, once these are built.
         measurements: what it computed last, by student.
         logged: unweighted means of the terms, and the loss, at the update that was logged last.
     """
+
+    measure = cached_property(measure_of)
 
     def __init__(
         self,
@@ -152,7 +155,6 @@ class Distillation(LightningModule, Method):
             accumulate = self.trainer.accumulate_grad_batches
             accumulation.check_coupling(type(self).__name__, self.couples, accumulate)
             self.cast.source.open(self.tokenizer, self.data)
-        self.measure = self.measured_by(self)
         EndOfValidation.attach(self.trainer)
 
     def configure_model(self) -> None:

@@ -25,7 +25,7 @@ class Method(ABC):
     """
 
     measured_by: ClassVar[type[Measure]] = LanguageModelMeasure
-    hears: ClassVar[Hears | None] = None
+    hears: Hears | None = None
     needs_head: ClassVar[bool] = True
     takes_several: ClassVar[bool] = False
     reads: ClassVar[tuple[Reading, ...]] = ()

@@ -62,7 +62,7 @@ MUTANTS = (
     Mutant(
         "a pooler that a file lacks is drawn at random",
         LOADING,
-        "    leave_out(model, _absent(anatomy, report))\n",
+        "    leave_out(model, absent_modules(anatomy, report))\n",
         "",
         f"{HEADLESS} -k pooler",
     ),

@@ -46,7 +46,7 @@ MEASURING = (
     Mutant(
         "regression is measured as classification",
         "lit_distill/measures/logits.py",
-        "if outputs(student) == 1:",
+        "if student.outputs == 1:",
         "if outputs(student) == 0:",
         f"{LABELS} -k regression",
     ),

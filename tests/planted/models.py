@@ -94,7 +94,7 @@ MODELS = (
     ),
     Mutant(
         "RoBERTa's positions begin at zero",
-        "lit_distill/models/architectures/table.py",
+        "lit_distill/models/architectures/encoders.py",
         "return int(config.pad_token_id) + 1",
         "return 0",
         "tests/lit_distill/models/body/test_language_model.py",
@@ -115,7 +115,7 @@ MODELS = (
     ),
     Mutant(
         "the scale of the logits is forgotten",
-        "lit_distill/models/architectures/table.py",
+        "lit_distill/models/architectures/decoders.py",
         "return rows_ND / float(model.config.logits_scaling)",
         "return rows_ND",
         "tests/lit_distill/models/body/test_language_model.py -k granite",

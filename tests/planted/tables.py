@@ -108,7 +108,7 @@ TABLES = (
     ),
     Mutant(
         "a bias that nobody reads is trained",
-        "lit_distill/models/architectures/table.py",
+        "lit_distill/models/architectures/encoders.py",
         '        spares={"cls.predictions.bias": "cls.predictions.decoder.bias"},\n',
         "",
         "tests/lit_distill/models/architectures/test_anatomy.py -k nothing_reads",

@@ -29,16 +29,17 @@ class SupervisedKD(Distillation):
 
     D is any `Divergence`; forward KL is the soft-target loss, and with alpha_hard = 0 GKD's
     "supervised KD". Only the rows with a target are projected: masked tokens of an encoder, tokens
-    that have a next one of a decoder.
+    that have a next one of a decoder, texts with a label of a classifier.
 
-    Needs: a teacher with the student's vocabulary; widths may differ.
-    Data: `MaskedTokens` for encoders, `NextToken` for decoders.
+    Needs: a teacher with the student's vocabulary or labels; widths may differ. With alpha_kd = 0
+    none: then it is plain fine-tuning.
+    Data: `MaskedTokens` for encoders, `NextToken` for decoders, a `LabelledCorpus` for classifiers.
     Relations: `TripleLoss` with restrict_kd_to_mask and alpha_cos = 0 at ForwardKL(2); `MaskedLM`
     or `CausalLM` with alpha_kd = 0; GKD adds text of the student's own.
 
     Args:
         divergence: D, with its temperature (GKD: 1, without T^2).
-        alpha_kd: weight of the divergence.
+        alpha_kd: weight of the divergence; 0 leaves it out, and the teacher with it.
         alpha_hard: weight of the hard targets; 0 leaves them out.
         hard: the loss of hard targets: cross-entropy, smoothed, focal, or symmetric.
         base: see `Distillation`.
@@ -47,8 +48,8 @@ class SupervisedKD(Distillation):
     ("supervised KD").
     """
 
-    hears = Hears.TOP_K
-    reads = (Reading.MASKED, Reading.NEXT, Reading.RESPONSES)
+    hears: Hears | None = Hears.TOP_K
+    reads = (Reading.MASKED, Reading.NEXT, Reading.RESPONSES, Reading.LABELS)
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class SupervisedKD(Distillation):
         hard: HardTargetLoss = CrossEntropy(),  # noqa: B008 (frozen)
         **base: Any,
     ) -> None:
+        self.hears = Hears.TOP_K if alpha_kd != 0 else None
         super().__init__(**base)
         check_knobs(SupervisedKD, locals())
         check_one_weighs(SupervisedKD, alpha_kd=alpha_kd, alpha_hard=alpha_hard)
@@ -65,14 +67,14 @@ class SupervisedKD(Distillation):
         self.alpha_kd, self.alpha_hard = alpha_kd, alpha_hard
 
     def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
-        """The terms kd and, where it has a weight, hard."""
-        student, teacher = self.student.encode(batch), self.teach(batch)
+        """The terms kd and hard, each where it has a weight."""
+        student = self.student.encode(batch)
+        teacher = None if self.alpha_kd == 0 else self.teach(batch)
         terms = {
             "kd": LogitTerm(self.divergence, "rows", self.alpha_kd),
             "hard": LogitTerm(self.hard, "rows", self.alpha_hard),
         }
-        if self.alpha_hard == 0:
-            del terms["hard"]
+        terms = {name: term for name, term in terms.items() if term.weight != 0}
         return logit_terms(
             self.student, terms, window, batch["rows"], batch["targets"], student, teacher
         )

@@ -75,7 +75,7 @@ class CoDistillation(PeerMethod):
         if self.waiting:
             means = [own.mean.get("loss") for own in measurements.values()]
             model = self.cast.student_models["small"]
-            chance = math.log(model.size or model.vocab_size)
+            chance = math.log(model.size or model.outputs)
             self.waiting = not all(mean is not None and mean < chance for mean in means)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

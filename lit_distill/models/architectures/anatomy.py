@@ -1,10 +1,10 @@
-"""What the project has to know of an architecture; `architectures.py` has a row for each.
+"""What the project has to know of an architecture; `table.py` has a row for each.
 
 Paths are dotted names for `torch.nn.Module.get_submodule`, looked up when asked, so that a replaced
 module (trimmed embeddings, sharded layers) is found as well. Everything that differs between
 architectures is a column here; nothing else in the project asks which model it has.
 
-Shapes: N rows, D hidden size, V vocabulary.
+Shapes: B texts, T positions, N rows, D hidden size, V outputs of the head: tokens or labels.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Literal, cast
 
 import transformers
@@ -21,6 +22,17 @@ from transformers import PretrainedConfig, PreTrainedModel
 from lit_distill.errors import UserError
 
 Projection = Literal["query", "key", "value"]
+
+
+class Predicted(Enum):
+    """What the outputs of a model's head stand for."""
+
+    TOKENS = "tokens"
+    """Tokens of the vocabulary: a language model."""
+    TEXT_LABELS = "labels of texts"
+    """Names in config.id2label; the head reads one row of each text, its first position."""
+    TOKEN_LABELS = "labels of tokens"
+    """Names in config.id2label; the head reads the rows of the labelled tokens."""
 
 
 def _no_offset(config: PretrainedConfig) -> int:
@@ -40,7 +52,8 @@ def as_it_is(model: Any, rows_ND: Tensor) -> Tensor:
     return rows_ND
 
 
-def _base_model(model: Any, inputs: dict[str, Any]) -> Tensor:
+def last_states(model: Any, inputs: dict[str, Any]) -> Tensor:
+    """Last hidden states (B, T, D) of a body that is a module of its own."""
     output = model.base_model(**inputs, output_hidden_states=False, output_attentions=False)
     states: Tensor = output.last_hidden_state
     return states
@@ -63,8 +76,7 @@ class Anatomy:
     """One architecture: what it reads and where its organs are.
 
     Attributes:
-        architecture: the Hugging Face class, with its language-model head where it has one
-            (config.architectures).
+        architecture: the Hugging Face class, with its head where it has one (config.architectures).
         model_type: config.model_type.
         inputs: batch keys that the body takes, first what it reads (ids, samples).
         layers_path: the list of layers.
@@ -74,8 +86,8 @@ class Anatomy:
             makes all three, side by side in this order and of equal width.
         norm_path: inside a layer, the norm that its projections read through; None: they read the
             layer's input as it is (the norm comes last).
-        lm_head_path: the linear map to the vocabulary; weight (V, D), bias (V,) or None. None: the
-            class is a body without a head.
+        lm_head_path: the linear map to the vocabulary, or of a task head to the labels; weight
+            (V, D), bias (V,) or None. None: the class is a body without a head.
         head_prefixes: how the names of head weights begin.
         transform: (model, last hidden states (N, D)) -> what the decoder reads (N, D).
         causal: a position sees only those before it, and predicts the next token.
@@ -94,6 +106,7 @@ class Anatomy:
         optional: modules that a saved model may lack: None then.
         auto_class: the class of transformers that loads it with its head.
         pipeline_tag: what it is for, in the words of the hub.
+        predicts: what its V outputs stand for.
     """
 
     architecture: str
@@ -107,7 +120,7 @@ class Anatomy:
     transform: Callable[[Any, Tensor], Tensor] = as_it_is
     causal: bool = False
     cap: Callable[[PretrainedConfig], float | None] = uncapped
-    run: Callable[[Any, dict[str, Any]], Tensor] = _base_model
+    run: Callable[[Any, dict[str, Any]], Tensor] = last_states
     mask: Callable[[Any, Mapping[str, Any]], Tensor] = inputs_mask
     logit_bias: Callable[[Any], Tensor | None] = _no_more
     norm_path: str | None = None
@@ -122,6 +135,12 @@ class Anatomy:
     optional: tuple[str, ...] = ()
     auto_class: str = "AutoModelForMaskedLM"
     pipeline_tag: str = "fill-mask"
+    predicts: Predicted = Predicted.TOKENS
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether it is a classifier: its outputs are labels instead of tokens."""
+        return self.predicts != Predicted.TOKENS
 
     @property
     def has_head(self) -> bool:
@@ -158,7 +177,7 @@ class Anatomy:
         return output.chunk(3, dim=-1)[list(self.projection_paths).index(kind)]
 
     def lm_head(self, model: PreTrainedModel) -> nn.Linear:
-        """The map to the vocabulary, after `transform`.
+        """The map to the V outputs, after `transform`.
 
         Raises:
             UserError: the class has none.

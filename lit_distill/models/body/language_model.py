@@ -1,14 +1,15 @@
 """A Hugging Face language model in two halves: `encode` up to the last hidden state, then rows.
 
-Selecting rows before the vocabulary is the reason for the cut: logits (B, T, V) never exist.
+Selecting rows before the vocabulary is the reason for the cut: logits (B, T, V) never exist. A
+classifier is the same with labels in the place of the vocabulary; its rows are those with labels.
 
-Shapes: B sequences, T padded length, N rows, D hidden size, V vocabulary.
+Shapes: B sequences, T padded length, N rows, D hidden size, V vocabulary or labels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -51,7 +52,7 @@ class LanguageModel(nn.Module):
     """A supported Hugging Face model and the knowledge of where its organs are.
 
     Args:
-        model: with its language-model head, or a body alone; used as it is, not copied.
+        model: with its head, or a body alone; used as it is, not copied.
         anatomy: its row of the table; None: that of its class.
 
     Attributes:
@@ -88,11 +89,20 @@ class LanguageModel(nn.Module):
 
     @property
     def vocab_size(self) -> int:
-        """V: the width of the logits; of a model without a head, the rows of its embeddings."""
-        if not self.anatomy.has_head:
-            rows: int = self.model.get_input_embeddings().weight.shape[0]
-            return rows
+        """How many token ids it reads: rows of the embeddings of its input."""
+        rows: int = self.model.get_input_embeddings().weight.shape[0]
+        return rows
+
+    @property
+    def outputs(self) -> int:
+        """V: the width of the logits; of a classifier, the number of labels."""
         return self.anatomy.lm_head(self.model).weight.shape[0]
+
+    @property
+    def labels(self) -> list[str]:
+        """What the outputs of a classifier stand for, in order; nothing of a language model."""
+        names = self.config.id2label if self.anatomy.has_labels else {}
+        return [str(names[number]) for number in range(len(names))]
 
     @property
     def hidden_size(self) -> int:
@@ -200,9 +210,7 @@ class LanguageModel(nn.Module):
         last = len(self.layers) - 1 if last is None else last
         with ExitStack() as stack:
             found = stack.enter_context(captures(self.model, self.anatomy, sites, last, whole))
-            if self.stream is not None and self.training:
-                device = next(self.model.parameters()).device
-                stack.enter_context(self.stream.drawn(device))
+            stack.enter_context(self._draws())
             return self.anatomy.run(self.model, inputs), found
 
     @_through_forward
@@ -228,7 +236,7 @@ class LanguageModel(nn.Module):
             UserError: the model has no head.
         """
         decoder = self.anatomy.lm_head(self.model)
-        rows = self.anatomy.transform(self.model, rows)
+        rows = self._transformed(rows)
         bias = self.anatomy.logit_bias(self.model)
         bias = decoder.bias if bias is None else bias
         return fn(Head(rows, decoder.weight, bias, self.anatomy.cap(self.config), self.size))
@@ -240,13 +248,25 @@ class LanguageModel(nn.Module):
         Raises:
             UserError: the model has no head.
         """
-        decoder = self.anatomy.lm_head(self.model)
-        logits: Tensor = decoder(self.anatomy.transform(self.model, rows))
+        logits: Tensor = self.anatomy.lm_head(self.model)(self._transformed(rows))
         bias = self.anatomy.logit_bias(self.model)
         logits = logits if bias is None else logits + bias
         logits = logits[:, : self.size]
         cap = self.anatomy.cap(self.config)
         return logits if cap is None else torch.tanh(logits / cap) * cap
+
+    def _transformed(self, rows: Tensor) -> Tensor:
+        """What the head's linear map reads of last hidden states (N, D); classifiers drop here."""
+        if not self.anatomy.has_labels:
+            return self.anatomy.transform(self.model, rows)
+        with self._draws():
+            return self.anatomy.transform(self.model, rows)
+
+    def _draws(self) -> AbstractContextManager[None]:
+        """Where random numbers are drawn from inside: the model's stream while it trains."""
+        if self.stream is None or not self.training:
+            return nullcontext()
+        return self.stream.drawn(next(self.model.parameters()).device)
 
     def compile_layers(self, backend: str | Callable[..., Any]) -> None:
         """Compiles each layer's forward, for all lengths; layers of one shape share the result.

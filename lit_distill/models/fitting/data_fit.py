@@ -7,7 +7,9 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_warn
 from transformers import PreTrainedTokenizerFast
 
+from lit_distill.batch import Reading
 from lit_distill.errors import UserError
+from lit_distill.models.architectures.anatomy import Predicted
 from lit_distill.models.body.language_model import LanguageModel
 
 
@@ -37,6 +39,7 @@ def check_objective(objective: Any, model: LanguageModel, name: str) -> None:
         UserError: masks for a model that only looks back, or next tokens for one that sees them;
             single texts for a model of sources and targets, or the other way round.
     """
+    _check_labels(getattr(objective, "reading", None), model, name)
     masked = getattr(objective, "masked", None)
     pairs = bool(getattr(objective, "pairs", False))  # only prompts can have them
     kind = type(model.model).__name__
@@ -61,6 +64,22 @@ def check_objective(objective: Any, model: LanguageModel, name: str) -> None:
         raise UserError(
             f"The {name} is a {kind}, which sees the next token, and the data's objective is "
             f"{type(objective).__name__}: set data.init_args.objective to MaskedTokens."
+        )
+
+
+def _check_labels(reading: Reading | None, model: LanguageModel, name: str) -> None:
+    """Raises UserError where data has labels and a model tokens, or the other way round."""
+    kind, predicts = type(model.model).__name__, model.anatomy.predicts
+    if reading == Reading.LABELS and predicts != Predicted.TEXT_LABELS:
+        raise UserError(
+            f"The {name} is a {kind}, which predicts {predicts.value}, and the data has labels of "
+            "texts: give a ...ForSequenceClassification, or name the labels of a head to be "
+            "trained (PretrainedStudent.labels)."
+        )
+    if reading in (Reading.NEXT, Reading.MASKED, Reading.RESPONSES) and model.anatomy.has_labels:
+        raise UserError(
+            f"The {name} is a {kind}, which predicts {predicts.value}, and the data's objective is "
+            f"{reading.value}: use a LabelledCorpus, or a language model."
         )
 
 

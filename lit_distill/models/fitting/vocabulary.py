@@ -16,6 +16,7 @@ from lit_distill.models.fitting.data_fit import (
     check_start,
     compare_templates,
 )
+from lit_distill.models.fitting.labels import check_classifier, check_same_labels
 from lit_distill.models.loading.tokenizers import load_tokenizer
 from lit_distill.models.teachers.teacher import TeacherSpec
 
@@ -166,14 +167,16 @@ def check_models(
             check_model_vocabulary(model, tokenizer, name)
         if max_length is not None:
             check_length(cast(int, max_length), model, name)
+        check_classifier(model, name)
         check_objective(getattr(data, "objective", None), model, name)
         check_start(getattr(data, "decoder_start_id", None), model, name)
     if teacher is None:
         return
-    if student.vocab_size != teacher.vocab_size and tokenizer is None:
+    check_same_labels({"student": student, "teacher": teacher})
+    if student.outputs != teacher.outputs and tokenizer is None:
         raise UserError(
-            f"The student has {student.vocab_size} vocabulary rows and the teacher "
-            f"{teacher.vocab_size}, and no tokenizer says how many of them are tokens: give one "
+            f"The student has {student.outputs} vocabulary rows and the teacher "
+            f"{teacher.outputs}, and no tokenizer says how many of them are tokens: give one "
             "(--tokenizer), or carve the student from the teacher."
         )
     if tokenizer is not None and teacher_spec is not None:
@@ -195,9 +198,9 @@ def share_vocabulary(
         models: that passed `check_models`.
         tokenizer: the run's.
     """
-    if tokenizer is None:
+    if tokenizer is None or any(model.anatomy.has_labels for model in models):
         return
-    rows = {model.vocab_size for model in models}
+    rows = {model.outputs for model in models}
     tokens = min(max(tokenizer.get_vocab().values()) + 1, *rows)
     for model in models:
         model.tokens = tokens

@@ -39,7 +39,7 @@ def known_endings(
     for config in (model.model.config, model.model.generation_config, tokenizer):
         ids = None if config is None else config.eos_token_id
         found.update(ids if isinstance(ids, list | tuple) else [] if ids is None else [ids])
-    return tuple(sorted(number for number in found if 0 <= number < model.vocab_size))
+    return tuple(sorted(number for number in found if 0 <= number < model.outputs))
 
 
 def generation_state(model: LanguageModel) -> dict[str, Any] | None:
@@ -71,7 +71,7 @@ def restore_generation(
         config = GenerationConfig.from_dict(dict(state))
     model.model.generation_config = config
     known = known_endings(model)
-    ends = sorted({*known, *(number for number in endings if 0 <= number < model.vocab_size)})
+    ends = sorted({*known, *(number for number in endings if 0 <= number < model.outputs)})
     if ends:
         config.eos_token_id = ends[0] if len(ends) == 1 else ends
     if config.pad_token_id is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import getLogger
@@ -17,17 +17,19 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from lit_distill.errors import UserError
-from lit_distill.models.architectures.anatomy import Anatomy
+from lit_distill.models.architectures.anatomy import Anatomy, Predicted
 from lit_distill.models.architectures.table import (
     ANATOMIES,
     TEXT_PARTS,
     anatomy_of,
+    anatomy_of_config,
     anatomy_of_type,
 )
 from lit_distill.models.body.absent import leave_out
 from lit_distill.models.loading.adapters import base_of, is_adapter, merge_folder
 from lit_distill.models.loading.finite import check_finite
 from lit_distill.models.loading.hub import FIRST_ASK, answer_within, outage, patience, refusal
+from lit_distill.models.loading.loaded_weights import absent_modules, check_weights, missing_head
 
 _log = getLogger(__name__)
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -169,17 +171,21 @@ def open_model(
     dtype: torch.dtype,
     fresh_head: bool = False,
     needs_head: bool = True,
+    labels: Sequence[str] = (),
 ) -> PreTrainedModel:
-    """Loads a supported model, with its language-model head where it has one, in eval mode.
+    """Loads a supported model with the head that its config.json names, in eval mode.
+
+    A config that names no class of the table is taken for its type's language model.
 
     Args:
         name: local folder or hub name; the folder of an adapter (`adapter_config.json`) stands for
             the model that it names, with the adapter merged.
         revision: branch, tag or commit on the hub.
         dtype: of the weights, whatever they were saved in.
-        fresh_head: accept a checkpoint without a language-model head; it then starts at random.
+        fresh_head: accept a checkpoint without a head; it then starts at random.
         needs_head: whether logits will be asked for; False: a checkpoint without a head is opened
             as the body that it is.
+        labels: names of the labels of a classifier of texts, whose head starts at random.
 
     Raises:
         UserError: it cannot be found or read, is not supported, or lacks weights; or weights are
@@ -187,7 +193,7 @@ def open_model(
     """
     source = locate(name, revision)
     if source.cached_only and is_adapter(folder := Path(source.name)):
-        base = open_model(*base_of(folder), dtype, fresh_head, needs_head)
+        base = open_model(*base_of(folder), dtype, fresh_head, needs_head, labels)
         model, anatomy = merge_folder(base, folder), anatomy_of(type(base).__name__)
         check_finite(model, anatomy, name, folder)
         return model
@@ -196,17 +202,20 @@ def open_model(
         if "model_type" not in values:  # a missing file reads as an empty config
             raise ValueError("there is no config.json with a model_type.")
     values, names = _text_part(values)
+    anatomy = anatomy_of_config(values)
+    if labels:
+        anatomy, values = _relabelled(name, anatomy, values, labels)
+        fresh_head = True
     body_will_do = not needs_head and not fresh_head
-    anatomy = anatomy_of_type(values["model_type"])
     body = next((row for row in ANATOMIES if row.is_body_of(anatomy)), None)
     if body_will_do and body and values.get("architectures") == [body.architecture]:
         anatomy = body
     model, report = _load(source, anatomy, values, names, dtype)
-    if body_will_do and body and _missing_head(anatomy, report):
+    if body_will_do and body and missing_head(anatomy, report):
         anatomy = body
         model, report = _load(source, anatomy, values, names, dtype)
-    _check_weights(name, anatomy, report, fresh_head)
-    leave_out(model, _absent(anatomy, report))
+    check_weights(name, anatomy, report, fresh_head)
+    leave_out(model, absent_modules(anatomy, report))
     check_finite(model, anatomy, name, Path(source.name))
     return model
 
@@ -233,15 +242,19 @@ def _load(
     return model, report
 
 
-def _missing_head(anatomy: Anatomy, report: dict[str, Any]) -> list[str]:
-    """Names of the head's weights that the file lacks."""
-    return sorted(key for key in report["missing_keys"] if key.startswith(anatomy.head_prefixes))
-
-
-def _absent(anatomy: Anatomy, report: dict[str, Any]) -> list[str]:
-    """Optional modules that the file lacks."""
-    missing = report["missing_keys"]
-    return [p for p in anatomy.optional if any(key.startswith(f"{p}.") for key in missing)]
+def _relabelled(
+    name: str, anatomy: Anatomy, values: dict[str, Any], labels: Sequence[str]
+) -> tuple[Anatomy, dict[str, Any]]:
+    """The row and the config of a classifier of texts on the body of a language model."""
+    if anatomy.has_labels:
+        raise UserError(
+            f"{name} is a {anatomy.architecture} and has labels of its own, so its head would not "
+            "start anew: leave `labels` out, or give the language model that it was made of."
+        )
+    numbers = dict(enumerate(labels))
+    own = {"id2label": numbers, "label2id": {label: n for n, label in numbers.items()}}
+    row = anatomy_of_type(anatomy.model_type, Predicted.TEXT_LABELS)
+    return row, {**values, **own, "problem_type": "single_label_classification"}
 
 
 def _text_part(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str] | None]:
@@ -255,38 +268,3 @@ def _text_part(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str] |
     roles = ("bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings")
     shared = {role: values[role] for role in roles if values.get(role) is not None}
     return {**values["text_config"], **shared, "model_type": model_type}, names
-
-
-def _check_weights(name: str, anatomy: Anatomy, report: dict[str, Any], fresh_head: bool) -> None:
-    """Refuses weights that stayed random, or that a smaller config left out."""
-    missing, head = sorted(report["missing_keys"]), _missing_head(anatomy, report)
-    left_out = tuple(f"{path}." for path in _absent(anatomy, report))
-    prefix = anatomy.model_class().base_model_prefix + "."
-    organs = tuple(
-        path.removeprefix(prefix) + "." for path in (anatomy.embeddings_path, anatomy.layers_path)
-    )
-    found = {
-        "missing": [k for k in missing if k not in head and not k.startswith(left_out)],
-        "of another shape": sorted(key for key, *_ in report["mismatched_keys"]),
-        "without a place": sorted(
-            key
-            for key in report["unexpected_keys"]
-            if key.removeprefix(prefix).startswith(organs) and not key.endswith("position_ids")
-        ),
-    }
-    if any(found.values()):
-        listed = "; ".join(f"{len(k)} {what} ({_few(k)})" for what, k in found.items() if k)
-        raise UserError(
-            f"The weights of {name} do not fit its config.json: {listed}. "
-            "Give a model whose config and weights were saved together."
-        )
-    if head and not fresh_head:
-        raise UserError(
-            f"{name} has no language-model head (missing: {_few(head)}), so its logits would be "
-            f"random. Use a checkpoint of {anatomy.architecture}, train a head first with MaskedLM "
-            "and PretrainedStudent's fresh_head=true, or learn from its hidden states (MiniLMv2)."
-        )
-
-
-def _few(keys: list[str]) -> str:
-    return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")

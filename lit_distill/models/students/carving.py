@@ -12,12 +12,14 @@ import copy
 import re
 from collections.abc import Mapping, Sequence
 from logging import getLogger
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DistilBertConfig, PretrainedConfig
 
 from lit_distill.errors import UserError
+from lit_distill.models.architectures.anatomy import Predicted
 from lit_distill.models.body.language_model import LanguageModel
 
 _log = getLogger(__name__)
@@ -207,13 +209,25 @@ def _renumbered(name: str, path: str, kept: list[int]) -> str:
     return f"{path}.{kept.index(int(number))}.{rest}" if int(number) in kept else ""
 
 
+def labels_of(config: PretrainedConfig) -> dict[str, Any]:
+    """What a classifier's config says about its labels, by key."""
+    names = ("id2label", "label2id", "problem_type")
+    return {name: copy.deepcopy(getattr(config, name)) for name in names}
+
+
 def distilbert_config(teacher: LanguageModel, num_layers: int) -> DistilBertConfig:
     """The DistilBERT config in which a BERT's layers compute what they did.
 
     Raises:
-        UserError: the teacher is not a BERT, or normalises with another epsilon.
+        UserError: the teacher is not a BERT, classifies texts, or normalises with another epsilon.
     """
     bert = teacher.config
+    if teacher.anatomy.predicts == Predicted.TEXT_LABELS:
+        raise UserError(
+            "distilbert=true: a BERT's classifier of texts has a tanh where DistilBERT's has a "
+            "ReLU, so its head would compute something else. Leave it out, or carve the language "
+            "model to a DistilBERT and start from that with PretrainedStudent's labels."
+        )
     if bert.model_type != "bert":
         raise UserError(
             f"distilbert=true turns a BERT into a DistilBERT; the teacher is a {bert.model_type}: "
@@ -238,6 +252,7 @@ def distilbert_config(teacher: LanguageModel, num_layers: int) -> DistilBertConf
         initializer_range=bert.initializer_range,
         pad_token_id=bert.pad_token_id,
         tie_word_embeddings=bert.tie_word_embeddings,
+        **(labels_of(bert) if teacher.anatomy.has_labels else {}),
     )
 
 

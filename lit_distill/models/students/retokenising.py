@@ -131,10 +131,18 @@ def means(pieces: list[list[int]], entries: int) -> Tensor:
 
 
 def _exchange(model: PreTrainedModel, anatomy: Anatomy, mix: Tensor) -> None:
-    """Replaces embeddings, decoder and biases; what is tied stays tied, and what is not, apart."""
+    """Replaces embeddings, decoder and biases; what is tied stays tied, and what is not, apart.
+
+    A classifier keeps its head, whose outputs are labels.
+    """
+    embeddings = torch.sparse.mm(mix, model.get_input_embeddings().weight.detach())
+    if anatomy.has_labels:
+        model.resize_token_embeddings(len(mix), mean_resizing=False)
+        with torch.no_grad():
+            model.get_input_embeddings().weight.copy_(embeddings)
+        return
     old = (anatomy.lm_head(model).bias, anatomy.logit_bias(model))
-    tables = [model.get_input_embeddings().weight, anatomy.lm_head(model).weight]
-    embeddings, weight = (torch.sparse.mm(mix, table.detach()) for table in tables)
+    weight = torch.sparse.mm(mix, anatomy.lm_head(model).weight.detach())
     biases = [None if bias is None else torch.mv(mix, bias.detach()) for bias in old]
     apart = separate_names(model)
     model.resize_token_embeddings(len(mix), mean_resizing=False)  # ties as the config says

@@ -14,7 +14,7 @@ from transformers import PretrainedConfig
 
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, CountOrNone, check_knobs
-from lit_distill.models.architectures.anatomy import Anatomy
+from lit_distill.models.architectures.anatomy import Anatomy, Predicted
 from lit_distill.models.architectures.table import anatomy_of, anatomy_of_type
 from lit_distill.models.body.absent import absent, leave_out
 from lit_distill.models.body.language_model import LanguageModel
@@ -31,6 +31,7 @@ from lit_distill.models.students.carving import (
     carve_layers,
     distilbert_config,
     distilbert_weights,
+    labels_of,
     pick_layers,
     respect_kinds,
 )
@@ -46,21 +47,29 @@ class PretrainedStudent(Student):
     Attributes:
         name: local folder or hub name.
         revision: branch, tag or commit on the hub.
-        fresh_head: accept a checkpoint without a language-model head; it then starts at random.
+        fresh_head: accept a checkpoint without its head; it then starts at random.
+        labels: names of the labels of a classifier of texts, in order, on the body of a language
+            model: its head starts at random. None: the checkpoint's own head.
     """
 
     name: str
     revision: str | None = None
     fresh_head: bool = False
+    labels: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.labels is not None and not 2 <= len(self.labels) == len({*self.labels}):
+            raise UserError(
+                f"PretrainedStudent.labels is {self.labels}: name two or more, each once."
+            )
 
     def start(
         self, teacher: LanguageModel | None, vocab_size: int, needs_head: bool = True
     ) -> LanguageModel:
         """See `Student.start`."""
         del teacher, vocab_size
-        return LanguageModel(
-            open_model(self.name, self.revision, torch.float32, self.fresh_head, needs_head)
-        )
+        start = self.fresh_head, needs_head, self.labels or ()
+        return LanguageModel(open_model(self.name, self.revision, torch.float32, *start))
 
 
 Layers = list[CountOrNone]
@@ -116,7 +125,8 @@ class LayerCopyStudent(Student):
         encoder = self._encoder_layers(teacher)
         weights = carve_layers(teacher, picked, encoder)
         if self.distilbert:
-            anatomy = anatomy_of_type("distilbert", teacher.anatomy.has_head)
+            own = teacher.anatomy
+            anatomy = anatomy_of_type("distilbert", own.predicts, own.has_head)
             config = distilbert_config(teacher, len(picked))
             weights = distilbert_weights(weights)
         else:
@@ -162,8 +172,9 @@ class FreshStudent(Student):
         """See `Student.start`."""
         del needs_head  # it has a head unless its teacher has none
         if self.model_type is not None:
-            has_head = teacher is None or teacher.anatomy.has_head
-            anatomy = anatomy_of_type(self.model_type, has_head)
+            own = None if teacher is None else teacher.anatomy
+            kind = (own.predicts, own.has_head) if own else (Predicted.TOKENS, True)
+            anatomy = anatomy_of_type(self.model_type, *kind)
             config = self._type_defaults(anatomy, teacher, vocab_size)
         elif teacher is not None:
             anatomy, config = teacher.anatomy, teacher.config
@@ -184,12 +195,14 @@ class FreshStudent(Student):
     def _type_defaults(
         self, anatomy: Anatomy, teacher: LanguageModel | None, vocab_size: int
     ) -> PretrainedConfig:
-        """The type's own config, with the vocabulary of the teacher or else of the tokenizer."""
+        """The type's own config, with vocabulary and labels of the teacher, or the tokenizer's."""
         config = anatomy.model_class().config_class()
         if teacher is not None:
             config.vocab_size = teacher.vocab_size
             for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
                 setattr(config, name, getattr(teacher.config, name))
+            if teacher.anatomy.has_labels:
+                config.update(labels_of(teacher.config))
         elif vocab_size:
             config.vocab_size = vocab_size
         elif "vocab_size" not in self.config:

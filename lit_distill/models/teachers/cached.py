@@ -172,7 +172,7 @@ class CachedTeacher(TeacherSource):
                 "one of both out."
             )
         for student in students.values():
-            self.cache.check({"vocab_size": student.vocab_size})
+            self.cache.check({"vocab_size": student.outputs})
         for teacher in teachers.values():
             self.cache.check({"teacher": teacher["fingerprint"]})
 

@@ -91,8 +91,8 @@ def cache_teacher(
     data.setup("fit")
     model = teacher.build()
     check_models(model, None, teacher, data.tokenizer, data)
-    if options.k > model.vocab_size:
-        raise UserError(f"cache.k is {options.k} and the vocabulary has {model.vocab_size} tokens.")
+    if options.k > model.outputs:
+        raise UserError(f"cache.k is {options.k} and the vocabulary has {model.outputs} tokens.")
     manifest = _begin(folder, _manifest(teacher, model, data, options))
     for name, text in tokenizer_files(data.tokenizer).items():
         if not (folder / name).exists():
@@ -132,7 +132,7 @@ def _manifest(
     shard = (np.cumsum(tokens) - tokens) // options.shard_tokens
     provenance = {
         "teacher": fingerprint(model),
-        "vocab_size": model.vocab_size,
+        "vocab_size": model.outputs,
         "tokenizer": tokenizer_fingerprint(data.tokenizer),
         **data.provenance(),
         "positions": options.positions,

@@ -15,7 +15,7 @@ from callbacks.written_text.text_scores import Scored, of_one
 from data_modules import Corpus, PromptCorpus
 from data_modules.prompting.form import PromptText
 from data_modules.prompting.sources import ANSWERS_MARK
-from data_modules.prompting.store import readings
+from data_modules.storing.splitting import split_rows
 from data_modules.storing.tokenising import Split
 from lit_distill.batch import Batch, read_ids
 from lit_distill.errors import UserError
@@ -188,14 +188,14 @@ def _chunks(data: PromptCorpus) -> Iterator[tuple[Split, str, list[PromptText]]]
     Raises:
         UserError: a file has too many broken rows.
     """
-    for reading in readings(data.texts(), data.settings, data.max_broken):
-        for part in reading.parts:
+    for file in split_rows(data.texts(), PromptText, data.settings, data.max_broken):
+        for part in file.parts:
             for split, numbered in part.items():
                 rows = [row for _, row in numbered] if split != "test" else []
                 for first in range(0, len(rows), ROWS):
-                    yield split, reading.report.language, rows[first : first + ROWS]
-        if reading.report.broken:
-            print(f"Broken rows left out. {reading.report}")
+                    yield split, file.report.language, rows[first : first + ROWS]
+        if file.report.broken:
+            print(f"Broken rows left out. {file.report}")
 
 
 def _answer(

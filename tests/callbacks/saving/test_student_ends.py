@@ -9,20 +9,23 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from architectures import random_model
 from batches import collate, samples
 from cohorts import fit
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GPT2LMHeadModel
 
 from callbacks import ExportStudent
-from callbacks.saving.student_folder import Training, model_card
+from callbacks.saving.student_folder import Training, write_student
 from lit_distill.__main__ import main
 from lit_distill.methods import MaskedLM, SupervisedKD
 from lit_distill.models import (
     ANATOMIES,
     FreshStudent,
+    LanguageModel,
     LayerCopyStudent,
     PretrainedStudent,
     TeacherSpec,
+    student_state,
 )
 from lit_distill.models.architectures.anatomy import Anatomy
 
@@ -115,16 +118,23 @@ def test_models_that_do_not_write_have_no_generation_config(
 
 
 @pytest.mark.parametrize("anatomy", ANATOMIES, ids=lambda anatomy: anatomy.architecture)
-def test_a_card_names_the_class_that_loads_the_student(anatomy: Anatomy) -> None:
+def test_a_card_names_the_class_that_loads_the_student(anatomy: Anatomy, tmp_path: Path) -> None:
+    """With all weights and no other ones: a class of another kind would draw a head at random."""
+    model = LanguageModel(random_model(anatomy))
     description = {
-        "students": {"student": {"config": {"architectures": [anatomy.architecture]}}},
-        "teachers": {}, "method": "CausalLM", "config": "", "notes": [],
+        "students": {"student": student_state(model)}, "tokenizer": {},
+        "teachers": {}, "method": "SupervisedKD", "config": "", "notes": [],
     }  # fmt: skip
-    card = model_card("student", description, Training(updates=1))
-    (name,) = {word for word in card.split() if word.startswith("AutoModel") and "." not in word}
-    loaded = getattr(transformers, name.rstrip(","))
-    config = anatomy.model_class().config_class
-    assert loaded._model_mapping[config] is anatomy.model_class()
+    write_student(tmp_path / "s", "student", description, model.state_dict(), Training(updates=1))
+    card = (tmp_path / "s/README.md").read_text("utf-8")
+    (name,) = {word for word in card.split() if word.startswith("AutoModelFor") and "." not in word}
+    loaded, report = getattr(transformers, name.rstrip(",")).from_pretrained(
+        tmp_path / "s", output_loading_info=True
+    )
+    assert type(loaded) is anatomy.model_class()
+    assert not any(report.values()), report
+    for key, value in model.model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], value), key
     kind = card.split("pipeline_tag: ")[1].split("\n")[0]
     assert (
         kind
@@ -135,5 +145,8 @@ def test_a_card_names_the_class_that_loads_the_student(anatomy: Anatomy) -> None
             "AutoModelForSeq2SeqLM": "translation"
             if anatomy.model_type == "marian"
             else "text2text-generation",
+            "AutoModelForSequenceClassification": "text-classification",
+            "AutoModelForTokenClassification": "token-classification",
         }[name.rstrip(",")]
     )
+    assert ("- labels: bad, fair, good" in card) == anatomy.has_labels

@@ -22,8 +22,14 @@ from lit_distill.cli.parsing import modules
 from lit_distill.errors import UserError
 from lit_distill.methods import MaskedLM
 from lit_distill.models import FreshStudent, load_tokenizer
-from lit_distill.training.data_contract import check_batch, check_data_module, check_lightning
+from lit_distill.training.data_contract import (
+    Reach,
+    check_batch,
+    check_data_module,
+    check_lightning,
+)
 
+REACH = Reach(languages=2, vocab_size=100, outputs=100, max_length=32)
 PAGE = Path(__file__).parents[3] / "docs/own_data_module.md"
 OWN = """
 from lightning.pytorch import LightningDataModule
@@ -171,9 +177,9 @@ WRONG: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (counting(masked=None), "no whole number for masked"),
     (having(language=torch.tensor([0, 1, 2, 0])), "numbers from 0 to 2, and the data module names"),
     (having(language=torch.tensor([0, 1])), "2 numbers for 4 texts"),
-    (lambda b: {**b, "targets": b["targets"] + 100}, "targets has token .* 0 to 99"),
-    (lambda b: {**b, "input_ids": b["input_ids"] + 100}, "input_ids has token .* 0 to 99"),
-    (lambda b: {**b, "input_ids": b["input_ids"] - 100}, "input_ids has token -"),
+    (lambda b: {**b, "targets": b["targets"] + 100}, "targets has .* predicts 0 to 99"),
+    (lambda b: {**b, "input_ids": b["input_ids"] + 100}, "input_ids has .* reads 0 to 99"),
+    (lambda b: {**b, "input_ids": b["input_ids"] - 100}, "input_ids has -"),
 ]
 
 
@@ -182,14 +188,14 @@ def test_a_batch_that_does_not_fit_is_refused_with_what_is_wrong(
     change: Callable[[dict[str, Any]], Any], said: str
 ) -> None:
     batch = dict(collate(samples(4, 100)))
-    check_batch(batch, 2, 100, 32, "It")
+    check_batch(batch, REACH, "It")
     with pytest.raises(UserError, match=rf"^It .*{said}"):
-        check_batch(change(batch), 2, 100, 32, "It")
+        check_batch(change(batch), REACH, "It")
 
 
 def test_texts_longer_than_the_position_table_are_refused() -> None:
     with pytest.raises(UserError, match="11 tokens and the student's position table 8"):
-        check_batch(collate(samples(9, 100)), 2, 100, 8, "It")
+        check_batch(collate(samples(9, 100)), Reach(2, 100, 100, 8), "It")
 
 
 @pytest.mark.parametrize("held_out", [False, True])
@@ -236,4 +242,4 @@ def test_what_their_collator_gives_fits(tiny_bert: Path) -> None:
         read = DataCollatorForLanguageModeling(tokenizer, mlm=mlm, seed=1)(texts)
         given = (read[key] for key in ("input_ids", "attention_mask", "labels"))
         batch = batch_of_labels(*given, language=[0, 0], next_token=not mlm)
-        check_batch(batch, 1, len(tokenizer), 32, "It")
+        check_batch(batch, Reach(1, len(tokenizer), len(tokenizer), 32), "It")

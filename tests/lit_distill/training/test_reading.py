@@ -13,6 +13,7 @@ from command_line import merged, refused
 from shipped_methods import OURS, build, quiet_trainer
 
 from data_modules import MaskedTokens, MultilingualCorpus, NextToken, Noised, NoTargets, Source
+from data_modules.labelling.collation import Labels
 from data_modules.objectives.objectives import Objective, objective_for
 from data_modules.prompting.collation import Responses
 from lit_distill.__main__ import main
@@ -27,7 +28,8 @@ READS = {
     "masked_lm": {"MaskedTokens"},
     "causal_lm": {"NextToken", "Responses"},
     **{name: {"NoTargets", "NextToken", "Responses"} for name in ("minilm", "minilm_v2")},
-    **dict.fromkeys(("triple_loss", "supervised_kd", "co_distillation", "mutual_learning"), EITHER),
+    **dict.fromkeys(("triple_loss", "co_distillation", "mutual_learning"), EITHER),
+    "supervised_kd": {*EITHER, "Labels"},
     **{name: {"Responses"} for name, one in OURS.items() if one.reads_prompts},
 }
 MINILM = ("-c", "exp.yaml", "--model=MiniLMv2", "--model.relation_heads=4")
@@ -43,7 +45,7 @@ class Asking:
 @pytest.mark.parametrize("name", OURS)
 def test_every_method_refuses_what_it_does_not_read(name: str, tmp_path: Path) -> None:
     method = build(OURS[name], tmp_path)
-    for objective in (*TEXTS, Responses()):
+    for objective in (*TEXTS, Responses(), Labels()):
         kind = type(objective).__name__
         if kind in READS[name]:
             method.check_reading(Asking(objective))

@@ -106,7 +106,7 @@ def test_logits_are_the_models_own_exactly(model: LanguageModel, batch: Batch):
     assert torch.equal(model.logits(encoded.rows(some)), own[some])
     by_head = model.with_lm_head(logits_of, encoded.rows(some))
     assert torch.equal(by_head, own[some])
-    assert model.vocab_size == own.shape[1] == 40
+    assert model.outputs == own.shape[1] == model.vocab_size == 40
     assert model.hidden_size == encoded.hidden.shape[-1] == 16
     side = "decoder_attention_mask" if model.reads_pairs else "attention_mask"
     assert torch.equal(encoded.mask, batch[side])  # type: ignore[literal-required]
@@ -352,7 +352,7 @@ def test_a_replaced_decoder_is_used(bert: LanguageModel):
     smaller = torch.nn.Linear(16, 7, bias=False)
     bert.model.set_output_embeddings(smaller)
     rows = torch.randn(2, 16)
-    assert bert.vocab_size == 7
+    assert (bert.outputs, bert.vocab_size) == (7, 40)
     assert bert.logits(rows).shape == (2, 7)
     assert bert.with_lm_head(lambda head: head.bias, rows) is None
 

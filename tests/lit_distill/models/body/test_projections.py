@@ -26,7 +26,11 @@ KINDS: list[Projection] = ["query", "key", "value"]
 
 
 @pytest.fixture(
-    params=[a.model_type for a in ANATOMIES if a.has_head and a.encoder_layers_path is None]
+    params=[
+        a.model_type
+        for a in ANATOMIES
+        if a.has_head and a.encoder_layers_path is None and not a.has_labels
+    ]
 )
 def family(request: pytest.FixtureRequest) -> str:
     """All but encoder-decoders, which are refused."""

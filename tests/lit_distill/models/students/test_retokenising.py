@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from architectures import LABELS, random_model
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from torch import nn
@@ -17,7 +18,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lit_distill.models import LanguageModel, VocabularyTransferStudent, load_tokenizer
+from lit_distill.models import Anatomy, LanguageModel, VocabularyTransferStudent, load_tokenizer
+from lit_distill.models.architectures.table import TASK_HEADS
 from lit_distill.models.students.retokenising import pieces_of
 
 ROLES = {f"{role}_token": f"[{role.upper()}]" for role in ("pad", "unk", "cls", "sep", "mask")}
@@ -131,3 +133,23 @@ def test_a_head_of_its_own_keeps_its_own_means(folders: tuple[str, str], head: s
     ):
         expected = torch.stack([table[each].mean(0) for each in pieces])
         torch.testing.assert_close(new.detach(), expected.detach())
+
+
+@pytest.mark.parametrize("row", TASK_HEADS, ids=lambda row: row.architecture)
+def test_a_classifier_keeps_its_head(row: Anatomy, tmp_path: Path) -> None:
+    """Only what it reads is exchanged: its outputs are labels."""
+    special = {"pad_token_id": 0, **dict.fromkeys(("bos_token_id", "eos_token_id"), 3)}
+    own = random_model(row, vocab_size=len(OLD), **special)
+    own.save_pretrained(tmp_path / "model")
+    word_piece(OLD, lowercase=True).save_pretrained(tmp_path / "model")
+    word_piece(NEW, lowercase=False).save_pretrained(tmp_path / "cased")
+    built = VocabularyTransferStudent(str(tmp_path / "model"), str(tmp_path / "cased"))
+    student, before = built.build(None, 0), own.state_dict()
+    assert (student.vocab_size, student.outputs, student.labels) == (len(NEW), 3, LABELS)
+    pieces = pieces_of(word_piece(NEW, False), word_piece(OLD, True))
+    table = own.get_input_embeddings().weight
+    expected = torch.stack([table[each].mean(0) for each in pieces])
+    torch.testing.assert_close(student.model.get_input_embeddings().weight, expected)
+    for key, value in student.model.state_dict().items():
+        if "word_embeddings" not in key and "tok_embeddings" not in key:
+            assert torch.equal(value, before[key]), key

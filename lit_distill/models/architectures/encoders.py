@@ -1,0 +1,105 @@
+"""Rows of the architecture table for encoders with a masked-language-model head.
+
+Shapes: N rows, D hidden size.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import Tensor
+from torch.nn.functional import gelu
+from transformers import PretrainedConfig
+
+from lit_distill.models.architectures.anatomy import Anatomy, Projection
+
+
+def _after_padding(config: PretrainedConfig) -> int:
+    """RoBERTa counts positions from the padding index + 1 (fairseq's `make_positions`)."""
+    return int(config.pad_token_id) + 1
+
+
+def _bert_transform(model: Any, rows_ND: Tensor) -> Tensor:
+    return cast(Tensor, model.cls.predictions.transform(rows_ND))
+
+
+def _distilbert_transform(model: Any, rows_ND: Tensor) -> Tensor:
+    rows_ND = model.activation(model.vocab_transform(rows_ND))
+    return cast(Tensor, model.vocab_layer_norm(rows_ND))
+
+
+def _roberta_transform(model: Any, rows_ND: Tensor) -> Tensor:
+    return cast(Tensor, model.lm_head.layer_norm(gelu(model.lm_head.dense(rows_ND))))
+
+
+def _modernbert_transform(model: Any, rows_ND: Tensor) -> Tensor:
+    return cast(Tensor, model.head(rows_ND))
+
+
+_SELF_ATTENTION: dict[Projection, str] = {
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+}
+
+
+def _roberta(architecture: str, model_type: str) -> Anatomy:
+    return Anatomy(
+        architecture=architecture,
+        model_type=model_type,
+        inputs=("input_ids", "attention_mask", "position_ids"),
+        embeddings_path="roberta.embeddings",
+        layers_path="roberta.encoder.layer",
+        projection_paths=_SELF_ATTENTION,
+        transform=_roberta_transform,
+        lm_head_path="lm_head.decoder",
+        head_prefixes=("lm_head.",),
+        spares={"lm_head.bias": "lm_head.decoder.bias"},
+        position_offset=_after_padding,
+    )
+
+
+ENCODERS: tuple[Anatomy, ...] = (
+    Anatomy(
+        architecture="BertForMaskedLM",
+        model_type="bert",
+        inputs=("input_ids", "attention_mask", "position_ids", "token_type_ids"),
+        embeddings_path="bert.embeddings",
+        layers_path="bert.encoder.layer",
+        projection_paths=_SELF_ATTENTION,
+        transform=_bert_transform,
+        lm_head_path="cls.predictions.decoder",
+        head_prefixes=("cls.predictions.",),
+        spares={"cls.predictions.bias": "cls.predictions.decoder.bias"},
+    ),
+    Anatomy(
+        architecture="DistilBertForMaskedLM",
+        model_type="distilbert",
+        inputs=("input_ids", "attention_mask", "position_ids"),
+        embeddings_path="distilbert.embeddings",
+        layers_path="distilbert.transformer.layer",
+        projection_paths={
+            "query": "attention.q_lin",
+            "key": "attention.k_lin",
+            "value": "attention.v_lin",
+        },
+        transform=_distilbert_transform,
+        lm_head_path="vocab_projector",
+        head_prefixes=("vocab_transform.", "vocab_layer_norm.", "vocab_projector."),
+        intermediate_sizes=("hidden_dim",),
+    ),
+    _roberta("RobertaForMaskedLM", "roberta"),
+    _roberta("XLMRobertaForMaskedLM", "xlm-roberta"),
+    Anatomy(
+        architecture="ModernBertForMaskedLM",
+        model_type="modernbert",
+        inputs=("input_ids", "attention_mask", "position_ids"),
+        embeddings_path="model.embeddings",
+        layers_path="model.layers",
+        projection_paths=dict.fromkeys(("query", "key", "value"), "attn.Wqkv"),
+        norm_path="attn_norm",
+        transform=_modernbert_transform,
+        lm_head_path="decoder",
+        head_prefixes=("head.", "decoder."),
+    ),
+)
