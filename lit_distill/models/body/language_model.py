@@ -95,7 +95,9 @@ class LanguageModel(nn.Module):
 
     @property
     def outputs(self) -> int:
-        """V: the width of the logits; of a classifier, the number of labels."""
+        """V: the width of the logits: tokens, or labels; `vocab_size` where there is no head."""
+        if not self.anatomy.has_head:
+            return self.vocab_size
         return self.anatomy.lm_head(self.model).weight.shape[0]
 
     @property

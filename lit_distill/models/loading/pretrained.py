@@ -197,27 +197,31 @@ def open_model(
         model, anatomy = merge_folder(base, folder), anatomy_of(type(base).__name__)
         check_finite(model, anatomy, name, folder)
         return model
-    with reading("config", source):
-        values, _ = PretrainedConfig.get_config_dict(source.name, **source.options)
-        if "model_type" not in values:  # a missing file reads as an empty config
-            raise ValueError("there is no config.json with a model_type.")
-    values, names = _text_part(values)
+    values, names = _text_part(_config_of(source))
     anatomy = anatomy_of_config(values)
     if labels:
-        anatomy, values = _relabelled(name, anatomy, values, labels)
-        fresh_head = True
-    body_will_do = not needs_head and not fresh_head
-    body = next((row for row in ANATOMIES if row.is_body_of(anatomy)), None)
-    if body_will_do and body and values.get("architectures") == [body.architecture]:
+        anatomy, values, fresh_head = *_relabelled(name, anatomy, values, labels), True
+    body = None
+    if not (needs_head or fresh_head):  # then the body alone will do
+        body = next((row for row in ANATOMIES if row.is_body_of(anatomy)), None)
+    if body and values.get("architectures") == [body.architecture]:
         anatomy = body
     model, report = _load(source, anatomy, values, names, dtype)
-    if body_will_do and body and missing_head(anatomy, report):
+    if body and missing_head(anatomy, report):
         anatomy = body
         model, report = _load(source, anatomy, values, names, dtype)
     check_weights(name, anatomy, report, fresh_head)
     leave_out(model, absent_modules(anatomy, report))
     check_finite(model, anatomy, name, Path(source.name))
     return model
+
+
+def _config_of(source: Source) -> dict[str, Any]:
+    with reading("config", source):
+        values, _ = PretrainedConfig.get_config_dict(source.name, **source.options)
+        if "model_type" not in values:  # a missing file reads as an empty config
+            raise ValueError("there is no config.json with a model_type.")
+    return dict(values)
 
 
 def _load(

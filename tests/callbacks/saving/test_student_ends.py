@@ -127,7 +127,7 @@ def test_a_card_names_the_class_that_loads_the_student(anatomy: Anatomy, tmp_pat
     }  # fmt: skip
     write_student(tmp_path / "s", "student", description, model.state_dict(), Training(updates=1))
     card = (tmp_path / "s/README.md").read_text("utf-8")
-    (name,) = {word for word in card.split() if word.startswith("AutoModelFor") and "." not in word}
+    (name,) = {word for word in card.split() if word.startswith("AutoModel") and "." not in word}
     loaded, report = getattr(transformers, name.rstrip(",")).from_pretrained(
         tmp_path / "s", output_loading_info=True
     )
