@@ -43,6 +43,9 @@ def edit_config(folder: Path, **changes: Any) -> None:
 def online(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a user's machine, but every look-up of a host fails the test."""
     monkeypatch.setattr(pretrained.constants, "HF_HUB_OFFLINE", False)
+    # The hub's client asks once a day what programs it may be run by; as if it had asked today.
+    known: dict[str, Any] = {"standardEnvVars": [], "harnesses": {}}
+    monkeypatch.setattr("huggingface_hub.utils._detect_agent._registry", known)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_k: pytest.fail("a network look-up"))
 
 
