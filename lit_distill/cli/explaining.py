@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from lit_distill.cli.parsing.complaints import Complaint, Refusal, expected_types
+from lit_distill.cli.parsing.modules import is_permitted
 from lit_distill.cli.parsing.old_names import new_class, new_option
 from lit_distill.cli.parsing.options import OPTION
 from lit_distill.cli.parsing.order import late_class
@@ -196,7 +197,8 @@ class Explainer:
         elif leaf.keys[1:]:
             annotation = type_of(section, leaf.keys[-1])
         roots = classes_in(annotation)
-        return roots, sorted({child.__name__ for root in roots for child in subclasses_of(root)})
+        heirs = (child for root in roots for child in subclasses_of(root))
+        return roots, sorted({child.__name__ for child in heirs if _can_be_chosen(child)})
 
     def _first_unknown(self, keys: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
         """The shortest beginning of a path that no option has, and what could stand there."""
@@ -208,13 +210,23 @@ class Explainer:
         return keys, sorted({key[-1] for key in options if key[:-1] == keys[:-1]})
 
 
+FEW = 60
+"""So many names are listed where none is near: all methods are."""
+
+
+def _can_be_chosen(found: type) -> bool:
+    """Whether a config may name a class: one of another program in this process it may not."""
+    library = found.__module__.partition(".")[0]
+    return is_permitted(found.__module__) or library in ("torch", "lightning")
+
+
 def hint_of(wrong: str, known: Sequence[str]) -> str:
     """The end of a message: the name that was probably meant, or all that there are if few."""
     last = wrong.rpartition(".")[2]
     close = [name for name in get_close_matches(last, known, 2, cutoff=0.5) if name != last]
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; there is {', '.join(known)}." if 0 < len(known) <= 20 else "."
+    return f"; there is {', '.join(known)}." if 0 < len(known) <= FEW else "."
 
 
 def _names(roots: Sequence[type]) -> str:

@@ -1,5 +1,8 @@
 """What benchmarks change for the whole process, and tests may not leave behind."""
 
+import logging
+from collections.abc import Iterator
+
 import pytest
 from others.torchvision_names import complete_torchvision
 
@@ -10,6 +13,10 @@ complete_torchvision()
 
 
 @pytest.fixture(autouse=True)
-def _own_console(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`unseen_bar` puts another one there for good."""
+def _own_console(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """`unseen_bar` puts another one there for good, and steps silence Lightning."""
     monkeypatch.setattr(run_progress, "Console", run_progress.Console)
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    yield
+    logger.setLevel(level)
