@@ -142,7 +142,7 @@ ON_THE_COMMAND_LINE = {
     ("--model.temperature", "hot"): "--model.temperature: expected float, found 'hot'.",
     ("--model.temperature",): "--model.temperature: expected one argument, found nothing.",
     ("--trainer.max_step", "3"): "--trainer.max_step: trainer has no option 'max_step'; did you",
-    ("--trainer.callbacks+=Nope",): "--trainer.callbacks: 'Nope' is no Callback.",
+    ("--trainer.callbacks+=Nope",): "--trainer.callbacks: 'Nope' is no Callback; there is ",
     ("--model", "Nope"): "--model: 'Nope' is no Distillation; there is ",
     ("--seed_everything", "x"): "--seed_everything: expected bool or int, found 'x'.",
     ("stray",): "'stray' is not understood: options are written --name value.",
