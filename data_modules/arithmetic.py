@@ -54,7 +54,7 @@ class ArithmeticReader(Reader):
 
     @property
     def stamp(self) -> str:
-        """All settings."""
+        """The settings of the generator, by which its cache is keyed."""
         return f"{self} {GENERATOR}"
 
     def rows(self) -> Iterator[str | Broken]:

@@ -48,7 +48,7 @@ class RunProgress(ProgressBar):
 
     @property
     def is_enabled(self) -> bool:
-        """Whether this rank shows it; Lightning then prints through it."""
+        """Whether this rank shows the bar; Lightning then prints through it."""
         return self._enabled
 
     def enable(self) -> None:

@@ -37,7 +37,7 @@ class Labels(Objective):
         )
 
     def validation(self, tokenizer: Any) -> Labels:
-        """The same."""
+        """Validation reads the same labels."""
         return self
 
 

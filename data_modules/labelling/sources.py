@@ -28,7 +28,7 @@ class LabelledText(RowText):
     label: str
 
     def __new__(cls, text: str, second: str | None, label: str) -> LabelledText:
-        """Both texts, one after the other, and apart beside it."""
+        """The string is both texts, one after the other; attributes hold each."""
         made = super().__new__(cls, text if second is None else f"{text} {second}")
         made.text, made.second, made.label = text, second, label
         made.group = json.dumps([text, second])  # one text with two labels is held out as one
@@ -77,7 +77,7 @@ class LabelledSource(Origin):
 
     @property
     def columns(self) -> list[str]:
-        """All that are read, that of the text first."""
+        """Columns that are read, that of the text first."""
         named = [self.text, self.second, self.label, self.language_column]
         return list(dict.fromkeys(filter(None, named)))
 

@@ -45,7 +45,7 @@ class StoredLabels:
 
     @classmethod
     def of(cls, store: TokenStore) -> StoredLabels:
-        """Those of a store that `write_labelled` wrote.
+        """The labels of a store that `write_labelled` wrote.
 
         Raises:
             UserError: they are damaged.

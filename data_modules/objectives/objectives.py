@@ -175,7 +175,7 @@ class NextToken(Objective):
         return _next_tokens
 
     def validation(self, tokenizer: Any) -> Objective:
-        """The same."""
+        """Validation predicts the same."""
         return self
 
     def frame(self, tokenizer: Any) -> Frame:

@@ -62,7 +62,7 @@ class ParallelReader:
 
     @property
     def languages(self) -> list[str]:
-        """Those that rows can have."""
+        """Languages that rows can have."""
         return [language for language, _ in self.readers]
 
     @property

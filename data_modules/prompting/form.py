@@ -36,7 +36,7 @@ class PromptText(RowText):
         group: str | None = None,
         teacher: str | None = None,
     ) -> PromptText:
-        """Both, one after the other, and apart beside it."""
+        """The string is prompt and response, one after the other; attributes hold each."""
         made = super().__new__(cls, prompt + (response or ""))
         made.teacher = teacher
         made.prompt, made.response = prompt, response
@@ -110,7 +110,7 @@ class _Cells:
 
     @staticmethod
     def of(row: Mapping[str, str | Broken]) -> _Cells:
-        """Those of a row."""
+        """The cells of a row."""
         texts = {column: cell for column, cell in row.items() if isinstance(cell, str)}
         broken = {column: cell for column, cell in row.items() if isinstance(cell, Broken)}
         return _Cells(texts, broken)

@@ -65,7 +65,7 @@ class PromptSource(Origin):
 
     @property
     def columns(self) -> list[str]:
-        """All that are read, those of the prompt first."""
+        """Columns that are read, those of the prompt first."""
         every = self.prompt, self.response, self.group, self.teacher
         templates = [template for template in every if template is not None]
         named = [column for template in templates for column in PromptTemplate(template).columns]

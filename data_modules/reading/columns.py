@@ -43,7 +43,7 @@ class ColumnsReader(Reader):
 
     @property
     def name(self) -> str:
-        """That of the file or split."""
+        """The name of the file or split."""
         return self.first.name
 
     @property

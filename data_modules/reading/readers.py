@@ -62,7 +62,7 @@ class Reader(ABC):
     @property
     @abstractmethod
     def stamp(self) -> str:
-        """Changes when the texts do: the cache is keyed by it."""
+        """A text that changes when the rows do: the cache is keyed by it."""
 
     @property
     def unit(self) -> str:

@@ -71,7 +71,7 @@ class PromptTemplate:
 
     @property
     def columns(self) -> list[str]:
-        """All of them."""
+        """Columns that the template names."""
         return list(dict.fromkeys(name.rstrip("?") for name in self._fields))
 
     def __call__(self, cells: Mapping[str, str], language: str) -> Filled:

@@ -67,7 +67,7 @@ class Relation(NamedTuple):
     keys: Tensor | None = None
 
     def detach(self) -> Relation:
-        """The same without gradients."""
+        """The relation without gradients."""
         return Relation(self.queries.detach(), None if self.keys is None else self.keys.detach())
 
 

@@ -61,22 +61,22 @@ class Cast:
 
     @property
     def student_models(self) -> dict[str, LanguageModel]:
-        """The students as what they are."""
+        """The students by name, typed."""
         return typing.cast(dict[str, LanguageModel], dict(self.students.items()))
 
     @property
     def teacher_models(self) -> dict[str, LanguageModel]:
-        """The live teachers as what they are."""
+        """The live teachers by name, typed."""
         return typing.cast(dict[str, LanguageModel], dict(self.teachers.items()))
 
     @property
     def exported_modules(self) -> dict[str, Exported]:
-        """What lies beside the students in their export, as what it is."""
+        """What lies beside the students in their export, by name, typed."""
         return typing.cast(dict[str, Exported], dict(self.exported.items()))
 
     @property
     def student(self) -> LanguageModel:
-        """The one called so, or else the only one."""
+        """The student called "student", or else the only one."""
         if "student" in self.students:
             return self.student_models["student"]
         (only,) = self.student_models.values()

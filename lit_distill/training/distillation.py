@@ -127,7 +127,7 @@ class Distillation(LightningModule, Method):
 
     @property
     def student(self) -> LanguageModel:
-        """The one called so, or else the only one."""
+        """The student called "student", or else the only one."""
         return self.cast.student
 
     @property

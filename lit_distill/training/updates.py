@@ -57,6 +57,10 @@ class ModelUpdate:
             raise UserError("ModelUpdate.options: lr is set by rate, a factor of the optimizer's.")
 
 
+_USUAL = ModelUpdate()
+"""Of models that `per_model` does not name; made once, as every update asks for it."""
+
+
 class Updates:
     """The optimizer of a run over all its models, and who moves in an update.
 
@@ -129,7 +133,7 @@ class Updates:
         return {"optimizer": optimizer, "lr_scheduler": each_step}
 
     def _own(self, name: str) -> ModelUpdate:
-        return self.per_model.get(name, ModelUpdate())
+        return self.per_model.get(name, _USUAL)
 
     def _names(self) -> str:
         return ", ".join(sorted(self.parameters))

@@ -40,7 +40,7 @@ METHODS = (
         EVERY_METHOD,
     ),
     Mutant(
-        "lessons begin when one model is better than chance",
+        "divergences begin when one model is better than chance",
         "lit_distill/methods/peers/co_distillation.py",
         "self.waiting = not all(",
         "self.waiting = not any(",

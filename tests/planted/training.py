@@ -10,6 +10,13 @@ UPDATES = "tests/lit_distill/training/test_updates.py"
 
 TRAINING = (
     Mutant(
+        "every update makes settings and checks them, for models that have none of their own",
+        "lit_distill/training/updates.py",
+        "self.per_model.get(name, _USUAL)",
+        "self.per_model.get(name, ModelUpdate())",
+        "tests/lit_distill/training/test_one_step.py",
+    ),
+    Mutant(
         "mean of means: each micro-batch divides by its own count",
         "lit_distill/losses/window.py",
         'sum(batch["counts"][name] for batch in batches)',

@@ -39,7 +39,7 @@ class Places:
         return f"--{inside[-1]}: " if inside else f"{path}: " if path else ""
 
     def where_class(self, keys: Sequence[str], name: str) -> str:
-        """The same of the class that an option names; a `class_path` is part of the path."""
+        """Where the class that an option names was given; a `class_path` is part of the path."""
         beside = [*keys, "class_path"]
         place = self._line(beside, name)
         typed = self.where(keys, name)

@@ -55,7 +55,7 @@ def classes_in(annotation: Any) -> list[type]:
 
 
 def subclasses_of(root: type) -> Iterator[type]:
-    """All that can be named: neither abstract nor private."""
+    """Classes under a root that a config can name: neither abstract nor private."""
     child: type
     for child in type.__subclasses__(root):
         if not (child.__name__.startswith("_") or isabstract(child)):

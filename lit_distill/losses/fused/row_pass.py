@@ -69,7 +69,7 @@ class RowPass:
 
     @property
     def losses(self) -> list[RowLoss]:
-        """All S of them: those of the first model in order, then of the next."""
+        """All S losses: those of the first model in order, then of the next."""
         return [loss for model in self.models for loss in model.losses]
 
     def precision(self, heads: Sequence[Head]) -> torch.dtype:

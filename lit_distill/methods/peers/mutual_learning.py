@@ -68,7 +68,7 @@ class MutualLearning(PeerMethod):
 
     @property
     def student_names(self) -> list[str]:
-        """Those that are given, and the average."""
+        """Names of the students that are given, and of the average."""
         return [*self.cast.student_specs, *([] if self.decay is None else [AVERAGE])]
 
     def peer_terms(self) -> dict[str, PeerTerm]:

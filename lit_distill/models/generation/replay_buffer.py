@@ -84,7 +84,7 @@ class ReplayBuffer:
         return asked, Generated(tokens.to(ids.device), lengths, ended)
 
     def state(self) -> dict[str, Any]:
-        """Its texts as five tensors and their lengths, oldest first."""
+        """The texts of the buffer as five tensors and their lengths, oldest first."""
         texts = list(self.texts)
         return {
             "numbers": torch.tensor(

@@ -34,7 +34,7 @@ def ending_ids(
 def known_endings(
     model: LanguageModel, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> tuple[int, ...]:
-    """The same, or none where nothing ends a text."""
+    """The ids that end a text, as `ending_ids` gives them; none where nothing does."""
     found: set[int] = set()
     for config in (model.model.config, model.model.generation_config, tokenizer):
         ids = None if config is None else config.eos_token_id

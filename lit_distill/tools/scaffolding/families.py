@@ -78,7 +78,7 @@ class Method:
 
     @property
     def stem(self) -> str:
-        """Its name as files are called: `soft_kl` of `SoftKL`."""
+        """The method's name as files are called: `soft_kl` of `SoftKL`."""
         between = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
         return re.sub(between, "_", self.name).lower()
 
@@ -109,7 +109,7 @@ class Method:
         return Template(content).substitute(values)
 
     def config(self, class_path: str) -> str:
-        """Its YAML, which names every option of its own."""
+        """The method's YAML, which names every option of its own."""
         knobs = FAMILIES[self.family].knobs
         options = f"  init_args:\n{textwrap.indent(knobs, '    ')}\n" if knobs else ""
         return self.text("config", class_path) + options

@@ -64,7 +64,7 @@ def test_it_is_the_formula(tiny_bert: Path) -> None:
 
 @pytest.mark.parametrize("name", ["large", "small"])
 def test_what_one_learns_moves_the_other_by_nothing(tiny_bert: Path, name: str) -> None:
-    """With or without the lesson of the other model, a model's gradient is the same."""
+    """With or without the divergence from the other model, a model's gradient is the same."""
     (other,) = {"large", "small"} - {name}
     found = []
     for alpha in (1.0, 0.0):
@@ -165,7 +165,7 @@ def test_what_else_draws_does_not_change_dropout(tiny_bert: Path) -> None:
     assert same(*runs)
 
 
-def test_lessons_wait_for_both_to_be_better_than_chance(tiny_bert: Path) -> None:
+def test_divergences_wait_for_both_to_be_better_than_chance(tiny_bert: Path) -> None:
     method = CoDistillation(wait_for_chance=True, students=fresh(large=1, small=1), **ADAM)
     trainer = fit(method, tiny_bert, updates=1)
     assert method.waiting
@@ -187,7 +187,7 @@ def test_lessons_wait_for_both_to_be_better_than_chance(tiny_bert: Path) -> None
     assert not other.waiting
 
 
-def test_lessons_begin_in_a_fit_whose_validations_are_good_enough(tiny_bert: Path) -> None:
+def test_divergences_begin_in_a_fit_whose_validations_are_good_enough(tiny_bert: Path) -> None:
     runs = []
     for waits in (True, False):
         method = CoDistillation(
@@ -197,10 +197,10 @@ def test_lessons_begin_in_a_fit_whose_validations_are_good_enough(tiny_bert: Pat
         runs.append(weights(method))
         assert not method.waiting
         assert {"large/kl", "small/kl"} < set(method.logged)
-    assert not same(*runs)  # the first lessons were left out
+    assert not same(*runs)  # the first divergences were left out
 
 
-def test_what_is_only_tried_or_measured_opens_no_lesson(tiny_bert: Path) -> None:
+def test_what_is_only_tried_or_measured_begins_no_divergences(tiny_bert: Path) -> None:
     """The Trainer's trial of the validation, and `validate` itself."""
     called = []
     method = CoDistillation(wait_for_chance=True, students=fresh(large=1, small=1), **ADAM)

@@ -74,7 +74,7 @@ ROOTS = (
     lit_distill.schedules.Schedule,
 )
 """Of what a config names a class."""
-NOT_CHOSEN = {"Responses", "ScoreReport", "GenerationReport", "SaveConfig"}
+NOT_CHOSEN = {"Responses", "Labels", "ScoreReport", "GenerationReport", "SaveConfig"}
 """What a data module or the command line brings along, and bases that no metaclass calls so."""
 
 
