@@ -6,7 +6,7 @@ import io
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, cast
+from typing import Annotated
 
 import torch
 from annotated_types import Interval
@@ -58,8 +58,8 @@ class CodeMixing(Callback):
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Asks for the rows to be grouped; the module is told of the start after its callbacks."""
-        module = cast(Distillation, pl_module)
-        languages = module.data.languages
+        module = Distillation.of(pl_module)
+        languages = module.data_facts.languages
         levels = [f"cmi_{edge}" for edge in self.edges]
         for name, groups, grouping in (
             (SWITCHING, PLACES, _places),
@@ -72,7 +72,7 @@ class CodeMixing(Callback):
         """Logs, prints and draws; nothing while the Trainer only tries validation out."""
         if trainer.sanity_checking:
             return
-        module = cast(Distillation, pl_module)
+        module = Distillation.of(pl_module)
         stage = "test" if trainer.testing else "val"
         for student, measured in module.measurements.items():
             parts = [stage] if len(module.measurements) == 1 else [stage, student]

@@ -59,14 +59,13 @@ class OnPolicy(Distillation):
         super().configure_model()
         if not self.students or not self.trainer.training:
             return
-        limits = getattr(self.data, "limits", None)  # only data modules of prompts have some
-        longest = 1 if limits is None else limits.prompt
-        known = set(getattr(self.data, "eos_ids", []))
+        facts = self.data_facts
+        known = set(facts.eos_ids)
         for name, model in {"student": self.student, **self.cast.teacher_models}.items():
-            check_room(model, longest, self.sampling, name)
+            check_room(model, facts.longest_prompt, self.sampling, name)
             known.update(ending_ids(model, self.tokenizer))
         self.endings = tuple(sorted(known))
-        self.partly_labelled = getattr(self.data, "partly_labelled", False)
+        self.partly_labelled = facts.partly_labelled
 
     def chance(self, number: int) -> float:
         """In (0, 1), the same on all ranks: decides what window `number` is made of."""

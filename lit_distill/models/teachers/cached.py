@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from lit_distill.batch import Batch
+from lit_distill.data_facts import DataFacts
 from lit_distill.errors import UserError
 from lit_distill.losses import TeacherSignal, TopK
 from lit_distill.losses.rows.row_loss import RowLoss
@@ -148,10 +149,11 @@ class CachedTeacher(TeacherSource):
             UserError: the cache was made for other text or masks; or the data module cannot say
                 what decides on its text.
         """
-        provenance = getattr(data, "provenance", None)
+        facts = DataFacts(data)
+        provenance = facts.provenance
         if provenance is None:
             raise UserError(
-                f"{type(data).__name__} does not say what decides on its texts, so a teacher "
+                f"{facts.kind} does not say what decides on its texts, so a teacher "
                 "cache cannot be matched with them: use a corpus of `data_modules`."
             )
         own = {"tokenizer": tokenizer_fingerprint(tokenizer)} if tokenizer else {}
