@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from lit_distill.batch import Batch, Reading
+from lit_distill.batch import PromptBatch, Reading
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,9 @@ class DataFacts:
     # -- of prompts -----------------------------------------------------------------------------
 
     @property
-    def sample_prompts(self) -> Callable[[str, int, int], Batch] | None:
+    def sample_prompts(self) -> Callable[[str, int, int], PromptBatch] | None:
         """Gives a batch of prompts: of a split, at most so many per language, by a seed."""
-        sample: Callable[[str, int, int], Batch] | None = _said(self.module, "sample_prompts")
+        sample: Callable[[str, int, int], PromptBatch] | None = _said(self.module, "sample_prompts")
         return sample
 
     @property

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from callbacks.reports.boards import boards
 from callbacks.reports.figures import BEFORE, NOW, PALETTE
-from lit_distill.batch import Batch, row_languages
+from lit_distill.batch import TextBatch, row_languages
 from lit_distill.errors import UserError
 from lit_distill.knobs import check_knobs
 from lit_distill.measures import Breakdown, Scores
@@ -100,7 +100,7 @@ class CodeMixing(Callback):
             board.figure(f"{prefix}/mixing_levels", levels, trainer.global_step)
 
 
-def _places(batch: Batch) -> Tensor:
+def _places(batch: TextBatch) -> Tensor:
     """Twice the language, plus one elsewhere than at a switch point."""
     languages = row_languages(batch)
     if "target_switched" not in batch:
@@ -109,7 +109,7 @@ def _places(batch: Batch) -> Tensor:
     return torch.where(switched < 0, -1, 2 * languages + (1 - switched))
 
 
-def _levels(batch: Batch, edges: Sequence[int]) -> Tensor:
+def _levels(batch: TextBatch, edges: Sequence[int]) -> Tensor:
     """The language and the level of the text's code-mixing index."""
     languages = row_languages(batch)
     if "mixing" not in batch:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lit_distill.batch import Batch, read_ids
+from lit_distill.batch import PromptBatch, read_ids
 from lit_distill.knobs import Count, Seed, check_knobs
 from lit_distill.models import LanguageModel, Sampling, ending_ids, generate
 from lit_distill.models.generation.generation import check_room
@@ -157,12 +157,12 @@ class GenerationReport(Callback):
             self._continued = [] if batch is None else self._write(trainer, module, batch, split)
         return self._continued
 
-    def _prompts(self, module: Distillation, split: str) -> Batch | None:
+    def _prompts(self, module: Distillation, split: str) -> PromptBatch | None:
         sample = module.data_facts.sample_prompts
         return None if sample is None else sample(split, self.max_prompts, self.seed)
 
     def _write(
-        self, trainer: Trainer, module: Distillation, batch: Batch, split: str
+        self, trainer: Trainer, module: Distillation, batch: PromptBatch, split: str
     ) -> list[Continued]:
         with trainer.precision_plugin.forward_context():
             students = {
@@ -199,7 +199,9 @@ class GenerationReport(Callback):
             )
         ]
 
-    def _by_model(self, module: Distillation, model: LanguageModel, batch: Batch) -> list[Written]:
+    def _by_model(
+        self, module: Distillation, model: LanguageModel, batch: PromptBatch
+    ) -> list[Written]:
         tokenizer = module.data.tokenizer
         made = generate(
             model,
@@ -217,7 +219,7 @@ class GenerationReport(Callback):
         ]
 
 
-def _by_text(batch: Batch) -> list[list[int]]:
+def _by_text(batch: PromptBatch) -> list[list[int]]:
     """The target tokens of every text of a batch."""
     width = read_ids(batch).shape[1]
     found: list[list[int]] = [[] for _ in batch["language"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Scores = dict[str, float | None]
 """Numbers by name, as report.json has them; None where one was not measured."""
 
-Grouping = Callable[[Batch], Tensor]
+Grouping = Callable[[Any], Tensor]
 """The group (N,) of every selected row of a batch; -1 for rows that are in none."""
 
 

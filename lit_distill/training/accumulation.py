@@ -75,7 +75,8 @@ def read_ahead(batch: Batch, source: TeacherSource, accumulate: int) -> Batch:
         accumulate: micro-batches of an update.
     """
     if accumulate == 1:
-        return source.read(batch)
+        read: Batch = source.read(batch)
+        return read
     if "window" not in batch:  # the first batch of the window carried this one
         return batch
     return Batch(**{**batch, "window": [source.read(each) for each in batch["window"]]})

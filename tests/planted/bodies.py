@@ -55,8 +55,8 @@ MUTANTS = (
     Mutant(
         "methods of logits are given a body without a head",
         LOADING,
-        "body_will_do = not needs_head and not fresh_head",
-        "body_will_do = not fresh_head",
+        "if not (needs_head or fresh_head):",
+        "if not fresh_head:",
         f"{HEADLESS} -k refuse",
     ),
     Mutant(
