@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,8 @@ class NonFiniteLoss(Callback):
         name = f"update_{worst.update}_rank_{trainer.global_rank}.safetensors"
         path = Path(trainer.default_root_dir) / "non_finite" / name
         try:
-            _write(worst, path, trainer.datamodule.languages)  # type: ignore[attr-defined]
+            module = Distillation.of(trainer.lightning_module)
+            _write(worst, path, module.data_facts.languages)
             kept = f"The batch of the last one is in {path}."
         except UserError as error:
             kept = str(error)
@@ -218,7 +220,7 @@ def _fetch(bad: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
     return host, copied
 
 
-def _write(verdict: _Verdict, path: Path, languages: list[str]) -> None:
+def _write(verdict: _Verdict, path: Path, languages: Sequence[str]) -> None:
     """Plain tensors, `<micro-batch>/<key>`, and what else a batch holds as JSON in the metadata."""
     tensors: dict[str, Tensor] = {}
     others: dict[str, str] = {}
