@@ -203,8 +203,8 @@ class Corpus(LightningDataModule, ABC):
         counts = dict(zip(self.languages, tokens, strict=True))
         return self.sampler.shares(counts, self._weights)
 
-    def collator(self) -> Collate:
-        """Makes training batches out of window and pass numbers."""
+    def collator(self) -> Collate[Any]:
+        """Makes training batches, of the kind that the corpus has, of window and pass numbers."""
         return self._collator("train")
 
     def provenance(self) -> dict[str, Any]:
@@ -241,7 +241,7 @@ class Corpus(LightningDataModule, ABC):
             self._resumed = None
         return self._loader
 
-    def _collator(self, split: Split) -> Collate:
+    def _collator(self, split: Split) -> Collate[Any]:
         """Makes batches of a split: with training's objective, or as every run is measured."""
         store, objective, seed = self._stores[split], self.objective, self.seed
         counts = mixture_counts(store.token_counts, self.shares())

@@ -18,6 +18,7 @@ from data_modules.reading.sources import LanguageTexts
 from data_modules.storing.corpus_report import show
 from data_modules.storing.token_store import TokenStore
 from data_modules.storing.tokenising import SPLITS, Split
+from lit_distill.batch import LabelledBatch
 from lit_distill.errors import UserError
 from lit_distill.models import LanguageModel
 
@@ -109,7 +110,7 @@ class LabelledCorpus(Corpus):
 
     # -- feeding --------------------------------------------------------------------------------
 
-    def _collator(self, split: Split) -> Collate:
+    def _collator(self, split: Split) -> Collate[LabelledBatch]:
         store, own = self._stores[split], self._labels[split]
         targets = label_numbers(own.names, self.labels)[own.numbers]
         pairs = any(

@@ -25,7 +25,7 @@ from data_modules.storing.corpus_cache import made_once
 from data_modules.storing.corpus_report import check_broken, read_reports
 from data_modules.storing.tokenising import FORMAT, Split
 from data_modules.storing.word_breaks import warn_of
-from lit_distill.batch import Batch
+from lit_distill.batch import PairBatch
 from lit_distill.errors import UserError
 from lit_distill.models import load_tokenizer
 
@@ -46,7 +46,7 @@ class PairCollator:
     windows: NDArray[np.int32]
     pair: NDArray[np.int16]
 
-    def __call__(self, windows: NDArray[np.int64], passes: NDArray[np.int64]) -> Batch:
+    def __call__(self, windows: NDArray[np.int64], passes: NDArray[np.int64]) -> PairBatch:
         """The batch of these pairs (B,): every key as `src_`, as `tgt_`, and the target's bare."""
         own = self.windows[:, windows].astype(np.int64)
         views = {"src_": self.src(own[0], passes), "tgt_": self.tgt(own[1], passes)}
@@ -62,7 +62,7 @@ class PairCollator:
                     counts |= {prefix + unit: number for unit, number in value.items()}
                 else:
                     batch[prefix + name] = value
-        return cast(Batch, {**batch, "counts": counts})
+        return cast(PairBatch, {**batch, "counts": counts})
 
 
 class ParallelCorpus(Corpus):
@@ -214,7 +214,7 @@ class ParallelCorpus(Corpus):
         store, shares = self._splits["train"], self.shares()
         return Plan(store.lengths, store.pair, shares, self.batch_tokens, self.seed, self.pool_size)
 
-    def _collator(self, split: Split) -> Collate:
+    def _collator(self, split: Split) -> Collate[PairBatch]:
         store = self._splits[split]
         sides = {}
         for view, tokenizer, objective in (

@@ -28,7 +28,7 @@ from data_modules.reading.sources import LanguageTexts
 from data_modules.storing.corpus_report import show
 from data_modules.storing.token_store import TokenStore
 from data_modules.storing.tokenising import SPLITS, Split
-from lit_distill.batch import Batch
+from lit_distill.batch import PromptBatch
 from lit_distill.counter_random import Purpose, key, words
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, CountOrNone, PositiveShare, Seed, check_knobs
@@ -242,7 +242,7 @@ class PromptCorpus(Corpus):
         lengths = self._lengths("train")
         return Plan(lengths, language, shares, self.batch_tokens, self.seed, self.pool_size)
 
-    def _collator(self, split: Split) -> Collate:
+    def _collator(self, split: Split) -> Collate[PromptBatch]:
         return PromptCollator(
             self._stores[split],
             self._prompts[split],
@@ -255,7 +255,7 @@ class PromptCorpus(Corpus):
         """What a teacher answered to every prompt of validation or test, by `sample_id`."""
         return teacher_answers(self._stores[split])
 
-    def sample_prompts(self, split: Split, per_language: int, seed: int) -> Batch:
+    def sample_prompts(self, split: Split, per_language: int, seed: int) -> PromptBatch:
         """One batch of so many prompts of every language, languages in order, always the same ones.
 
         Args:

@@ -36,10 +36,10 @@ class Reading(Enum):
 
 
 class Batch(TypedDict, total=False):
-    """One micro-batch. Keys are Hugging Face's where such keys exist.
+    """One micro-batch: what models read and where they predict, whatever the texts are.
 
-    Where a text has two views (`data_modules.ParallelCorpus`), every key is there with the prefixes
-    `src_` and `tgt_` as well, counts too.
+    Keys are Hugging Face's where such keys exist. What only some data has stands in the kinds
+    below, and a method's signature names the kind whose keys it reads.
     """
 
     input_ids: Tensor
@@ -59,6 +59,25 @@ class Batch(TypedDict, total=False):
     """(B, T) int64; only for packed rows: which text a position belongs to, 0 for padding."""
     language: Tensor
     """(B,) int64; an index into the data module's `languages`."""
+    sample_id: Tensor
+    """(B,) int64; a window's number in its corpus, the same in every epoch."""
+    tokens: Tensor
+    """(M,) int64, ascending flat indices of all real positions."""
+    rows: Tensor
+    """(N,) int64, ascending flat indices of the selected positions (masked, completion, ...)."""
+    targets: Tensor
+    """(N,) int64, the token to predict at each selected position."""
+    counts: dict[str, int]
+    """How many units of each kind this micro-batch holds: tokens, sequences, rows, masked, ..."""
+    window: list[Batch]
+    """All micro-batches of the accumulation window; only on the first of several."""
+
+
+class TextBatch(Batch, total=False):
+    """One micro-batch of a corpus of texts, with what is known about their words and passes."""
+
+    variant: Tensor
+    """(B,) int64; which drawing of its masks a window has, where only so many are ever drawn."""
     token_language: Tensor
     """(B, T) int64; only of corpora whose words have language tags: an index from 1 on into the
     data module's `token_languages`, 0 where a token's word has none."""
@@ -70,27 +89,6 @@ class Batch(TypedDict, total=False):
     mixing: Tensor
     """(B,) int64; with `token_language`: the code-mixing index (0 to 100) of each text, -1 where
     its words have no tags."""
-    sample_id: Tensor
-    """(B,) int64; a window's number in its corpus, the same in every epoch."""
-    variant: Tensor
-    """(B,) int64; which drawing of its masks a window has, where only so many are ever drawn."""
-    tokens: Tensor
-    """(M,) int64, ascending flat indices of all real positions."""
-    rows: Tensor
-    """(N,) int64, ascending flat indices of the selected positions (masked, completion, ...)."""
-    targets: Tensor
-    """(N,) int64, the token to predict at each selected position."""
-    prompt_ids: Tensor
-    """(B, P) int64; only of prompts (`data_modules.PromptCorpus`): what a model continues, padded
-    on the LEFT, so that all continuations start in the same column. For an encoder-decoder: its
-    source, padded on the right as encoders are trained."""
-    prompt_mask: Tensor
-    """(B, P) int64, 1 at the tokens of a prompt, which no token id can tell (pad may be EOS)."""
-    labelled: Tensor
-    """(B,) int64; with `prompt_ids`: 1 where the text goes on with a response, whose tokens and EOS
-    are then `targets`; 0 where there is a prompt alone, which has no `rows`."""
-    counts: dict[str, int]
-    """How many units of each kind this micro-batch holds: tokens, sequences, rows, masked, ..."""
     teacher_ids: Tensor
     """(P, k) int32; only in training from a teacher cache: the likeliest tokens at the positions
     that it holds, which are `rows` or `tokens`."""
@@ -100,8 +98,57 @@ class Batch(TypedDict, total=False):
     """(P,) log of the probability that these k have together."""
     teacher_states: Tensor
     """(P, D) last hidden states, where the cache holds them."""
-    window: list[Batch]
-    """All micro-batches of the accumulation window; only on the first of several."""
+
+
+class PairBatch(TextBatch, total=False):
+    """One micro-batch of pairs of texts that say the same (`data_modules.ParallelCorpus`).
+
+    Each text is a view: its keys have the prefix `src_` or `tgt_`, and its counts too. Without a
+    prefix stands the target's view, for methods of one text; `language` is then the pair's.
+    """
+
+    src_input_ids: Tensor
+    """(B, S) int64, the sources, padded on the right."""
+    src_attention_mask: Tensor
+    """(B, S) int64, 1 at real positions of the sources."""
+    src_language: Tensor
+    """(B,) int64; an index into the data module's `text_languages`."""
+    src_sample_id: Tensor
+    """(B,) int64; the source's number in its corpus."""
+    src_tokens: Tensor
+    """(M',) int64, ascending flat indices of the sources' real positions."""
+    src_rows: Tensor
+    """(N',) int64, ascending flat indices of the sources' selected positions."""
+    src_targets: Tensor
+    """(N',) int64, the token to predict at each of them."""
+    tgt_input_ids: Tensor
+    """(B, T) int64, the targets, padded on the right."""
+    tgt_attention_mask: Tensor
+    """(B, T) int64, 1 at real positions of the targets."""
+    tgt_language: Tensor
+    """(B,) int64; an index into the data module's `text_languages`."""
+    tgt_sample_id: Tensor
+    """(B,) int64; the target's number in its corpus."""
+    tgt_tokens: Tensor
+    """(M,) int64, ascending flat indices of the targets' real positions."""
+    tgt_rows: Tensor
+    """(N,) int64, ascending flat indices of the targets' selected positions."""
+    tgt_targets: Tensor
+    """(N,) int64, the token to predict at each of them."""
+
+
+class PromptBatch(Batch, total=False):
+    """One micro-batch of prompts with and without responses (`data_modules.PromptCorpus`)."""
+
+    prompt_ids: Tensor
+    """(B, P) int64; what a model continues, padded on the LEFT, so that all continuations start in
+    the same column. For an encoder-decoder: its source, padded on the right as encoders are
+    trained."""
+    prompt_mask: Tensor
+    """(B, P) int64, 1 at the tokens of a prompt, which no token id can tell (pad may be EOS)."""
+    labelled: Tensor
+    """(B,) int64; 1 where the text goes on with a response, whose tokens and EOS are then
+    `targets`; 0 where there is a prompt alone, which has no `rows`."""
 
 
 class LabelledBatch(Batch, total=False):
@@ -119,7 +166,7 @@ def batch_of_labels(
     labels: Tensor,
     language: Sequence[int],
     next_token: bool = False,
-) -> Batch:
+) -> TextBatch:
     """The batch that a collator of Transformers means, for data modules of one's own.
 
     Args:
@@ -135,7 +182,7 @@ def batch_of_labels(
         labels = torch.cat([labels[:, 1:], torch.full_like(labels[:, :1], IGNORED)], dim=1)
     tokens = attention_mask.flatten().nonzero().squeeze(1)
     rows = (labels.flatten() != IGNORED).nonzero().squeeze(1)
-    return Batch(
+    return TextBatch(
         input_ids=input_ids.long(),
         attention_mask=attention_mask.long(),
         language=torch.tensor(language, dtype=torch.int64),

@@ -6,7 +6,7 @@ import io
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, cast
+from typing import Annotated
 
 import torch
 from annotated_types import Interval
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from callbacks.reports.boards import boards
 from callbacks.reports.figures import BEFORE, NOW, PALETTE
-from lit_distill.batch import Batch, row_languages
+from lit_distill.batch import TextBatch, row_languages
 from lit_distill.errors import UserError
 from lit_distill.knobs import check_knobs
 from lit_distill.measures import Breakdown, Scores
@@ -58,8 +58,8 @@ class CodeMixing(Callback):
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Asks for the rows to be grouped; the module is told of the start after its callbacks."""
-        module = cast(Distillation, pl_module)
-        languages = module.data.languages
+        module = Distillation.of(pl_module)
+        languages = module.data_facts.languages
         levels = [f"cmi_{edge}" for edge in self.edges]
         for name, groups, grouping in (
             (SWITCHING, PLACES, _places),
@@ -72,7 +72,7 @@ class CodeMixing(Callback):
         """Logs, prints and draws; nothing while the Trainer only tries validation out."""
         if trainer.sanity_checking:
             return
-        module = cast(Distillation, pl_module)
+        module = Distillation.of(pl_module)
         stage = "test" if trainer.testing else "val"
         for student, measured in module.measurements.items():
             parts = [stage] if len(module.measurements) == 1 else [stage, student]
@@ -100,7 +100,7 @@ class CodeMixing(Callback):
             board.figure(f"{prefix}/mixing_levels", levels, trainer.global_step)
 
 
-def _places(batch: Batch) -> Tensor:
+def _places(batch: TextBatch) -> Tensor:
     """Twice the language, plus one elsewhere than at a switch point."""
     languages = row_languages(batch)
     if "target_switched" not in batch:
@@ -109,7 +109,7 @@ def _places(batch: Batch) -> Tensor:
     return torch.where(switched < 0, -1, 2 * languages + (1 - switched))
 
 
-def _levels(batch: Batch, edges: Sequence[int]) -> Tensor:
+def _levels(batch: TextBatch, edges: Sequence[int]) -> Tensor:
     """The language and the level of the text's code-mixing index."""
     languages = row_languages(batch)
     if "mixing" not in batch:

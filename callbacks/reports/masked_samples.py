@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -70,24 +70,24 @@ class MaskedSamples(Callback):
         """Keeps the first texts of every language."""
         if trainer.sanity_checking or not boards(trainer) or not batch["counts"]["masked"]:
             return
-        names = cast(Distillation, pl_module).data.languages[: self.languages]
+        names = Distillation.of(pl_module).data_facts.languages[: self.languages]
         missing = len(names) * self.texts - len(self._samples)
         if missing and "segments" not in batch and "position_ids" not in batch:
             self._keep(batch, names)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lets the models fill the gaps and writes the table."""
-        module = cast(Distillation, pl_module)
+        module = Distillation.of(pl_module)
         if trainer.world_size > 1:  # sharded models run on all ranks or on none
             self._samples = trainer.strategy.broadcast(self._samples)
         if not self._samples or module.tokenizer is None or not module.measure.predicts_tokens:
             return
-        models = {**dict(module.students.items()), **dict(module.teachers.items())}
+        models = {**module.cast.student_models, **module.cast.teacher_models}
         batch = _batch(self._samples, module.device)
         guesses = {}
         with trainer.precision_plugin.forward_context():
             for name, model in models.items():
-                guesses[name] = _guesses(cast(LanguageModel, model), batch, self._samples)
+                guesses[name] = _guesses(model, batch, self._samples)
         if trainer.is_global_zero:
             heading = ["language", "text", *guesses]
             rows = _rows(module.tokenizer, self._samples, guesses, self.tokens)

@@ -7,7 +7,6 @@ import math
 import shutil
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib.figure import Figure
@@ -64,7 +63,7 @@ class ScoreReport(Callback):
         """Logs, prints and draws; nothing while the Trainer only tries validation out."""
         if trainer.sanity_checking:
             return
-        module = cast(Distillation, pl_module)
+        module = Distillation.of(pl_module)
         stage = "test" if trainer.testing else "val"
         metrics = [metric for metric in module.measure.metrics if self.shows(metric)]
         for student, measured in module.measurements.items():

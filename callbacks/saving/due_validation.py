@@ -8,7 +8,7 @@ loops' inner life.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.trainer import call
@@ -16,13 +16,13 @@ from lightning.pytorch.trainer import call
 
 def validation_is_due(trainer: Trainer) -> bool:
     """Whether the Trainer will validate when the hooks of the present batch's end are through."""
-    loop = cast(Any, trainer.fit_loop)
+    loop: Any = trainer.fit_loop
     return bool(loop.epoch_loop._should_check_val_fx(loop._data_fetcher))
 
 
 def validate_now(trainer: Trainer) -> None:
     """Runs the validation as the Trainer would between two batches of a fit, from its beginning."""
-    loop = cast(Any, trainer.fit_loop.epoch_loop.val_loop)
+    loop: Any = trainer.fit_loop.epoch_loop.val_loop
     loop.restarting = False  # not from where a killed one was
     loop.reset_restart_stage()
     trainer.validating = True
@@ -42,7 +42,7 @@ def end_without_training(trainer: Trainer, before: Callable[[Trainer], None]) ->
         trainer: at the start of a fit that goes on from a checkpoint.
         before: what is to be done before training ends.
     """
-    loop = cast(Any, trainer.fit_loop)
+    loop: Any = trainer.fit_loop
 
     def run() -> None:
         del loop.run  # the loop's own again

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
@@ -58,7 +58,7 @@ class ExportStudent(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Puts back what an earlier run was killed while replacing; refuses foreign folders."""
         if stage == "fit" and trainer.is_global_zero:
-            names = cast(Distillation, pl_module).student_names
+            names = Distillation.of(pl_module).student_names
             for kind in ("student", "student-last"):
                 for name in names:
                     path = _folder(Path(trainer.default_root_dir) / kind, name, names)
@@ -86,7 +86,7 @@ class ExportStudent(Callback):
         """Exports the students if they are better than ever; writes the report."""
         if not _exports(trainer):
             return
-        module = cast(Distillation, pl_module)
+        module = Distillation.of(pl_module)
         self._metrics, self._caption = module.measure.metrics, module.measure.caption
         self._report["last"] = _entry(trainer, module, list(module.students))
         if better := [name for name in module.students if self._is_best(trainer, module, name)]:
@@ -100,7 +100,7 @@ class ExportStudent(Callback):
         """Exports the last students."""
         if not _exports(trainer):
             return
-        module = cast(Distillation, pl_module)
+        module = Distillation.of(pl_module)
         if "last" not in self._report:
             validate_now(trainer)
         self._export(trainer, module, "student-last", list(module.students))
@@ -133,7 +133,7 @@ class ExportStudent(Callback):
         exported = full_state_dict(module.exported)
         for name in students:
             weights = full_state_dict(module.students[name])
-            languages = list(module.data.languages) if module.data else []
+            languages = list(module.data_facts.languages)
             training = _training(self.state_dict(), name, trainer.global_step, languages)
             if trainer.is_global_zero:
                 students = list(module.students)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from lightning.pytorch import LightningModule
 
 from lit_distill.errors import UserError
@@ -23,7 +21,7 @@ def check_mode(module: LightningModule, monitor: str | None, mode: str, owner: s
         UserError: the metric is better the other way.
     """
     name = (monitor or "").rpartition("/")[2]
-    for metric in cast(Distillation, module).measure.metrics:
+    for metric in Distillation.of(module).measure.metrics:
         better = "min" if metric.smaller_is_better else "max"
         if metric.name == name and mode != better:
             raise UserError(

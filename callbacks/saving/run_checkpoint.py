@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -143,7 +143,7 @@ class RunCheckpoint(ModelCheckpoint):
         if not self._saves(trainer):
             return
         self._due = self._owed = False
-        self._better += self._improved(trainer, cast(Distillation, pl_module))
+        self._better += self._improved(trainer, Distillation.of(pl_module))
         if not self._in_window:
             self._save(trainer)
 
@@ -204,10 +204,12 @@ class RunCheckpoint(ModelCheckpoint):
 
     def _improved(self, trainer: Trainer, module: Distillation) -> list[str]:
         """Names of the files whose metric is better than ever before; decided by rank 0."""
-        better = []
-        for student in module.students if self.monitor else ():
+        better: list[str] = []
+        if self.monitor is None:
+            return better
+        for student in module.students:
             name = "best" if len(module.students) == 1 else f"best-{student}"
-            key = metric_of(cast(str, self.monitor), student, module.students)
+            key = metric_of(self.monitor, student, module.students)
             value, best = trainer.callback_metrics.get(key), self.best.get(name)
             if value is not None:
                 now, sign = float(value), 1 if self.mode == "min" else -1

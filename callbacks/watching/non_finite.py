@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -94,7 +95,8 @@ class NonFiniteLoss(Callback):
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
         """Decides on the device; comes before clipping, which would spread one bad value to all."""
-        probe = cast(Tensor, self._loss)
+        assert self._loss is not None  # a backward comes before
+        probe = self._loss
         scaled = _is_scaled(trainer)
         if not scaled:
             probe = probe + _gradient_norm(optimizer).to(probe.dtype)
@@ -140,11 +142,13 @@ class NonFiniteLoss(Callback):
         del self._open[:count]
 
     def _reason(self, trainer: Trainer) -> str:
-        worst = cast(_Verdict, self._worst)
+        worst = self._worst
+        assert worst is not None  # whoever asks has counted one
         name = f"update_{worst.update}_rank_{trainer.global_rank}.safetensors"
         path = Path(trainer.default_root_dir) / "non_finite" / name
         try:
-            _write(worst, path, trainer.datamodule.languages)  # type: ignore[attr-defined]
+            module = Distillation.of(trainer.lightning_module)
+            _write(worst, path, module.data_facts.languages)
             kept = f"The batch of the last one is in {path}."
         except UserError as error:
             kept = str(error)
@@ -170,7 +174,7 @@ class NonFiniteLoss(Callback):
 
 def _advice(trainer: Trainer, worst: _Verdict) -> str:
     """What to do, as a sentence without its end; every rank must ask."""
-    source = cast(Distillation, trainer.lightning_module).cast.source
+    source = Distillation.of(trainer.lightning_module).cast.source
     with trainer.precision_plugin.forward_context():
         found = source.non_finite(worst.batches)
     flags = torch.tensor([float(broken) for broken in found.values()])
@@ -216,7 +220,7 @@ def _fetch(bad: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
     return host, copied
 
 
-def _write(verdict: _Verdict, path: Path, languages: list[str]) -> None:
+def _write(verdict: _Verdict, path: Path, languages: Sequence[str]) -> None:
     """Plain tensors, `<micro-batch>/<key>`, and what else a batch holds as JSON in the metadata."""
     tensors: dict[str, Tensor] = {}
     others: dict[str, str] = {}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lit_distill.batch import Batch, read_ids
+from lit_distill.batch import PromptBatch, read_ids
 from lit_distill.knobs import Count, Seed, check_knobs
 from lit_distill.models import LanguageModel, Sampling, ending_ids, generate
 from lit_distill.models.generation.generation import check_room
@@ -109,12 +109,12 @@ class GenerationReport(Callback):
         Raises:
             UserError: they cannot.
         """
-        module = cast(Distillation, pl_module)
+        module = Distillation.of(pl_module)
         batch = self._prompts(module, "validation")
         if batch is not None:
-            for name, model in (*module.students.items(), *module.teachers.items()):
-                width = batch["prompt_ids"].shape[1]
-                check_room(cast(LanguageModel, model), width, self.sampling, name)
+            width, models = batch["prompt_ids"].shape[1], module.cast
+            for name, model in (*models.student_models.items(), *models.teacher_models.items()):
+                check_room(model, width, self.sampling, name)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forgets what was written before."""
@@ -128,7 +128,7 @@ class GenerationReport(Callback):
             self._validations += 1
             if (self._validations - 1) % self.every:
                 return
-        module, stage = cast(Distillation, pl_module), "test" if trainer.testing else "val"
+        module, stage = Distillation.of(pl_module), "test" if trainer.testing else "val"
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         reports = [each for each in callbacks if isinstance(each, GenerationReport)]
         writer = next(each for each in reports if each.settings == self.settings)
@@ -157,29 +157,29 @@ class GenerationReport(Callback):
             self._continued = [] if batch is None else self._write(trainer, module, batch, split)
         return self._continued
 
-    def _prompts(self, module: Distillation, split: str) -> Batch | None:
-        sample = getattr(module.data, "sample_prompts", None)  # only corpora of prompts have it
-        return None if sample is None else cast(Batch, sample(split, self.max_prompts, self.seed))
+    def _prompts(self, module: Distillation, split: str) -> PromptBatch | None:
+        sample = module.data_facts.sample_prompts
+        return None if sample is None else sample(split, self.max_prompts, self.seed)
 
     def _write(
-        self, trainer: Trainer, module: Distillation, batch: Batch, split: str
+        self, trainer: Trainer, module: Distillation, batch: PromptBatch, split: str
     ) -> list[Continued]:
         with trainer.precision_plugin.forward_context():
             students = {
-                name: self._by_model(module, cast(LanguageModel, model), batch)
-                for name, model in module.students.items()
+                name: self._by_model(module, model, batch)
+                for name, model in module.cast.student_models.items()
             }
             if split not in self._teachers:
                 self._teachers[split] = {
-                    name: self._by_model(module, cast(LanguageModel, model), batch)
-                    for name, model in module.teachers.items()
+                    name: self._by_model(module, model, batch)
+                    for name, model in module.cast.teacher_models.items()
                 }
         teachers, tokenizer = self._teachers[split], module.data.tokenizer
         targets = _by_text(batch)
         answers = module.data.teacher_answers(split)
         return [
             Continued(
-                module.data.languages[language],
+                module.data_facts.languages[language],
                 sample_id,
                 _text(tokenizer, prompt[mask.bool()].tolist()),
                 _text(tokenizer, targets[place]) if label else None,
@@ -199,7 +199,9 @@ class GenerationReport(Callback):
             )
         ]
 
-    def _by_model(self, module: Distillation, model: LanguageModel, batch: Batch) -> list[Written]:
+    def _by_model(
+        self, module: Distillation, model: LanguageModel, batch: PromptBatch
+    ) -> list[Written]:
         tokenizer = module.data.tokenizer
         made = generate(
             model,
@@ -208,7 +210,7 @@ class GenerationReport(Callback):
             self.sampling,
             self.seed,
             batch["sample_id"],
-            sorted({*ending_ids(model, tokenizer), *module.data.eos_ids}),
+            sorted({*ending_ids(model, tokenizer), *module.data_facts.eos_ids}),
         )
         rows = zip(made.tokens.tolist(), made.lengths.tolist(), made.ended.tolist(), strict=True)
         return [
@@ -217,7 +219,7 @@ class GenerationReport(Callback):
         ]
 
 
-def _by_text(batch: Batch) -> list[list[int]]:
+def _by_text(batch: PromptBatch) -> list[list[int]]:
     """The target tokens of every text of a batch."""
     width = read_ids(batch).shape[1]
     found: list[list[int]] = [[] for _ in batch["language"]]

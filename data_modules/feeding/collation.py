@@ -1,4 +1,4 @@
-"""From window numbers to a padded `Batch`, without touching rows one by one.
+"""From window numbers to a padded `TextBatch`, without touching rows one by one.
 
 B windows of M tokens in all are gathered as one flat array, masked there, and scattered once into
 the (B, T) matrix. T is the longest row, rounded to nothing.
@@ -7,7 +7,7 @@ the (B, T) matrix. T is the longest row, rounded to nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from data_modules.objectives.masking import Selection, Texts
 from data_modules.objectives.objectives import Selector
 from data_modules.storing.token_tags import LANGUAGE, SWITCHED, WORD
-from lit_distill.batch import Batch
+from lit_distill.batch import Batch, TextBatch
+
+Kind = TypeVar("Kind", bound=Batch, covariant=True)
 
 
-class Collate(Protocol):
-    """Makes a batch; it must do the same in every process."""
+class Collate(Protocol[Kind]):
+    """Makes a batch of a kind; it must do the same in every process."""
 
-    def __call__(self, windows: NDArray[np.int64], passes: NDArray[np.int64]) -> Batch:
+    def __call__(self, windows: NDArray[np.int64], passes: NDArray[np.int64]) -> Kind:
         """The batch of these windows (B,), each in its pass (B,) over the corpus."""
 
 
@@ -67,7 +69,7 @@ class Collator:
     variants: int | None = None
     words: bool = False
 
-    def __call__(self, windows: NDArray[np.int64], passes: NDArray[np.int64]) -> Batch:
+    def __call__(self, windows: NDArray[np.int64], passes: NDArray[np.int64]) -> TextBatch:
         """The batch of these windows (B,), each in its pass (B,) over the corpus."""
         lengths = self.corpus.lengths[windows].astype(np.int64)
         count, width = len(lengths), int(lengths.max())
@@ -81,7 +83,7 @@ class Collator:
         padded[tokens] = selection.ids
         mask = np.zeros(count * width, dtype=np.int64)
         mask[tokens] = 1
-        batch = Batch(
+        batch = TextBatch(
             input_ids=torch.from_numpy(padded.reshape(count, width)),
             attention_mask=torch.from_numpy(mask.reshape(count, width)),
             language=torch.from_numpy(self.corpus.language[windows].astype(np.int64)),
@@ -103,7 +105,11 @@ class Collator:
         return batch
 
     def _add_tags(
-        self, batch: Batch, windows: NDArray[np.int64], tokens: NDArray[Any], selection: Selection
+        self,
+        batch: TextBatch,
+        windows: NDArray[np.int64],
+        tokens: NDArray[Any],
+        selection: Selection,
     ) -> None:
         """The languages of words, and which targets begin or belong to a word at a switch point."""
         tags = self.corpus.gather_tags(windows)

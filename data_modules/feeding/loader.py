@@ -68,7 +68,7 @@ class WindowLoader:
     def __init__(
         self,
         plan: Plan,
-        collate: Collate,
+        collate: Collate[Batch],
         updates_per_epoch: int,
         accumulation: int = 1,
         rank: int = 0,
@@ -191,7 +191,7 @@ class EvaluationLoader:
     def __init__(
         self,
         plan: EvaluationPlan,
-        collate: Collate,
+        collate: Collate[Batch],
         rank: int = 0,
         world_size: int = 1,
         num_workers: int = 0,

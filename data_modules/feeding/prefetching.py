@@ -31,14 +31,14 @@ _WORKER_DIED = "DataLoader worker (pid"  # how torch's message begins
 class _Collated(Dataset[Batch]):
     """What workers hold: requests in, batches out. The plan stays in the main process."""
 
-    collate: Collate
+    collate: Collate[Batch]
 
     def __getitem__(self, request: Request) -> Batch:
         return self.collate(*request)
 
 
 def prefetched(
-    collate: Collate, requests: Callable[[int], Iterable[Request]], num_workers: int
+    collate: Collate[Batch], requests: Callable[[int], Iterable[Request]], num_workers: int
 ) -> Iterator[Batch]:
     """Collates requests in their order, ahead of time where there are workers.
 
@@ -86,7 +86,9 @@ def _is_death(error: Exception) -> bool:
     return text.startswith(_WORKER_DIED)
 
 
-def _packed(collate: Collate, requests: Iterable[Request], num_workers: int) -> Iterator[_Packed]:
+def _packed(
+    collate: Collate[Batch], requests: Iterable[Request], num_workers: int
+) -> Iterator[_Packed]:
     loader = DataLoader(
         _Collated(collate),
         batch_size=None,

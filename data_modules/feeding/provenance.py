@@ -10,12 +10,17 @@ import numpy as np
 from data_modules.feeding.collation import Collate
 from data_modules.objectives.objectives import Objective
 from data_modules.storing.token_store import TokenStore
+from lit_distill.batch import Batch
 
 SAMPLED_WINDOWS = 64
 
 
 def provenance_of(
-    store: TokenStore, collate: Collate, objective: Objective, seed: int, variants: int | None
+    store: TokenStore,
+    collate: Collate[Batch],
+    objective: Objective,
+    seed: int,
+    variants: int | None,
 ) -> dict[str, Any]:
     """Names everything that decides what a model reads for a window and a drawing of its masks.
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from data_modules.objectives.objectives import Objective, Selector
 from data_modules.storing.token_store import TokenStore
-from lit_distill.batch import Batch, Reading
+from lit_distill.batch import PromptBatch, Reading
 from lit_distill.counter_random import Purpose, key, words
 from lit_distill.errors import UserError
 from lit_distill.knobs import PositiveShare, Seed, check_knobs
@@ -102,7 +102,7 @@ class PromptCollator:
     pad_id: int
     start_id: int | None = None
 
-    def __call__(self, windows: Ints, passes: Ints) -> Batch:
+    def __call__(self, windows: Ints, passes: Ints) -> PromptBatch:
         """The batch of these windows (B,); every pass over the corpus reads the same."""
         del passes
         whole, prompts = self.store.lengths[windows].astype(np.int64), self.prompts[windows]
@@ -122,7 +122,7 @@ class PromptCollator:
             "rows": len(batch["rows"]),
             "masked": 0,
         }
-        return Batch(
+        return PromptBatch(
             **batch,
             language=torch.from_numpy(self.store.language[windows].astype(np.int64)),
             sample_id=torch.from_numpy(windows.astype(np.int64)),
@@ -130,7 +130,7 @@ class PromptCollator:
             counts=counts,
         )
 
-    def _decoder(self, parts: _Parts) -> Batch:
+    def _decoder(self, parts: _Parts) -> PromptBatch:
         """One text, with the prompts alone beside it, padded on the left."""
         shown = parts.asked | parts.answered
         width, room = int(parts.lengths.max()), int(parts.prompts.max())
@@ -139,7 +139,7 @@ class PromptCollator:
         left = parts.row * room + parts.column + (room - parts.prompts)[parts.row]
         asked = parts.asked
         prompt, prompt_mask = self._padded(parts.ids[asked], left[asked], len(parts.lengths), room)
-        return Batch(
+        return PromptBatch(
             input_ids=text,
             attention_mask=mask,
             tokens=torch.from_numpy(places[shown]),
@@ -149,7 +149,7 @@ class PromptCollator:
             prompt_mask=prompt_mask,
         )
 
-    def _pairs(self, parts: _Parts) -> Batch:
+    def _pairs(self, parts: _Parts) -> PromptBatch:
         """A source, and a target that begins with the start token and is one token behind."""
         assert self.start_id is not None
         asked, answered, texts = parts.asked, parts.answered, len(parts.lengths)
@@ -166,7 +166,7 @@ class PromptCollator:
         target, target_mask = self._padded(
             read, np.concatenate([starts, own[inner] + 1]), texts, width
         )
-        return Batch(
+        return PromptBatch(
             input_ids=source,
             attention_mask=source_mask,
             decoder_input_ids=target,

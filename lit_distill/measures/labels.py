@@ -92,7 +92,7 @@ class LabelMeasure(LogitMeasure):
     def start(self) -> None:
         """See `Measure`."""
         super().start()
-        languages = len(self.method.data.languages)
+        languages = len(self.method.data_facts.languages)
         self._counts = {
             name: LabelCounts(languages, student.outputs).to(self.method.device)
             for name, student in self.method.cast.student_models.items()
@@ -117,7 +117,7 @@ class LabelMeasure(LogitMeasure):
         return Measurement(languages, _renamed(found.mean), groups)
 
     def _with_f1(self, student: str, measured: Measurement) -> Measurement:
-        names = self.method.data.languages
+        names = self.method.data_facts.languages
         found = self._counts[student].compute().reshape(-1)  # torchmetrics makes one number 0-d
         f1 = dict(zip(names, found.tolist(), strict=True))
         languages: dict[str, Scores] = {

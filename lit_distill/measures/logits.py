@@ -175,7 +175,7 @@ class LogitMeasure(Measure):
         self.kept: dict[str, list[ScoreKeeper]] = {}
         method, taught = self.method, bool(self.method.teachers)
         for name in method.students:
-            own = [ScoreKeeper(len(method.data.languages), taught)]
+            own = [ScoreKeeper(len(method.data_facts.languages), taught)]
             for one in self.breakdowns.values():
                 own.append(ScoreKeeper(len(one.names), taught, one.grouping))
             self.kept[name] = [keeper.to(method.device) for keeper in own]
@@ -192,7 +192,7 @@ class LogitMeasure(Measure):
 
     def compute(self) -> dict[str, Measurement]:
         """See `Measure`."""
-        names = self.method.data.languages if self.kept else []
+        names = self.method.data_facts.languages if self.kept else []
         return {name: self._measurement(own, names) for name, own in self.kept.items()}
 
     def _measurement(self, kept: Sequence[ScoreKeeper], names: Sequence[str]) -> Measurement:

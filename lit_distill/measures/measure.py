@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Scores = dict[str, float | None]
 """Numbers by name, as report.json has them; None where one was not measured."""
 
-Grouping = Callable[[Batch], Tensor]
+Grouping = Callable[[Any], Tensor]
 """The group (N,) of every selected row of a batch; -1 for rows that are in none."""
 
 
@@ -122,14 +122,14 @@ class Measure(ABC):
             caption = "mean probability of the likeliest token."
 
             def start(self) -> None:
-                names = self.method.data.languages
+                names = self.method.data_facts.languages
                 self.means = {name: MeanMetric().to(self.method.device) for name in names}
 
             def update(self, batch: Batch) -> None:
                 student, languages = self.method.student, row_languages(batch).tolist()
                 logits = student.logits(student.encode(batch).rows(batch["rows"]))
                 for language, best in zip(languages, logits.softmax(-1).amax(-1), strict=True):
-                    self.means[self.method.data.languages[language]].update(best)
+                    self.means[self.method.data_facts.languages[language]].update(best)
 
             def compute(self) -> dict[str, Measurement]:
                 means = {name: {"confidence": m.compute().item()} for name, m in self.means.items()}

@@ -66,10 +66,10 @@ class TermMeasure(Measure):
         mean = _means([whole for whole, _ in parts])
         terms = [name for name in mean if name != LOSS.name]
         self.metrics = (LOSS, *(MetricSpec(name, name, monitored=True) for name in terms))
-        data, numbers = self.method.data, {number for _, own in parts for number in own}
+        numbers = {number for _, own in parts for number in own}
         languages = {
             name: _means([own[number] for _, own in parts if number in own])
-            for number, name in enumerate(data.languages if data else ())
+            for number, name in enumerate(self.method.data_facts.languages)
             if number in numbers
         }
         return {name: Measurement(languages, mean) for name in self.method.students if mean}

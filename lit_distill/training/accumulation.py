@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from lightning.fabric.loggers.logger import Logger
@@ -74,7 +75,8 @@ def read_ahead(batch: Batch, source: TeacherSource, accumulate: int) -> Batch:
         accumulate: micro-batches of an update.
     """
     if accumulate == 1:
-        return source.read(batch)
+        read: Batch = source.read(batch)
+        return read
     if "window" not in batch:  # the first batch of the window carried this one
         return batch
     return Batch(**{**batch, "window": [source.read(each) for each in batch["window"]]})
@@ -89,6 +91,16 @@ def undone_means(trainer: Trainer) -> int:
     accumulate = int(trainer.accumulate_grad_batches)
     again = accumulate if trainer.strategy.handles_gradient_accumulation else 1
     return accumulate * again * trainer.world_size
+
+
+def is_logged(update: int, trainer: Any) -> bool:
+    """Whether the means of an update (from 0) are logged.
+
+    Args:
+        update: how many came before.
+        trainer: a Trainer, which sets `log_every_n_steps` without declaring it.
+    """
+    return bool((update + 1) % trainer.log_every_n_steps == 0)
 
 
 def log_means(

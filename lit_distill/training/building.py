@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch.distributed.device_mesh import DeviceMesh
 from transformers import PreTrainedTokenizerBase
 
+from lit_distill.data_facts import DataFacts
 from lit_distill.errors import UserError
 from lit_distill.models import (
     CachedTeacher,
@@ -129,7 +130,7 @@ def tokenizer_of(data: Any, name: str | None) -> PreTrainedTokenizerBase | None:
         UserError: the data module lacks something, or there is no such tokenizer.
     """
     check_data_module(data)
-    found: PreTrainedTokenizerBase | None = getattr(data, "tokenizer", None)
+    found = DataFacts(data).tokenizer
     return load_tokenizer(name) if found is None and name else found
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
@@ -21,6 +21,8 @@ from lit_distill.models import (
     TeacherSpec,
     fingerprint,
 )
+
+Kind = TypeVar("Kind", bound=nn.Module)
 
 
 @dataclass
@@ -62,17 +64,17 @@ class Cast:
     @property
     def student_models(self) -> dict[str, LanguageModel]:
         """The students by name, typed."""
-        return typing.cast(dict[str, LanguageModel], dict(self.students.items()))
+        return _all_of(self.students, LanguageModel)
 
     @property
     def teacher_models(self) -> dict[str, LanguageModel]:
         """The live teachers by name, typed."""
-        return typing.cast(dict[str, LanguageModel], dict(self.teachers.items()))
+        return _all_of(self.teachers, LanguageModel)
 
     @property
     def exported_modules(self) -> dict[str, Exported]:
         """What lies beside the students in their export, by name, typed."""
-        return typing.cast(dict[str, Exported], dict(self.exported.items()))
+        return _all_of(self.exported, Exported)
 
     @property
     def student(self) -> LanguageModel:
@@ -113,3 +115,10 @@ class Cast:
                 f"Training reads {recorded.name}, and no live teacher is given: agreement is left "
                 "out of validation."
             )
+
+
+def _all_of(modules: nn.ModuleDict, kind: type[Kind]) -> dict[str, Kind]:
+    """Modules by name, all of which are of a kind."""
+    found = {name: module for name, module in modules.items() if isinstance(module, kind)}
+    assert len(found) == len(modules), f"not all of {list(modules)} are {kind.__name__}s"
+    return found

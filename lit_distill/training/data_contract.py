@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from lit_distill.batch import Reading
+from lit_distill.data_facts import DataFacts
 from lit_distill.errors import UserError
 from lit_distill.models import LanguageModel
 
@@ -48,27 +49,25 @@ def check_data_module(data: Any) -> None:
     """
     if data is None:
         return
-    kind = type(data).__name__
-    languages = getattr(data, "languages", None)  # a data module of somebody else's
+    facts = DataFacts(data)
+    kind, languages = facts.kind, facts.languages
     named = isinstance(languages, list | tuple) and all(isinstance(one, str) for one in languages)
     if not named or not languages:
         raise UserError(
             f"{kind}.languages is {_short(languages)}: it needs a list of names, which `language` "
             f"of a batch counts from 0 on; for a single one, languages = ['en']. {PAGE}"
         )
-    tokenizer = getattr(data, "tokenizer", None)
+    tokenizer = facts.tokenizer
     if tokenizer is not None and not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise UserError(
             f"{kind}.tokenizer is {_short(tokenizer)} and no tokenizer of Transformers: set "
             f"self.tokenizer = load_tokenizer(name) (lit_distill.models) in its __init__. {PAGE}"
         )
-    if getattr(data, "sample_prompts", None) is not None:
-        missing = [name for name in OF_PROMPTS if getattr(data, name, None) is None]
-        if missing:
-            raise UserError(
-                f"{kind} has sample_prompts and no {', '.join(missing)}, which reports of written "
-                f"text read with it. {PAGE}"
-            )
+    if facts.sample_prompts is not None and (missing := facts.lacks(*OF_PROMPTS)):
+        raise UserError(
+            f"{kind} has sample_prompts and no {', '.join(missing)}, which reports of written "
+            f"text read with it. {PAGE}"
+        )
     hook = getattr(type(data), "on_before_batch_transfer", None)
     if hook not in (None, LightningDataModule.on_before_batch_transfer):
         raise UserError(
@@ -90,26 +89,26 @@ def check_reading(method: str, reads: Sequence[Reading], data: Any) -> None:
     Raises:
         UserError: its objective contradicts `reads`.
     """
-    objective = getattr(data, "objective", None)  # not every data module has one
-    found = getattr(objective, "reading", None)
+    facts = DataFacts(data)
+    found = facts.reading
     if found is None or not reads or found in reads:
         return
     apart = {Reading.RESPONSES, Reading.LABELS}  # which have data modules of their own
     texts = " or ".join(one.value for one in reads if one not in apart)
     if found == Reading.LABELS:
         raise UserError(
-            f"{method} reads {texts or 'prompts with responses'}, and {type(data).__name__} has "
+            f"{method} reads {texts or 'prompts with responses'}, and {facts.kind} has "
             "labels of texts: use SupervisedKD, or another data module."
         )
     if not texts or found == Reading.RESPONSES:
         raise UserError(
-            f"{method} reads {texts or 'prompts with responses'}, and {type(data).__name__} has "
+            f"{method} reads {texts or 'prompts with responses'}, and {facts.kind} has "
             f"{'prompts' if texts else 'texts'}: use a "
             f"{'MultilingualCorpus' if texts else 'PromptCorpus'}, or another method."
         )
     raise UserError(
-        f"{method} reads {texts}, and the data's objective is {type(objective).__name__}: leave "
-        "data.init_args.objective out, or use another method."
+        f"{method} reads {texts}, and the data's objective is {type(facts.objective).__name__}: "
+        "leave data.init_args.objective out, or use another method."
     )
 
 
@@ -119,8 +118,9 @@ def check_lightning(data: LightningDataModule) -> None:
     Raises:
         UserError: its base was not initialised, or a hook takes other arguments than Lightning's.
     """
-    kind = type(data).__name__
-    if getattr(data, "prepare_data_per_node", None) is None:  # what the base's __init__ sets
+    facts = DataFacts(data)
+    kind = facts.kind
+    if facts.lacks("prepare_data_per_node"):  # what the base's __init__ sets
         raise UserError(f"{kind}.__init__ does not call super().__init__(): begin with it. {PAGE}")
     for hook in ("setup", "teardown"):
         try:
@@ -203,7 +203,7 @@ class FirstBatches:
         if (training, loader) in self._seen:
             return
         self._seen.add((training, loader))
-        whose = "the loader" if data is None else type(data).__name__
+        whose = "the loader" if data is None else DataFacts(data).kind
         kind = "training" if training else "held-out"
         reach = Reach(
             None if data is None else len(data.languages),

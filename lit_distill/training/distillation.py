@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from lit_distill.batch import Batch
+from lit_distill.data_facts import DataFacts
+from lit_distill.errors import UserError
 from lit_distill.knobs import Share, check_knobs
 from lit_distill.losses import AccumulationWindow
 from lit_distill.measures import Measurement, measure_of
@@ -113,6 +115,14 @@ class Distillation(LightningModule, Method):
         self._window: AccumulationWindow
         checkpoints.leave_out_teachers(self, self.teachers)
 
+    @staticmethod
+    def of(module: LightningModule) -> Distillation:
+        """The module that a callback is given; a UserError of any other one."""
+        if not isinstance(module, Distillation):
+            kind = type(module).__name__
+            raise UserError(f"This run has callbacks of distillation, and trains a {kind}.")
+        return module
+
     # -- models ---------------------------------------------------------------------------------
 
     @property
@@ -124,6 +134,11 @@ class Distillation(LightningModule, Method):
     def data(self) -> Any:
         """The data module, which names the languages; None if loaders were given bare."""
         return getattr(self.trainer, "datamodule", None)
+
+    @property
+    def data_facts(self) -> DataFacts:
+        """What the data module says, with types."""
+        return DataFacts(self.data)
 
     @property
     def student(self) -> LanguageModel:
@@ -150,7 +165,7 @@ class Distillation(LightningModule, Method):
         self.check_reading(self.data)
         self.cast.tokenizer = building.tokenizer_of(self.data, self.tokenizer_name)
         self.cast.folder = Path(self.trainer.default_root_dir)
-        self.cast.eos_ids = getattr(self.data, "eos_ids", ())  # not every data module says it
+        self.cast.eos_ids = self.data_facts.eos_ids
         if stage == "fit":
             accumulate = self.trainer.accumulate_grad_batches
             accumulation.check_coupling(type(self).__name__, self.couples, accumulate)
@@ -213,7 +228,7 @@ class Distillation(LightningModule, Method):
             stream.move_to(self.global_step, micro, self.global_rank)
         terms = self.losses(window.batches[micro], window)
         loss = window.total_loss(terms)
-        if (self.global_step + 1) % cast(Any, self.trainer).log_every_n_steps == 0:
+        if accumulation.is_logged(self.global_step, self.trainer):
             window.note(terms, loss)
             if micro + 1 == accumulate:
                 more = self.window_figures(window)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from lit_distill.batch import Batch, Reading
+from lit_distill.batch import Reading
 from lit_distill.losses import AccumulationWindow, Term
 from lit_distill.measures import LanguageModelMeasure, Measure, Measurement
 from lit_distill.models import Hears
@@ -32,11 +32,12 @@ class Method(ABC):
     couples: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
+    def losses(self, batch: Any, window: AccumulationWindow) -> dict[str, Term]:
         """The method: its named terms on one micro-batch, as sums.
 
         Args:
-            batch: one of the window's; in validation its only one.
+            batch: one of the window's; in validation its only one. A method's own signature names
+                the kind of `lit_distill.batch` whose keys it reads: `Batch` if any will do.
             window: the update that the batch belongs to, for `logit_terms`: what sums will be
                 divided by and weighed with.
         """
@@ -44,8 +45,8 @@ class Method(ABC):
     def on_models_built(self) -> None:  # noqa: B027 (may be left as it is, like the others)
         """Called with whole models, before anything wraps or shards them: to refuse or freeze."""
 
-    def prepare(self, batches: list[Batch]) -> list[Batch]:
-        """Changes the micro-batches of one update before the first of them (sampling)."""
+    def prepare(self, batches: list[Any]) -> list[Any]:
+        """Changes an update's micro-batches, which `losses` reads, before the first of them."""
         return batches
 
     def on_window_opened(self, window: AccumulationWindow) -> None:  # noqa: B027

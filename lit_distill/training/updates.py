@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import OptimizerCallable
@@ -205,7 +205,8 @@ class Updates:
         """
         if self.saved_groups is None:
             return
-        scheduler = cast(LambdaLR, trainer.lr_scheduler_configs[0].scheduler)
+        scheduler = trainer.lr_scheduler_configs[0].scheduler
+        assert isinstance(scheduler, LambdaLR)  # of `configure`
         groups = trainer.optimizers[0].param_groups
         scheduler.base_lrs = [options["lr"] for options in self._options]
         for group, options in zip(groups, self._options, strict=True):

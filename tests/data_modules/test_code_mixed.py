@@ -18,6 +18,7 @@ from data_modules.code_mixing.switch_points import Frame, Unit, mixed_frame, spl
 from data_modules.phrasebook_text.sentences import Phrasebook
 from data_modules.reading.tagged_text import TaggedText
 from data_modules.text.code_mixing_statistics import MixingStatistics
+from lit_distill.batch import TextBatch
 from lit_distill.errors import UserError
 
 SENTENCES = 300
@@ -208,6 +209,7 @@ def test_languages_of_words_travel_in_the_batch(make: Make) -> None:
     seen = 0
     names = ["", *corpus.token_languages]
     for batch in corpus.train_dataloader():
+        assert {*batch} <= {*TextBatch.__annotations__}
         assert batch["token_language"].shape == batch["input_ids"].shape
         assert not batch["token_language"][batch["attention_mask"] == 0].any()
         for row, number in enumerate(batch["language"].tolist()):

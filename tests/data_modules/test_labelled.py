@@ -21,6 +21,7 @@ from transformers import AutoTokenizer
 from data_modules import LabelledCorpus, LabelledSource
 from data_modules.labelling.collation import Labels, label_numbers
 from data_modules.labelling.store import StoredLabels
+from lit_distill.batch import LabelledBatch
 from lit_distill.errors import UserError
 
 Make = Callable[..., LabelledCorpus]
@@ -63,6 +64,7 @@ def seen(corpus: LabelledCorpus, split: str = "train") -> dict[str, dict[str, An
     for start in range(0, len(store.lengths), 7):
         windows = np.arange(start, min(start + 7, len(store.lengths)))
         batch = corpus._collator(split)(windows, np.zeros_like(windows))  # type: ignore[arg-type]
+        assert {*batch} <= {*LabelledBatch.__annotations__}
         width, mask = batch["input_ids"].shape[1], batch["attention_mask"]
         real = mask.flatten().nonzero().squeeze(1)
         assert torch.equal(batch["tokens"], real)

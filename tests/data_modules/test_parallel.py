@@ -16,6 +16,7 @@ from lightning.pytorch import Trainer
 from data_modules import MaskedTokens, Noised, NoTargets, ParallelCorpus, ParallelSource
 from data_modules.pairing.sources import ParallelReader, resolve_parallel
 from data_modules.reading.readers import Broken
+from lit_distill.batch import PairBatch
 from lit_distill.errors import UserError
 from lit_distill.models import load_tokenizer
 
@@ -70,6 +71,7 @@ def test_views_say_the_same_in_every_pairing(make: Make, folder: Path) -> None:
             assert corpus.text_languages[batch["tgt_language"][index]] == tgt
             assert places[src][sources[index]] == places[tgt][targets[index]]
             seen.add(corpus.languages[number])
+        assert {*batch} <= {*PairBatch.__annotations__}
         assert torch.equal(batch["input_ids"], batch["tgt_input_ids"])
         assert batch["counts"]["src_tokens"] == int(batch["src_attention_mask"].sum())
         width = max(batch["src_input_ids"].shape[1], batch["tgt_input_ids"].shape[1])

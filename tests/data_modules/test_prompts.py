@@ -16,6 +16,7 @@ from transformers import AutoTokenizer
 
 from data_modules import PromptCorpus, PromptSource
 from data_modules.feeding.loader import WindowLoader
+from lit_distill.batch import PromptBatch
 from lit_distill.errors import UserError
 
 Make = Callable[..., PromptCorpus]
@@ -71,6 +72,7 @@ def test_rows_are_the_positions_before_the_tokens_of_the_response(make: Make) ->
     answers = {f"<s>{r['q']}\n": r["a"] for o in (0, 1000) for r in prompted.rows(80, o)}
     seen = 0
     for batch in corpus.train_dataloader():
+        assert {*batch} <= {*PromptBatch.__annotations__}
         width = batch["input_ids"].shape[1]
         assert batch["rows"].tolist() == sorted(batch["rows"].tolist())
         real = batch["attention_mask"].flatten().nonzero().squeeze(1)

@@ -72,14 +72,14 @@ class Confidence(Measure):
     caption = "mean probability of the likeliest token."
 
     def start(self) -> None:
-        names = self.method.data.languages
+        names = self.method.data_facts.languages
         self.means = {name: MeanMetric().to(self.method.device) for name in names}
 
     def update(self, batch: Batch) -> None:
         student, languages = self.method.student, row_languages(batch).tolist()
         logits = student.logits(student.encode(batch).rows(batch["rows"]))
         for language, best in zip(languages, logits.softmax(-1).amax(-1), strict=True):
-            self.means[self.method.data.languages[language]].update(best)
+            self.means[self.method.data_facts.languages[language]].update(best)
 
     def compute(self) -> dict[str, Measurement]:
         means = {name: {"confidence": m.compute().item()} for name, m in self.means.items()}

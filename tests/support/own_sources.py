@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from lit_distill.batch import Batch
+from lit_distill.batch import TextBatch
 from lit_distill.errors import UserError
 from lit_distill.losses import ForwardKL, TeacherSignal, TopK
 from lit_distill.losses.rows.row_loss import RowLoss
@@ -32,7 +32,7 @@ TEMPERATURE = 2.0
 class Answers:
     """What the server said about the rows of a batch."""
 
-    batch: Batch
+    batch: TextBatch
     view: ClassVar[str] = ""
 
     def check_losses(self, losses: Sequence[RowLoss]) -> None:
@@ -82,16 +82,16 @@ class Server(TeacherSource):
         self.checked += [*students, *teachers]
 
     @torch.no_grad()
-    def read(self, batch: Batch) -> Batch:
+    def read(self, batch: TextBatch) -> TextBatch:
         self.requests += 1
         logits = self.model.logits(self.model.encode(batch).rows(batch["rows"]))
         log_p = torch.log_softmax(logits / TEMPERATURE, -1)
         ids = torch.arange(log_p.shape[1], dtype=torch.int32).expand(log_p.shape)
         said: dict[str, Any] = {"teacher_ids": ids, "teacher_log_probabilities": log_p}
-        return Batch(**{**batch, **said})  # type: ignore[typeddict-item]
+        return TextBatch(**{**batch, **said})  # type: ignore[typeddict-item]
 
-    def outputs(self, batch: Batch, capture: Sequence[Site] = (), view: str = "") -> Answers:
+    def outputs(self, batch: TextBatch, capture: Sequence[Site] = (), view: str = "") -> Answers:
         return Answers(batch)
 
-    def non_finite(self, batches: Sequence[Batch]) -> dict[str, bool]:
+    def non_finite(self, batches: Sequence[TextBatch]) -> dict[str, bool]:
         return {"server": False}

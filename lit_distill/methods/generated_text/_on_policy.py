@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lit_distill.batch import Batch, Reading
+from lit_distill.batch import PromptBatch, Reading
 from lit_distill.counter_random import Purpose, key, uniform
 from lit_distill.knobs import Seed
 from lit_distill.losses import AccumulationWindow
@@ -59,25 +59,26 @@ class OnPolicy(Distillation):
         super().configure_model()
         if not self.students or not self.trainer.training:
             return
-        limits = getattr(self.data, "limits", None)  # only data modules of prompts have some
-        longest = 1 if limits is None else limits.prompt
-        known = set(getattr(self.data, "eos_ids", []))
+        facts = self.data_facts
+        known = set(facts.eos_ids)
         for name, model in {"student": self.student, **self.cast.teacher_models}.items():
-            check_room(model, longest, self.sampling, name)
+            check_room(model, facts.longest_prompt, self.sampling, name)
             known.update(ending_ids(model, self.tokenizer))
         self.endings = tuple(sorted(known))
-        self.partly_labelled = getattr(self.data, "partly_labelled", False)
+        self.partly_labelled = facts.partly_labelled
 
     def chance(self, number: int) -> float:
         """In (0, 1), the same on all ranks: decides what window `number` is made of."""
         return float(uniform(key(self.seed, Purpose.SOURCE, number))[0])
 
-    def write(self, batches: list[Batch], author: LanguageModel) -> list[Generated]:
+    def write(self, batches: list[PromptBatch], author: LanguageModel) -> list[Generated]:
         """Continues all prompts of a window's batches at once."""
         seed = int(key(self.seed, Purpose.SAMPLING, self.global_step)[0])
         return write(author, batches, self.sampling, seed, self.endings)
 
-    def continue_prompts(self, batches: list[Batch], author: LanguageModel) -> list[Batch]:
+    def continue_prompts(
+        self, batches: list[PromptBatch], author: LanguageModel
+    ) -> list[PromptBatch]:
         """The window's batches with the author's text in the place of all responses."""
         written = self.write(batches, author)
         return [
@@ -85,7 +86,7 @@ class OnPolicy(Distillation):
             for pair in zip(batches, written, strict=True)
         ]
 
-    def complete(self, batches: list[Batch]) -> list[Batch]:
+    def complete(self, batches: list[PromptBatch]) -> list[PromptBatch]:
         """The window's batches with the data's responses; where there are none, the student's text.
 
         The student's text has no targets: nobody learns hard targets from himself.

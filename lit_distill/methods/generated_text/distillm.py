@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_distill.batch import Batch
+from lit_distill.batch import PromptBatch
 from lit_distill.knobs import Count, NotNegative, Seed, Share, check_knobs, check_one_weighs
 from lit_distill.losses import (
     AccumulationWindow,
@@ -94,7 +94,7 @@ class DistiLLM(OnPolicy):
         fresh = chance < self.threshold * (1 - progress)
         return "new" if fresh or not self.buffer.full else "old"
 
-    def prepare(self, batches: list[Batch]) -> list[Batch]:
+    def prepare(self, batches: list[PromptBatch]) -> list[PromptBatch]:
         """Lets the student write, or takes the places of the window's texts with older ones."""
         update = self.global_step
         self.source = self.source_of(update, update / self.updates.total_steps)
@@ -109,7 +109,7 @@ class DistiLLM(OnPolicy):
             pairs = [self.buffer.draw(batch, self.seed, update, left) for batch in batches]
         return [with_written_responses(*pair, self.student) for pair in pairs]
 
-    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
+    def losses(self, batch: PromptBatch, window: AccumulationWindow) -> dict[str, Term]:
         """The terms kd and, where it has a weight and the data speaks, hard."""
         student, teacher = self.student.encode(batch), self.teach(batch)
         terms = {"kd": LogitTerm(self.divergence, "rows", self.alpha_kd)}

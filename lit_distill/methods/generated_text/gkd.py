@@ -6,7 +6,7 @@ from typing import Any, Literal, cast
 
 import torch
 
-from lit_distill.batch import Batch
+from lit_distill.batch import PromptBatch
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, Seed, Share, check_knobs, check_one_weighs
 from lit_distill.losses import (
@@ -85,7 +85,7 @@ class GKD(OnPolicy):
         self.student_share, self.teacher_share = student_share, teacher_share
         self.alpha_kd, self.alpha_hard, self.reuse = alpha_kd, alpha_hard, reuse
         self.author: Literal["student", "teacher", "data"] = "data"
-        self.kept: list[Batch] = []
+        self.kept: list[PromptBatch] = []
 
     def author_of(self, update: int) -> Literal["student", "teacher", "data"]:
         """Who writes the window of an update; the same on all ranks, and after a resume."""
@@ -94,7 +94,7 @@ class GKD(OnPolicy):
             return "student"
         return "teacher" if chance < self.student_share + self.teacher_share else "data"
 
-    def prepare(self, batches: list[Batch]) -> list[Batch]:
+    def prepare(self, batches: list[PromptBatch]) -> list[PromptBatch]:
         """Lets the window's author answer its prompts."""
         self.author = self.author_of(self.global_step)
         if self.author == "data":
@@ -105,7 +105,7 @@ class GKD(OnPolicy):
             self.kept = self.continue_prompts(batches, author)
         return [_to(batch, self.device) for batch in self.kept]
 
-    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
+    def losses(self, batch: PromptBatch, window: AccumulationWindow) -> dict[str, Term]:
         """The terms kd and, where it has a weight and the student did not write, hard."""
         student, teacher = self.student.encode(batch), self.teach(batch)
         terms = {"kd": LogitTerm(self.divergence, "rows", self.alpha_kd)}
@@ -129,6 +129,6 @@ class GKD(OnPolicy):
         self.kept = memory["windows"][self.trainer.global_rank]
 
 
-def _to(batch: Batch, device: torch.device) -> Batch:
+def _to(batch: PromptBatch, device: torch.device) -> PromptBatch:
     moved = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-    return cast(Batch, moved)
+    return cast(PromptBatch, moved)

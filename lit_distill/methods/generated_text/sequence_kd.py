@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_distill.batch import Batch
+from lit_distill.batch import PromptBatch
 from lit_distill.errors import UserError
 from lit_distill.knobs import Seed, Share, check_knobs
 from lit_distill.losses import AccumulationWindow, CrossEntropy, HardTargetLoss, LogitTerm, Term
@@ -71,7 +71,7 @@ class SequenceKD(OnPolicy):
         self.gold_share, self.hard, self.keep = gold_share, hard, keep
         self._dropped, self._ended, self._learnt = 0, 0, False
 
-    def prepare(self, batches: list[Batch]) -> list[Batch]:
+    def prepare(self, batches: list[PromptBatch]) -> list[PromptBatch]:
         """Lets the teacher answer the prompts; in a window of the data, those without response."""
         gold = self.chance(self.global_step) >= 1 - self.gold_share
         if gold and not self.partly_labelled:
@@ -124,7 +124,7 @@ class SequenceKD(OnPolicy):
             f"and the student has learnt nothing; {remedy}."
         )
 
-    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
+    def losses(self, batch: PromptBatch, window: AccumulationWindow) -> dict[str, Term]:
         """The single term hard."""
         terms = {"hard": LogitTerm(self.hard, "rows")}
         student = self.student.encode(batch)

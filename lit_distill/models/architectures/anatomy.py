@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import transformers
 from torch import Tensor, nn
@@ -168,7 +168,8 @@ class Anatomy:
 
     def layers(self, model: PreTrainedModel) -> nn.ModuleList:
         """The layers, first to last."""
-        return cast(nn.ModuleList, model.get_submodule(self.layers_path))
+        found: nn.ModuleList = model.get_submodule(self.layers_path)
+        return found
 
     def projected(self, output: Tensor, kind: Projection) -> Tensor:
         """q, k or v (B, T, width) in the output of the module at `projection_paths[kind]`."""
@@ -187,7 +188,8 @@ class Anatomy:
                 f"A {self.architecture} has no language-model head, so it gives no logits: use a "
                 "method that compares hidden states (MiniLMv2), or a checkpoint with a head."
             )
-        return cast(nn.Linear, model.get_submodule(self.lm_head_path))
+        found: nn.Linear = model.get_submodule(self.lm_head_path)
+        return found
 
     def unread(self, model: PreTrainedModel) -> list[nn.Parameter]:
         """Parameters that no output depends on."""
@@ -199,7 +201,8 @@ class Anatomy:
         """The layers of an encoder-decoder's encoder, first to last; none of others."""
         if self.encoder_layers_path is None:
             return nn.ModuleList()
-        return cast(nn.ModuleList, model.get_submodule(self.encoder_layers_path))
+        found: nn.ModuleList = model.get_submodule(self.encoder_layers_path)
+        return found
 
     def max_length(self, config: PretrainedConfig) -> int:
         """The longest sequence, in tokens, that the position table holds."""

@@ -6,7 +6,7 @@ Shapes: N rows, D hidden size.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 from transformers import PretrainedConfig
@@ -16,7 +16,8 @@ from lit_distill.models.architectures.anatomy import Anatomy, Projection, as_it_
 
 def _soft_cap(config: Any) -> float | None:
     """Gemma: logits are cap * tanh(logits / cap)."""
-    return cast(float | None, config.final_logit_softcapping)
+    cap: float | None = config.final_logit_softcapping
+    return cap
 
 
 def _granite_scale(model: Any, rows_ND: Tensor) -> Tensor:

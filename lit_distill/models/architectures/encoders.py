@@ -5,7 +5,7 @@ Shapes: N rows, D hidden size.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 from torch.nn.functional import gelu
@@ -20,20 +20,24 @@ def _after_padding(config: PretrainedConfig) -> int:
 
 
 def _bert_transform(model: Any, rows_ND: Tensor) -> Tensor:
-    return cast(Tensor, model.cls.predictions.transform(rows_ND))
+    rows: Tensor = model.cls.predictions.transform(rows_ND)
+    return rows
 
 
 def _distilbert_transform(model: Any, rows_ND: Tensor) -> Tensor:
     rows_ND = model.activation(model.vocab_transform(rows_ND))
-    return cast(Tensor, model.vocab_layer_norm(rows_ND))
+    rows: Tensor = model.vocab_layer_norm(rows_ND)
+    return rows
 
 
 def _roberta_transform(model: Any, rows_ND: Tensor) -> Tensor:
-    return cast(Tensor, model.lm_head.layer_norm(gelu(model.lm_head.dense(rows_ND))))
+    rows: Tensor = model.lm_head.layer_norm(gelu(model.lm_head.dense(rows_ND)))
+    return rows
 
 
 def _modernbert_transform(model: Any, rows_ND: Tensor) -> Tensor:
-    return cast(Tensor, model.head(rows_ND))
+    rows: Tensor = model.head(rows_ND)
+    return rows
 
 
 _SELF_ATTENTION: dict[Projection, str] = {

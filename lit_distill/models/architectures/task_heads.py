@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,24 +24,29 @@ Transform = Callable[[Any, Tensor], Tensor]
 
 def _pooled(model: Any, rows_ND: Tensor) -> Tensor:
     pooler = model.base_model.pooler  # takes the first position of each text: here there is one
-    return cast(Tensor, model.dropout(pooler(rows_ND.unsqueeze(1))))
+    rows: Tensor = model.dropout(pooler(rows_ND.unsqueeze(1)))
+    return rows
 
 
 def _dropped(model: Any, rows_ND: Tensor) -> Tensor:
-    return cast(Tensor, model.dropout(rows_ND))
+    rows: Tensor = model.dropout(rows_ND)
+    return rows
 
 
 def _distilbert_text(model: Any, rows_ND: Tensor) -> Tensor:
-    return cast(Tensor, model.dropout(torch.relu(model.pre_classifier(rows_ND))))
+    rows: Tensor = model.dropout(torch.relu(model.pre_classifier(rows_ND)))
+    return rows
 
 
 def _roberta_text(model: Any, rows_ND: Tensor) -> Tensor:
     head = model.classifier
-    return cast(Tensor, head.dropout(torch.tanh(head.dense(head.dropout(rows_ND)))))
+    rows: Tensor = head.dropout(torch.tanh(head.dense(head.dropout(rows_ND))))
+    return rows
 
 
 def _modernbert(model: Any, rows_ND: Tensor) -> Tensor:
-    return cast(Tensor, model.drop(model.head(rows_ND)))
+    rows: Tensor = model.drop(model.head(rows_ND))
+    return rows
 
 
 def _modernbert_pooled_states(model: Any, inputs: dict[str, Any]) -> Tensor:
@@ -50,8 +55,8 @@ def _modernbert_pooled_states(model: Any, inputs: dict[str, Any]) -> Tensor:
     if model.config.classifier_pooling != "mean":
         return states
     mask = inputs["attention_mask"].unsqueeze(-1)
-    means = (states * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True)
-    return cast(Tensor, means.expand_as(states))
+    means: Tensor = (states * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True)
+    return means.expand_as(states)
 
 
 _BODIES = {anatomy.model_type: anatomy for anatomy in ENCODERS}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lightning.pytorch.utilities import rank_zero_warn
 from transformers import PreTrainedTokenizerFast
 
 from lit_distill.batch import Reading
+from lit_distill.data_facts import DataFacts
 from lit_distill.errors import UserError
 from lit_distill.models.architectures.anatomy import Predicted
 from lit_distill.models.body.language_model import LanguageModel
@@ -26,12 +25,11 @@ def check_length(max_length: int, model: LanguageModel, name: str = "model") -> 
         )
 
 
-def check_objective(objective: Any, model: LanguageModel, name: str) -> None:
+def check_objective(data: DataFacts, model: LanguageModel, name: str) -> None:
     """Checks that a model can learn what the data asks of it.
 
     Args:
-        objective: the data's; its `masked` says whether inputs are hidden, None if it asks nothing,
-            and its `pairs`, if it has that, whether a source and a target are read.
+        data: whose objective it is.
         model: student or teacher.
         name: "student" or "teacher", for the message.
 
@@ -39,9 +37,8 @@ def check_objective(objective: Any, model: LanguageModel, name: str) -> None:
         UserError: masks for a model that only looks back, or next tokens for one that sees them;
             single texts for a model of sources and targets, or the other way round.
     """
-    _check_labels(getattr(objective, "reading", None), model, name)
-    masked = getattr(objective, "masked", None)
-    pairs = bool(getattr(objective, "pairs", False))  # only prompts can have them
+    _check_labels(data.reading, model, name)
+    masked, pairs = data.masked, data.pairs
     kind = type(model.model).__name__
     if masked is not None and model.reads_pairs and not pairs:
         raise UserError(
@@ -58,12 +55,12 @@ def check_objective(objective: Any, model: LanguageModel, name: str) -> None:
     if masked and model.anatomy.causal:
         raise UserError(
             f"The {name} is a {kind}, which predicts the next token, and the data's objective is "
-            f"{type(objective).__name__}: set data.init_args.objective to NextToken."
+            f"{type(data.objective).__name__}: set data.init_args.objective to NextToken."
         )
     if masked is False and not model.anatomy.causal:
         raise UserError(
             f"The {name} is a {kind}, which sees the next token, and the data's objective is "
-            f"{type(objective).__name__}: set data.init_args.objective to MaskedTokens."
+            f"{type(data.objective).__name__}: set data.init_args.objective to MaskedTokens."
         )
 
 
@@ -98,17 +95,16 @@ def check_start(start: int | None, model: LanguageModel, name: str) -> None:
 
 
 def compare_templates(
-    data: Any, student: PreTrainedTokenizerFast, teacher: PreTrainedTokenizerFast
+    data: DataFacts, student: PreTrainedTokenizerFast, teacher: PreTrainedTokenizerFast
 ) -> None:
     """Warns where prompts are put to the teacher in another chat template than its own.
 
     Args:
-        data: the data module; only one that renders chats is looked at.
+        data: only one that renders chats is looked at.
         student: the tokenizer that it renders with.
         teacher: the teacher's.
     """
-    chats = bool(getattr(getattr(data, "rendering", None), "chat", False))  # only prompts have it
-    if chats and student.chat_template != teacher.chat_template:
+    if data.renders_chats and student.chat_template != teacher.chat_template:
         rank_zero_warn(
             "The chat templates of student and teacher differ, and prompts are rendered with the "
             "student's: the teacher is asked in a way that it does not know. `preview --teacher` "

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
+from lit_distill.data_facts import DataFacts
 from lit_distill.errors import UserError
 from lit_distill.models.body.language_model import LanguageModel
 from lit_distill.models.fitting.data_fit import (
@@ -159,17 +160,17 @@ def check_models(
         UserError: something does not fit.
     """
     models = {"student": student, "teacher": teacher}
-    max_length = getattr(data, "max_length", None)  # not every data module has a fixed length
+    facts = DataFacts(data)
     for name, model in models.items():
         if model is None:
             continue
         if tokenizer is not None:
             check_model_vocabulary(model, tokenizer, name)
-        if max_length is not None:
-            check_length(cast(int, max_length), model, name)
+        if facts.max_length is not None:
+            check_length(facts.max_length, model, name)
         check_classifier(model, name)
-        check_objective(getattr(data, "objective", None), model, name)
-        check_start(getattr(data, "decoder_start_id", None), model, name)
+        check_objective(facts, model, name)
+        check_start(facts.decoder_start_id, model, name)
     if teacher is None:
         return
     check_same_labels({"student": student, "teacher": teacher})
@@ -184,7 +185,7 @@ def check_models(
         revision = None if teacher_spec.tokenizer else teacher_spec.revision
         theirs = _teacher_tokenizer(where, revision)
         check_agreement(tokenizer, theirs)
-        compare_templates(data, tokenizer, theirs)
+        compare_templates(facts, tokenizer, theirs)
 
 
 def share_vocabulary(

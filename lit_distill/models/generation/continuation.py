@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lit_distill.batch import IGNORED, Batch, read_ids
+from lit_distill.batch import IGNORED, Batch, PromptBatch, read_ids
 from lit_distill.errors import UserError
 from lit_distill.models.body.language_model import LanguageModel
 from lit_distill.models.generation.generation import (
@@ -26,7 +26,7 @@ from lit_distill.models.generation.generation import (
 
 def write(
     model: LanguageModel,
-    batches: Sequence[Batch],
+    batches: Sequence[PromptBatch],
     sampling: Sampling,
     seed: int,
     eos: Sequence[int],
@@ -35,7 +35,7 @@ def write(
 
     Args:
         model: who writes.
-        batches: with `prompt_ids`, `prompt_mask` and `sample_id`.
+        batches: of which `prompt_ids`, `prompt_mask` and `sample_id` are read.
         sampling: how.
         seed: of all draws; a text is a function of it and of its `sample_id`.
         eos: ids that end a text.
@@ -75,8 +75,8 @@ def _widened(tensor: Tensor, width: int, right: bool) -> Tensor:
 
 
 def with_written_responses(
-    batch: Batch, written: Generated, model: LanguageModel, kept: Tensor | None = None
-) -> Batch:
+    batch: PromptBatch, written: Generated, model: LanguageModel, kept: Tensor | None = None
+) -> PromptBatch:
     """The batch that trains on what was written after the prompts, and on nothing else.
 
     The first row is the last token of a prompt; the last one predicts the last token that was
@@ -91,7 +91,7 @@ def with_written_responses(
     text = _target(batch, written, model) if model.reads_pairs else _whole(batch, written)
     chosen = text.predicting if kept is None else text.predicting & kept.unsqueeze(1)
     rows, tokens = (each.flatten().nonzero().squeeze(1) for each in (chosen, text.real))
-    return Batch(
+    return PromptBatch(
         **text.inputs,
         language=batch["language"],
         sample_id=batch["sample_id"],
@@ -113,10 +113,10 @@ def with_written_responses(
     )
 
 
-def prompts_without_response(batch: Batch) -> Batch:
+def prompts_without_response(batch: PromptBatch) -> PromptBatch:
     """The prompts (U of B) that have no response, as `write` takes them."""
     chosen = (batch["labelled"] == 0).nonzero().squeeze(1)
-    return Batch(
+    return PromptBatch(
         prompt_ids=batch["prompt_ids"][chosen],
         prompt_mask=batch["prompt_mask"][chosen],
         sample_id=batch["sample_id"][chosen],
@@ -124,12 +124,12 @@ def prompts_without_response(batch: Batch) -> Batch:
 
 
 def with_missing_responses(
-    batch: Batch,
+    batch: PromptBatch,
     written: Generated,
     model: LanguageModel,
     kept: Tensor | None = None,
     right: bool = True,
-) -> Batch:
+) -> PromptBatch:
     """The batch with the data's responses, and with what was written where there are none.
 
     Args:
@@ -156,7 +156,7 @@ def with_missing_responses(
     return made
 
 
-def _responses(batch: Batch) -> Generated:
+def _responses(batch: PromptBatch) -> Generated:
     """The data's, as if they had been written; of length 0 where there is none. None has ended."""
     text = batch["rows"] // read_ids(batch).shape[1]
     lengths = torch.bincount(text, minlength=len(batch["labelled"]))
@@ -175,7 +175,7 @@ class _Text(NamedTuple):
     following: Tensor
 
 
-def _whole(batch: Batch, written: Generated) -> _Text:
+def _whole(batch: PromptBatch, written: Generated) -> _Text:
     """Prompt and continuation as one text, padded on the right."""
     prompts, width = batch["prompt_mask"].sum(1), batch["prompt_ids"].shape[1]
     ends = prompts + written.lengths
@@ -190,7 +190,7 @@ def _whole(batch: Batch, written: Generated) -> _Text:
     return _Text(inputs, real, predicting, following)
 
 
-def _target(batch: Batch, written: Generated, model: LanguageModel) -> _Text:
+def _target(batch: PromptBatch, written: Generated, model: LanguageModel) -> _Text:
     """The continuation as an encoder-decoder's target: one token behind, from its start token."""
     place = torch.arange(written.tokens.shape[1], device=written.tokens.device)
     real = place < written.lengths.unsqueeze(1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lit_distill.batch import Batch
+from lit_distill.batch import PromptBatch
 from lit_distill.counter_random import Purpose, key, uniform
 from lit_distill.models.generation.generation import Generated
 
@@ -43,7 +43,7 @@ class ReplayBuffer:
         """Whether one more text drives one out."""
         return len(self.texts) == self.texts.maxlen
 
-    def add(self, window: Sequence[Batch], written: Sequence[Generated]) -> None:
+    def add(self, window: Sequence[PromptBatch], written: Sequence[Generated]) -> None:
         """Adds the texts of one window, those of all ranks in the order of their sample ids."""
         own = [text for pair in zip(window, written, strict=True) for text in _texts(*pair)]
         everyones = [own]
@@ -53,7 +53,9 @@ class ReplayBuffer:
         found = [text for part in everyones for text in part]
         self.texts.extend(sorted(found, key=lambda text: text.sample_id))
 
-    def draw(self, batch: Batch, seed: int, update: int, left: bool) -> tuple[Batch, Generated]:
+    def draw(
+        self, batch: PromptBatch, seed: int, update: int, left: bool
+    ) -> tuple[PromptBatch, Generated]:
         """As many texts as a batch holds, each at random: prompts as a batch, and what followed.
 
         Which one takes the place of a text of the batch is a function of the seed, the update and
@@ -72,7 +74,7 @@ class ReplayBuffer:
         tokens = pad_sequence([text.continuation for text in chosen], batch_first=True)
         side = "left" if left else "right"
         masks = [torch.ones_like(prompt) for prompt in prompts]
-        asked = Batch(
+        asked = PromptBatch(
             prompt_ids=pad_sequence(prompts, True, padding_side=side).to(ids.device),
             prompt_mask=pad_sequence(masks, True, padding_side=side).to(ids.device),
             sample_id=ids.new_tensor([text.sample_id for text in chosen]),
@@ -103,7 +105,7 @@ class ReplayBuffer:
             self.texts.append(Text(sample_id, language, bool(ended), next(parts), next(parts)))
 
 
-def _texts(batch: Batch, written: Generated) -> list[Text]:
+def _texts(batch: PromptBatch, written: Generated) -> list[Text]:
     """The rows of a batch, without padding."""
     columns = (batch["sample_id"], batch["language"], written.ended, written.lengths)
     numbers = zip(*(column.tolist() for column in columns), strict=True)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from lit_distill.batch import Batch
+from lit_distill.batch import TextBatch
+from lit_distill.data_facts import DataFacts
 from lit_distill.errors import UserError
 from lit_distill.losses import TeacherSignal, TopK
 from lit_distill.losses.rows.row_loss import RowLoss
@@ -37,7 +38,7 @@ class CachedOutputs:
     """
 
     cache: TeacherCache
-    batch: Batch
+    batch: TextBatch
 
     view: ClassVar[str] = ""
 
@@ -148,10 +149,11 @@ class CachedTeacher(TeacherSource):
             UserError: the cache was made for other text or masks; or the data module cannot say
                 what decides on its text.
         """
-        provenance = getattr(data, "provenance", None)
+        facts = DataFacts(data)
+        provenance = facts.provenance
         if provenance is None:
             raise UserError(
-                f"{type(data).__name__} does not say what decides on its texts, so a teacher "
+                f"{facts.kind} does not say what decides on its texts, so a teacher "
                 "cache cannot be matched with them: use a corpus of `data_modules`."
             )
         own = {"tokenizer": tokenizer_fingerprint(tokenizer)} if tokenizer else {}
@@ -176,11 +178,13 @@ class CachedTeacher(TeacherSource):
         for teacher in teachers.values():
             self.cache.check({"teacher": teacher["fingerprint"]})
 
-    def read(self, batch: Batch) -> Batch:
+    def read(self, batch: TextBatch) -> TextBatch:
         """See `TeacherCache.read`."""
         return self.cache.read(batch)
 
-    def outputs(self, batch: Batch, capture: Sequence[Site] = (), view: str = "") -> CachedOutputs:
+    def outputs(
+        self, batch: TextBatch, capture: Sequence[Site] = (), view: str = ""
+    ) -> CachedOutputs:
         """See `TeacherSource`.
 
         Raises:
@@ -195,7 +199,7 @@ class CachedTeacher(TeacherSource):
             raise _inside(self.folder, capture)
         return CachedOutputs(self.cache, batch)
 
-    def non_finite(self, batches: Sequence[Batch]) -> dict[str, bool]:
+    def non_finite(self, batches: Sequence[TextBatch]) -> dict[str, bool]:
         """See `TeacherSource`; a log-probability of -inf is a forbidden token."""
         kept = [batch["teacher_log_probabilities"] for batch in batches]
         return {"teacher_cache": any(bool((p.isnan() | p.isposinf()).any()) for p in kept)}

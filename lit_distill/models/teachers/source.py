@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 from transformers import PreTrainedTokenizerBase
 
-from lit_distill.batch import Batch
 from lit_distill.models.body.encoded import Site
 from lit_distill.models.body.language_model import LanguageModel
 from lit_distill.models.teachers.outputs import TeacherOutputs
@@ -50,6 +49,7 @@ class TeacherSource(ABC):
 
     A run calls `open`, builds its models, calls `check`, and then for every training batch `read`
     and, if the method asks, `outputs`. What cannot work is a UserError of the first two.
+    Batches are of the data's kind; a source that knows one kind alone names it in its signatures.
 
     Attributes:
         gives: what can be asked for.
@@ -90,7 +90,7 @@ class TeacherSource(ABC):
             UserError: the source's answers are none about their vocabulary.
         """
 
-    def read(self, batch: Batch) -> Batch:
+    def read(self, batch: Any) -> Any:
         """The training batch with what the source keeps of it; before it goes to the device.
 
         Raises:
@@ -99,7 +99,7 @@ class TeacherSource(ABC):
         return batch
 
     @abstractmethod
-    def outputs(self, batch: Batch, capture: Sequence[Site] = (), view: str = "") -> TeacherOutputs:
+    def outputs(self, batch: Any, capture: Sequence[Site] = (), view: str = "") -> TeacherOutputs:
         """What the teachers say about a training batch, outside of any graph.
 
         Args:
@@ -112,7 +112,7 @@ class TeacherSource(ABC):
         """
 
     @abstractmethod
-    def non_finite(self, batches: Sequence[Batch]) -> dict[str, bool]:
+    def non_finite(self, batches: Sequence[Any]) -> dict[str, bool]:
         """Whether NaN or infinities are said about training batches, by the name of who says it.
 
         Every rank must ask.

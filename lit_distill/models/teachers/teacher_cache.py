@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lit_distill.batch import Batch
+from lit_distill.batch import TextBatch
 from lit_distill.errors import UserError
 from lit_distill.losses import Divergence
 from lit_distill.losses.rows.row_loss import RowLoss
@@ -130,7 +130,7 @@ class TeacherCache:
                     "one with the tail `bucket` or `uniform`."
                 )
 
-    def read(self, batch: Batch) -> Batch:
+    def read(self, batch: TextBatch) -> TextBatch:
         """The batch with what the teacher says about it; before it goes to the device.
 
         Args:
@@ -156,7 +156,7 @@ class TeacherCache:
         }
         if "states" in found:
             read["teacher_states"] = torch.from_numpy(found["states"])
-        return Batch(**{**batch, **read})  # type: ignore[typeddict-item]
+        return TextBatch(**{**batch, **read})  # type: ignore[typeddict-item]
 
     def gather(self, items: Ints) -> Arrays:
         """The kept positions (P,) of these items, one item after the other, as they are stored."""
@@ -189,7 +189,7 @@ class TeacherCache:
                 "written): delete it and run `cache-teacher` again, which writes what is missing."
             )
 
-    def _check_text(self, batch: Batch, items: Ints) -> None:
+    def _check_text(self, batch: TextBatch, items: Ints) -> None:
         kept = batch["tokens"] if self.item("positions") == "tokens" else batch["rows"]
         ids = batch["input_ids"].numpy()
         lengths = batch["attention_mask"].sum(1).tolist()

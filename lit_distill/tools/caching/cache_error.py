@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from lit_distill.batch import Batch
+from lit_distill.batch import TextBatch
 from lit_distill.losses import ForwardKL, TopK
 from lit_distill.losses.rows.row_loss import BlockLogits
 from lit_distill.models import CachedOutputs, TeacherCache
@@ -58,7 +58,7 @@ def measure(cache: TeacherCache, scribe: Scribe, windows: int) -> dict[str, dict
     return {name: _summary(*columns) for name, columns in table.items()}
 
 
-def _compare(cache: TeacherCache, scribe: Scribe, batch: Batch) -> NDArray[np.float64]:
+def _compare(cache: TeacherCache, scribe: Scribe, batch: TextBatch) -> NDArray[np.float64]:
     """Error and kept probability (2, P) of every kept position."""
     rows = batch["tokens"] if cache.item("positions") == "tokens" else batch["rows"]
     states = scribe.hidden(batch, rows)

@@ -23,7 +23,7 @@ from torch import Tensor
 from data_modules import Corpus
 from data_modules.feeding.collation import Collate
 from data_modules.feeding.plan import EvaluationPlan
-from lit_distill.batch import Batch
+from lit_distill.batch import TextBatch
 from lit_distill.errors import UserError
 from lit_distill.files.atomic_files import replacing
 from lit_distill.models import LanguageModel
@@ -62,22 +62,22 @@ class Scribe:
         """Lengths of the windows of items."""
         return self.data.train.lengths[items % len(self.data.train.lengths)].astype(np.int64)
 
-    def batches(self, items: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+    def batches(self, items: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], TextBatch]]:
         """Places among `items`, and the batch of each; longest first, so with little padding."""
         places = np.arange(len(items))
         plan = EvaluationPlan(places, self.tokens(items), self.data.batch_tokens)
         return ((own, self.batch(items[own])) for own in plan.batches)
 
-    def batch(self, items: NDArray[np.int64]) -> Batch:
+    def batch(self, items: NDArray[np.int64]) -> TextBatch:
         """The batch of some items, as training reads it."""
         variants, windows = np.divmod(items, len(self.data.train.lengths))
         return self._collate(windows, variants)
 
     @cached_property
-    def _collate(self) -> Collate:
+    def _collate(self) -> Collate[TextBatch]:
         return self.data.collator()
 
-    def write_down(self, batch: Batch) -> Arrays:
+    def write_down(self, batch: TextBatch) -> Arrays:
         """The arrays of a batch, its texts one after the other.
 
         Raises:
@@ -108,11 +108,11 @@ class Scribe:
             arrays["states"] = half.cpu().numpy()
         return arrays
 
-    def hidden(self, batch: Batch, rows: Tensor) -> Tensor:
+    def hidden(self, batch: TextBatch, rows: Tensor) -> Tensor:
         """Last hidden states (P, D) at flat `rows`, on the teacher's device."""
         device = next(self.model.parameters()).device
         moved = {k: v.to(device) for k, v in batch.items() if isinstance(v, Tensor)}
-        return self.model.encode(Batch(**moved)).rows(rows.to(device))  # type: ignore[typeddict-item]
+        return self.model.encode(TextBatch(**moved)).rows(rows.to(device))  # type: ignore[typeddict-item]
 
     def _likeliest(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Ids (R, k), the likeliest first, their log-probabilities, and that (R,) of all of them.

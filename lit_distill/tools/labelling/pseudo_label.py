@@ -17,7 +17,7 @@ from data_modules.prompting.form import PromptText
 from data_modules.prompting.sources import ANSWERS_MARK
 from data_modules.storing.splitting import split_rows
 from data_modules.storing.tokenising import Split
-from lit_distill.batch import Batch, read_ids
+from lit_distill.batch import Batch, PromptBatch, read_ids
 from lit_distill.errors import UserError
 from lit_distill.files import strict_json
 from lit_distill.files.atomic_files import replacing
@@ -256,7 +256,7 @@ def _text(data: PromptCorpus, prompt: list[int], tokens: list[int]) -> str:
     return whole[len(before) :] if whole.startswith(before) else decoded(tokens)
 
 
-def _batch(model: LanguageModel, prompts: list[list[int]], numbers: list[int]) -> Batch:
+def _batch(model: LanguageModel, prompts: list[list[int]], numbers: list[int]) -> PromptBatch:
     """Prompts as `write` takes them."""
     width = max(map(len, prompts))
     device = next(model.parameters()).device
@@ -266,7 +266,7 @@ def _batch(model: LanguageModel, prompts: list[list[int]], numbers: list[int]) -
         first = 0 if model.reads_pairs else width - len(prompt)
         ids[row, first : first + len(prompt)] = torch.tensor(prompt)
         mask[row, first : first + len(prompt)] = 1
-    return Batch(
+    return PromptBatch(
         prompt_ids=ids.to(device),
         prompt_mask=mask.to(device),
         sample_id=torch.tensor(numbers, device=device),

@@ -11,6 +11,7 @@ import pytest
 import torch
 from batches import Served, collate, samples, window
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.demos.boring_classes import BoringModel
 from lightning.pytorch.loggers import CSVLogger
 from transformers import BertForMaskedLM
 
@@ -230,3 +231,17 @@ def test_wrong_set_ups_are_refused_before_the_first_step(tiny_bert: Path, tmp_pa
         )
     with pytest.raises(UserError, match="takes its layers from a teacher"):
         trainer(tmp_path).fit(MaskedLM(), datamodule=data(tiny_bert))
+
+
+def test_callbacks_know_whom_they_read() -> None:
+    with pytest.raises(UserError, match="callbacks of distillation, and trains a BoringModel"):
+        Distillation.of(BoringModel())
+    method = MaskedLM()
+    assert Distillation.of(method) is method
+
+
+def test_a_student_that_is_no_language_model_is_not_passed_over() -> None:
+    method = MaskedLM()
+    method.cast.students["student"] = torch.nn.Linear(2, 2)
+    with pytest.raises(AssertionError, match="are LanguageModels"):
+        _ = method.student

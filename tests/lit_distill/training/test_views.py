@@ -10,7 +10,7 @@ import torch
 from batches import Sample, Served, collate, samples
 from shipped_methods import quiet_trainer
 
-from lit_distill.batch import Batch
+from lit_distill.batch import PairBatch
 from lit_distill.errors import UserError
 from lit_distill.losses import AccumulationWindow, ForwardKL, LogitTerm, Term
 from lit_distill.models import CachedTeacher, Hears, TeacherSpec
@@ -23,12 +23,12 @@ SAID = [Sample(t.number, [7, 8, *t.ids, 9], [m + 2 for m in t.masked], t.targets
 """The same texts with two words before them and one behind."""
 
 
-def two_views() -> Batch:
+def two_views() -> PairBatch:
     views = {"src_": collate(TEXTS), "tgt_": collate(SAID)}
     found: dict[str, Any] = {
         f"{view}{key}": value for view, batch in views.items() for key, value in batch.items()
     }
-    return Batch(**{**found, **views["tgt_"]})  # type: ignore[typeddict-item]
+    return PairBatch(**{**found, **views["tgt_"]})  # type: ignore[typeddict-item]
 
 
 class Across(Distillation):
@@ -40,17 +40,16 @@ class Across(Distillation):
         super().__init__(**base)
         self.told = told
 
-    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
-        views: dict[str, Any] = dict(batch)
+    def losses(self, batch: PairBatch, window: AccumulationWindow) -> dict[str, Term]:
         return logit_terms(
             self.student,
             {"kl": LogitTerm(ForwardKL(), "rows")},
             window,
-            views["src_rows"],
+            batch["src_rows"],
             None,
             self.student.encode(batch, "src_"),
             self.teach(batch, view="tgt_"),
-            teacher_rows=views["tgt_rows"] if self.told else None,
+            teacher_rows=batch["tgt_rows"] if self.told else None,
         )
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from lit_distill.batch import Batch, row_languages, row_targets
+from lit_distill.data_facts import DataFacts
 from lit_distill.errors import UserError
 from lit_distill.models import FreshStudent, load_tokenizer
 from lit_distill.models.fitting.data_fit import check_objective, check_start, compare_templates
@@ -26,18 +27,22 @@ class Asked:
     pairs: bool = False
 
 
+def asking(masked: bool | None, pairs: bool = False) -> DataFacts:
+    return DataFacts(SimpleNamespace(objective=Asked(masked, pairs)))
+
+
 def built(kind: str, shape: dict[str, Any]) -> Any:
     return FreshStudent(kind, shape).build(None, 20)
 
 
 def test_what_a_model_reads_must_be_what_is_fed() -> None:
     pairs, single = built("t5", T5), built("gpt2", GPT2)
-    check_objective(Asked(False, True), pairs, "student")
-    check_objective(Asked(False), single, "student")
+    check_objective(asking(False, True), pairs, "student")
+    check_objective(asking(False), single, "student")
     with pytest.raises(UserError, match=r"reads a source and a target.*layout=pairs"):
-        check_objective(Asked(False), pairs, "student")
+        check_objective(asking(False), pairs, "student")
     with pytest.raises(UserError, match=r"reads one text.*layout to decoder"):
-        check_objective(Asked(False, True), single, "student")
+        check_objective(asking(False, True), single, "student")
 
 
 def test_targets_begin_as_the_model_begins_them() -> None:
@@ -58,9 +63,9 @@ def test_other_chat_templates_of_the_teacher_are_warned_of(tmp_path: Path) -> No
     chats = SimpleNamespace(rendering=SimpleNamespace(chat=True))
     plain = SimpleNamespace(rendering=SimpleNamespace(chat=False))
     with pytest.warns(UserWarning, match="chat templates of student and teacher differ"):
-        compare_templates(chats, own, other)
+        compare_templates(DataFacts(chats), own, other)
     for data, teacher in ((chats, own), (plain, other), (None, other)):
-        compare_templates(data, own, teacher)  # warnings are errors here
+        compare_templates(DataFacts(data), own, teacher)  # warnings are errors here
 
 
 def test_rows_of_pairs_point_into_the_target() -> None:
