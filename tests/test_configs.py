@@ -79,6 +79,7 @@ def test_every_stage_of_a_recipe_is_parsed(path: Path) -> None:
             assert merged["output"] == str(stage.folder)
 
 
+@pytest.mark.rotated(2)  # a whole run each
 @pytest.mark.parametrize(
     "path", [path for path in PARTS["experiments"] if path.stem not in PROMPTED], ids=name
 )

@@ -300,6 +300,7 @@ def test_bf16_is_near(
     assert (whole - mixed).norm() / whole.norm() < 0.03
 
 
+@pytest.mark.rotated(2)  # two processes
 @pytest.mark.parametrize("precision", ["64-true"], indirect=True)
 def test_gradient_is_the_same_with_weights_in_pieces(
     method: Callable[..., Distillation],
@@ -345,6 +346,7 @@ def test_a_batch_without_targets_has_a_gradient(
     assert torch.isfinite(step([[batch_of(bare)]])).all()
 
 
+@pytest.mark.rotated(2)  # two whole runs and an export
 @pytest.mark.parametrize(("shipped", "family"), CASES, ids=IDS)
 def test_from_config_to_export(
     shipped: Shipped, family: str, tiny_models: dict[str, Path], tiny_corpus: Path, tmp_path: Path

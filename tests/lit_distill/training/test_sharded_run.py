@@ -57,6 +57,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], within: f
     return all(torch.allclose(one[key], other[key], rtol=0, atol=within) for key in one)
 
 
+@pytest.mark.rotated(2)  # five launches
 @pytest.mark.filterwarnings("ignore:The checkpoint holds random states of")
 @pytest.mark.filterwarnings("ignore:Detected an existing checkpoint")
 def test_it_learns_what_one_process_learns_and_goes_on(

@@ -230,6 +230,7 @@ def test_one_of_ones_own_lies_where_one_says(
     assert yaml.safe_load(done.stdout)["model"]["class_path"] == "soft_kl.SoftKL"
 
 
+@pytest.mark.rotated(2)
 def test_outside_of_a_checkout_it_is_ones_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
