@@ -173,7 +173,7 @@ class LogitMeasure(Measure):
         """See `Measure`."""
         self.check()
         self.kept: dict[str, list[ScoreKeeper]] = {}
-        method, taught = self.method, bool(self.method.teachers)
+        method, taught = self.method, bool(self.method.cast.comparable_teachers)
         for name in method.students:
             own = [ScoreKeeper(len(method.data_facts.languages), taught)]
             for one in self.breakdowns.values():
@@ -182,7 +182,7 @@ class LogitMeasure(Measure):
 
     def update(self, batch: Batch) -> None:
         """See `Measure`."""
-        models = list(self.method.cast.teacher_models.values())
+        models = self.method.cast.comparable_teachers
         taught = teach(models, self.method.ensemble, batch) if models else None
         score_batch(self.row_metrics(), self.method.cast.student_models, taught, batch)
 

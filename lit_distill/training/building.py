@@ -171,12 +171,14 @@ def _build(cast: Cast, data: Any) -> None:
             made[name] = start.build(first, len(tokenizer or ()), cast.needs_head)
         made[name].stream = own
         for other, spec in teachers.items():
-            check_models(made[name], opened[other], spec, tokenizer, data)
+            pair = made[name], opened[other], spec
+            check_models(*pair, tokenizer, data, cast.shares_vocabulary)
         if not teachers:
             check_models(made[name], None, None, tokenizer, data)
     if len(made) > 1:
         _check_common_vocabulary(cast.student_specs, made, tokenizer)
-    share_vocabulary([*made.values(), *opened.values()], tokenizer)
+    others = opened.values() if cast.shares_vocabulary else ()
+    share_vocabulary([*made.values(), *others], tokenizer)
     cast.students.update(made)
     cast.teachers.update(opened)
 

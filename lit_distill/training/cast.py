@@ -39,6 +39,8 @@ class Cast:
         auxiliary: what is trained beside the students and never exported.
         exported: what is trained beside them and lies beside them in their export.
         needs_head: whether logits are asked for; False: models without a head will do.
+        shares_vocabulary: whether teachers read the students' token ids; False: they have a view of
+            the batch of their own, and their logits are not compared with the students'.
         tokenizer: of the run, if known.
         identities: of live teachers; a checkpoint's where none was opened.
         eos_ids: ids at which the data's texts end.
@@ -55,6 +57,7 @@ class Cast:
     auxiliary: nn.ModuleDict = field(default_factory=nn.ModuleDict)
     exported: nn.ModuleDict = field(default_factory=nn.ModuleDict)
     needs_head: bool = True
+    shares_vocabulary: bool = True
     tokenizer: PreTrainedTokenizerBase | None = None
     identities: dict[str, Identity] = field(default_factory=dict)
     eos_ids: Iterable[int] = ()
@@ -70,6 +73,11 @@ class Cast:
     def teacher_models(self) -> dict[str, LanguageModel]:
         """The live teachers by name, typed."""
         return _all_of(self.teachers, LanguageModel)
+
+    @property
+    def comparable_teachers(self) -> list[LanguageModel]:
+        """The live teachers whose logits mean what those of the students mean."""
+        return [*self.teacher_models.values()] if self.shares_vocabulary else []
 
     @property
     def exported_modules(self) -> dict[str, Exported]:

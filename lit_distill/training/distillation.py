@@ -106,6 +106,7 @@ class Distillation(LightningModule, Method):
             {name: RandomStream(0, name) for name in students or ()},
             *(self.students, self.teachers, self.auxiliary, self.exported),
             self.needs_head,
+            self.shares_vocabulary,
         )
         self.ensemble, self.tokenizer_name = ensemble, tokenizer
         self.dropout, self.execution = dropout, execution

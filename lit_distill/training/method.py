@@ -19,6 +19,9 @@ class Method(ABC):
         measured_by: what validation and test measure of the students.
         hears: what the method needs of its teacher while it trains; None: it has none.
         needs_head: whether it asks models for logits; False: models without a head will do.
+        shares_vocabulary: whether its teacher reads the student's token ids; False: it reads a view
+            of the batch made by its own tokenizer (`teach(batch, view="src_")`), whose positions
+            are others.
         takes_several: whether it trains several students.
         reads: what it can be trained on, the usual one first; nothing named: on anything.
         couples: names of terms over pairs of texts; see `losses.over_ranks`.
@@ -27,6 +30,7 @@ class Method(ABC):
     measured_by: ClassVar[type[Measure]] = LanguageModelMeasure
     hears: Hears | None = None
     needs_head: ClassVar[bool] = True
+    shares_vocabulary: ClassVar[bool] = True
     takes_several: ClassVar[bool] = False
     reads: ClassVar[tuple[Reading, ...]] = ()
     couples: ClassVar[tuple[str, ...]] = ()

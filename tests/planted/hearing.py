@@ -15,6 +15,20 @@ AUXILIARY = "tests/lit_distill/training/test_auxiliary.py"
 
 HEARING = (
     Mutant(
+        "a teacher of other tokens is compared with in validation",
+        "lit_distill/training/cast.py",
+        "return [*self.teacher_models.values()] if self.shares_vocabulary else []",
+        "return [*self.teacher_models.values()]",
+        "tests/lit_distill/training/test_views.py -k another_tokenizer",
+    ),
+    Mutant(
+        "a teacher of other tokens is checked as if it had the student's",
+        "lit_distill/models/fitting/vocabulary.py",
+        "teacher = teacher if same_vocabulary else None",
+        "teacher = teacher",
+        "tests/lit_distill/training/test_views.py -k another_tokenizer",
+    ),
+    Mutant(
         "modules beside the students drift apart under FSDP2",
         "lit_distill/training/building.py",
         "        shard_auxiliary(named, mesh)\n",

@@ -146,6 +146,7 @@ def check_models(
     teacher_spec: TeacherSpec | None,
     tokenizer: PreTrainedTokenizerFast | None,
     data: Any = None,
+    same_vocabulary: bool = True,
 ) -> None:
     """All checks of a run, before any step.
 
@@ -155,10 +156,13 @@ def check_models(
         teacher_spec: where the teacher came from.
         tokenizer: the run's tokenizer, if known.
         data: the data module; its `max_length`, if it declares one, is checked.
+        same_vocabulary: whether the teacher reads what the student reads; False: it has ids and a
+            view of the batch of its own, about which nothing is known here.
 
     Raises:
         UserError: something does not fit.
     """
+    teacher = teacher if same_vocabulary else None
     models = {"student": student, "teacher": teacher}
     facts = DataFacts(data)
     for name, model in models.items():
