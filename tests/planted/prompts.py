@@ -108,10 +108,10 @@ PROMPTS = (
         f"{CORPUS} -k left_out_whole",
     ),
     Mutant(
-        "rows are held out by their number, not by their group",
+        "rows are held out by their text, not by their group",
         "data_modules/storing/splitting.py",
         'held = held_out(row.group.encode("utf-8"), settings.holdout)',
-        'held = held_out(str(number).encode("utf-8"), settings.holdout)',
+        'held = held_out(row.encode("utf-8"), settings.holdout)',
         f"{CORPUS} -k group",
     ),
     Mutant(

@@ -24,7 +24,7 @@ TABLES = (
     Mutant(
         "an exported config says tied of two tables",
         "callbacks/saving/student_folder.py",
-        "    declare_separate(student.model)\n",
+        "        declare_separate(student.model)\n",
         "",
         f"{TIES} -k llama-pretrained",
     ),
