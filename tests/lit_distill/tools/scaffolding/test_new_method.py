@@ -98,6 +98,7 @@ def test_mypy_finds_nothing(copy: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.run  # in a process that is not timed
 @pytest.mark.parametrize("name", NAMES.values())
 def test_its_own_test_fails_for_want_of_the_formula(
     name: str, copied: Callable[[str], tuple[int, str]]
