@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,14 +12,12 @@ from lit_distill.measures.language_model import LanguageModelMeasure
 from lit_distill.measures.logits import LogitMeasure, RowMetric, ScoreKeeper, Tile
 from lit_distill.measures.measure import (
     Measure,
+    MeasuredMethod,
     Measurement,
     MetricSpec,
     Scores,
     mean_over_languages,
 )
-
-if TYPE_CHECKING:
-    from lit_distill.training.distillation import Distillation
 
 
 class LabelCounts(RowMetric):
@@ -133,7 +130,7 @@ def _renamed(scores: Scores) -> Scores:
     return {names.get(name, name): value for name, value in scores.items()}
 
 
-def measure_of(method: Distillation) -> Measure:
+def measure_of(method: MeasuredMethod) -> Measure:
     """What a method measures of its students: `measured_by`, and of classifiers their labels.
 
     Args:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
-from torch import Tensor
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor, nn
 
 from lit_distill.batch import Batch
-
-if TYPE_CHECKING:
-    from lit_distill.training.distillation import Distillation
+from lit_distill.data_facts import DataFacts
+from lit_distill.losses import AccumulationWindow, Term
+from lit_distill.models import Ensemble, Hears, LanguageModel
 
 Scores = dict[str, float | None]
 """Numbers by name, as report.json has them; None where one was not measured."""
@@ -143,7 +145,7 @@ class Measure(ABC):
     caption: ClassVar[str] = ""
     predicts_tokens: ClassVar[bool] = False
 
-    def __init__(self, method: Distillation) -> None:
+    def __init__(self, method: MeasuredMethod) -> None:
         self.method = method
         self.breakdowns: dict[str, Breakdown] = {}
 
@@ -165,3 +167,67 @@ class Measure(ABC):
     @abstractmethod
     def compute(self) -> dict[str, Measurement]:
         """Measurements by student, over all ranks and equal on all of them."""
+
+
+class MeasuredModels(Protocol):
+    """The models of a method, by what a measure does with them."""
+
+    @property
+    def student_models(self) -> dict[str, LanguageModel]:
+        """The students by name."""
+
+    @property
+    def comparable_teachers(self) -> list[LanguageModel]:
+        """The teachers whose logits mean what those of the students mean."""
+
+
+class MeasuredMethod(Protocol):
+    """What a measure asks of the method whose students it measures; `Distillation` has all of it.
+
+    Attributes:
+        measured_by: what measures its students.
+        measurements: what was computed last, by student.
+        ensemble: how several teachers are heard as one.
+        students: by name.
+        teachers: live ones, by name.
+    """
+
+    measured_by: ClassVar[type[Measure]]
+    measurements: dict[str, Measurement]
+    ensemble: Ensemble
+    hears: Hears | None
+    students: nn.ModuleDict
+    teachers: nn.ModuleDict
+
+    @property
+    def measure(self) -> Measure:
+        """Of the run."""
+
+    @property
+    def cast(self) -> MeasuredModels:
+        """Its models."""
+
+    @property
+    def student(self) -> LanguageModel:
+        """The single student."""
+
+    @property
+    def data_facts(self) -> DataFacts:
+        """What the data module says."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the models are."""
+
+    @property
+    def trainer(self) -> Trainer:
+        """Of the run."""
+
+    def losses(self, batch: Any, window: AccumulationWindow) -> dict[str, Term]:
+        """The named terms of a batch."""
+
+    def on_validated(self, measurements: dict[str, Measurement]) -> None:
+        """Called after each validation of a fit."""
+
+    def log(self, name: str, value: Any, **options: Any) -> None:
+        """Logs a number, as Lightning does."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from lit_distill.measures.measure import metric_of
-
-if TYPE_CHECKING:
-    from lit_distill.training.distillation import Distillation
+from lit_distill.measures.measure import MeasuredMethod, metric_of
 
 
 class EndOfValidation(Callback):
@@ -29,7 +26,7 @@ class EndOfValidation(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Computes and logs; tells the method of a validation of a fit."""
-        method = cast("Distillation", pl_module)
+        method = cast(MeasuredMethod, pl_module)
         method.measurements = method.measure.compute()
         self._log("test" if trainer.testing else "val", method)
         # Not `trainer.training`, which is False while a fit validates.
@@ -38,7 +35,7 @@ class EndOfValidation(Callback):
 
     on_test_epoch_end = on_validation_epoch_end
 
-    def _log(self, stage: str, method: Distillation) -> None:
+    def _log(self, stage: str, method: MeasuredMethod) -> None:
         for student, measured in method.measurements.items():
             for place, metric in enumerate(method.measure.metrics):
                 value = measured.mean.get(metric.name) if metric.monitored else None

@@ -21,7 +21,7 @@ def rooms() -> Arrows:
 
     An `__init__` that names the classes of its rooms is a room above them.
     """
-    graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True)
+    graph = grimp.build_graph(*PACKAGES)
     folders = {path.parent for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     names = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
 
