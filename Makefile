@@ -26,7 +26,7 @@ faults: .venv/.tests  ## kill, fill, lock and corrupt runs in a hundred ways; wr
 	$(BIN)/python -m pytest -m "" tests/faults --table docs/faults.md
 
 gradients: .venv/.tests  ## compare gradients over ranks, accumulation, sharding; writes docs/gradients.md
-	$(BIN)/python -m pytest tests/test_every_method.py -k gradient --equalities docs/gradients.md
+	$(BIN)/python -m pytest --every-day tests/test_every_method.py -k gradient --equalities docs/gradients.md
 
 house: .venv/.tests  ## draw the rooms of the project and who imports whom; writes docs/house.png
 	$(BIN)/python tests/support/house_picture.py docs/house.png
