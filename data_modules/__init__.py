@@ -12,6 +12,10 @@ from data_modules.feeding.sampling import Sampler as Sampler
 from data_modules.feeding.sampling import Temperature as Temperature
 from data_modules.feeding.sampling import Weights as Weights
 from data_modules.labelled import LabelledCorpus as LabelledCorpus
+from data_modules.labelling.noise import Noise as Noise
+from data_modules.labelling.noise import OpticalErrors as OpticalErrors
+from data_modules.labelling.noise import Romanised as Romanised
+from data_modules.labelling.noise import Typos as Typos
 from data_modules.labelling.sources import LabelledSource as LabelledSource
 from data_modules.multilingual import MultilingualCorpus as MultilingualCorpus
 from data_modules.objectives.objectives import MaskedTokens as MaskedTokens
@@ -22,6 +26,7 @@ from data_modules.objectives.objectives import Objective as Objective
 from data_modules.pairing.sources import ParallelSource as ParallelSource
 from data_modules.parallel import ParallelCorpus as ParallelCorpus
 from data_modules.phrasebook import PhrasebookCorpus as PhrasebookCorpus
+from data_modules.phrasebook_tasks import PhrasebookTasks as PhrasebookTasks
 from data_modules.phrasebook_translation import PhrasebookTranslation as PhrasebookTranslation
 from data_modules.prompting.rendering import ChatTemplate as ChatTemplate
 from data_modules.prompting.rendering import PlainText as PlainText
@@ -29,3 +34,10 @@ from data_modules.prompting.rendering import Rendering as Rendering
 from data_modules.prompting.sources import PromptSource as PromptSource
 from data_modules.prompts import PromptCorpus as PromptCorpus
 from data_modules.reading.sources import Source as Source
+from data_modules.task_mixture import TaskMixture as TaskMixture
+from data_modules.tasks.task import Task as Task
+from data_modules.tasks.text_tasks import Classification as Classification
+from data_modules.tasks.text_tasks import MultipleChoice as MultipleChoice
+from data_modules.tasks.text_tasks import Regression as Regression
+from data_modules.tasks.word_tasks import AnswerSpans as AnswerSpans
+from data_modules.tasks.word_tasks import TokenLabels as TokenLabels

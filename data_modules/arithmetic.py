@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from zlib import crc32
 
 from annotated_types import Interval
@@ -91,6 +91,8 @@ class ArithmeticCorpus(PromptCorpus):
         problem_seed: of the problems.
         prompts: see `PromptCorpus`.
     """
+
+    licence: ClassVar[str] = "apache-2.0"  # our own text, as the rest of the project
 
     def __init__(
         self,

@@ -89,7 +89,8 @@ class CodeMixedCorpus(Corpus):
             )
         self.mixes, self.sources, self.curriculum = mixes, sources, curriculum
         self.data_dir = Path(data_dir).expanduser()
-        self._mixers = [Mixer(mix, self.data_dir, mix_seed, self.settings.holdout) for mix in mixes]
+        given = self.data_dir, mix_seed, self.holdout, self.excluded
+        self._mixers = [Mixer(mix, *given) for mix in mixes]
 
     def texts(self) -> list[LanguageTexts]:
         """See `Corpus.texts`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,14 +12,15 @@ from lightning.pytorch import LightningDataModule
 from transformers import PreTrainedTokenizerFast
 
 from data_modules.feeding.collation import Collate, Collator
-from data_modules.feeding.loader import EvaluationLoader, WindowLoader
-from data_modules.feeding.plan import POOL_SIZE, EvaluationPlan, Plan
-from data_modules.feeding.provenance import provenance_of
+from data_modules.feeding.loader import EvaluationLoader, WindowLoader, evaluation_loaders
+from data_modules.feeding.plan import POOL_SIZE, Plan
+from data_modules.feeding.provenance import order_identity, provenance_of
 from data_modules.feeding.sampling import Proportional, Sampler, mixture_counts
 from data_modules.objectives.objectives import VALIDATION_SEED, Objective, objective_for
 from data_modules.reading.sources import LanguageTexts
 from data_modules.storing import corpus_report
 from data_modules.storing.corpus_cache import made_once
+from data_modules.storing.known_texts import KnownTexts
 from data_modules.storing.token_store import TokenStore
 from data_modules.storing.tokenising import SPLITS, Settings, Split, fingerprint, tokenise
 from data_modules.storing.word_breaks import warn_of
@@ -33,7 +33,7 @@ HoldOut = Annotated[int, Interval(ge=2, le=2**31 - 1), "1 would hold out every t
 """One of how many texts is for validation."""
 
 
-class Corpus(LightningDataModule, ABC):
+class Corpus(LightningDataModule, KnownTexts):
     """A tokenised corpus of languages and mixes; a subclass says where its texts come from.
 
     Args:
@@ -41,8 +41,7 @@ class Corpus(LightningDataModule, ABC):
         objective: what is predicted; None: what the method reads, and of masked and next tokens, if
             it reads either, what the tokenizer is for.
         sampler: how much of each language is fed.
-        max_length: most tokens of a window, special ones included; longer texts become several
-            windows.
+        max_length: most tokens of a window, special ones included; longer texts become several.
         batch_tokens: most positions of a batch, padding included.
         updates_per_epoch: optimizer updates that make an epoch.
         holdout: one text of so many, by a hash of the text, is for validation where a source has
@@ -50,6 +49,8 @@ class Corpus(LightningDataModule, ABC):
         validation_windows: at most so many windows of each language are measured in validation,
             evenly spread over its texts and always the same. `test` measures all.
         deduplicate: feed exact repeats within a language once.
+        exclude: files (as `files` of a source, `{language}` for all there are) whose texts are left
+            out of training and validation: those by which something else is measured.
         max_broken: share of broken rows of a file above which the run stops.
         pool_size: windows that are sorted by length together.
         seed: of order and masks.
@@ -74,6 +75,7 @@ class Corpus(LightningDataModule, ABC):
         holdout: HoldOut = 50,
         validation_windows: Count = 500,
         deduplicate: bool = True,
+        exclude: list[str] = [],  # noqa: B006 (never changed)
         max_broken: Share = 0.01,
         pool_size: Count = POOL_SIZE,
         seed: Seed = 0,
@@ -92,7 +94,7 @@ class Corpus(LightningDataModule, ABC):
         self._objective, self.sampler = objective, sampler
         self.max_length, self.batch_tokens = max_length, batch_tokens
         self.updates_per_epoch, self.validation_windows = updates_per_epoch, validation_windows
-        self.settings = Settings(max_length, holdout, deduplicate)
+        self.holdout, self.deduplicate, self.exclude = holdout, deduplicate, exclude
         self.max_broken, self.mask_variants = max_broken, mask_variants
         self.pool_size, self.seed, self.num_workers = pool_size, seed, num_workers
         self.cache_dir = Path(cache_dir).expanduser()
@@ -100,10 +102,6 @@ class Corpus(LightningDataModule, ABC):
         self._resumed: dict[str, Any] | None = None
         self._loader: WindowLoader | None = None
         self._stores: dict[Split, TokenStore] = {}
-
-    @abstractmethod
-    def texts(self) -> list[LanguageTexts]:
-        """Where the texts of every language come from, cheaply: nothing is read yet."""
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerFast:
@@ -119,6 +117,10 @@ class Corpus(LightningDataModule, ABC):
             )
         return self._tokenizer
 
+    def read_with(self, model: str) -> None:
+        """Takes the tokenizer of a model, by folder or hub name, unless one was given."""
+        self._tokenizer = self._tokenizer or load_tokenizer(model)
+
     @property
     def objective(self) -> Objective:
         """What is predicted."""
@@ -126,6 +128,11 @@ class Corpus(LightningDataModule, ABC):
             method = None if self.trainer is None else self.trainer.lightning_module
             self._objective = objective_for(getattr(method, "reads", ()), self.tokenizer)
         return self._objective
+
+    @property
+    def settings(self) -> Settings:
+        """What decides on the stores beside texts and tokenizer."""
+        return Settings(self.max_length, self.holdout, self.deduplicate, self.excluded)
 
     @cached_property
     def frame(self) -> Frame:
@@ -151,6 +158,10 @@ class Corpus(LightningDataModule, ABC):
     def train(self) -> TokenStore:
         """The training windows."""
         return self._stores["train"]
+
+    def windows(self, split: Split) -> dict[str, int]:
+        """Numbers of windows of a split by language."""
+        return dict(zip(self.languages, self._stores[split].windows_per_language(), strict=True))
 
     @property
     def content(self) -> str:
@@ -187,9 +198,10 @@ class Corpus(LightningDataModule, ABC):
         corpus_report.check_broken(self.report, self.max_broken)
         if self.objective.breaks() is not None:
             warn_of(self.report)
-        corpus_report.check_splits(stores, self.report, self.settings.holdout)
+        untrained = [language.language for language in texts if not language.train]
+        corpus_report.check_splits(stores, self.report, self.holdout, untrained)
         self._weights = {language.language: language.weight for language in texts}
-        self._stores = stores
+        self._stores, self.place = stores, folder
 
     def _folder(self, texts: list[LanguageTexts]) -> Path:
         given = self.settings, self.frame, self.objective.breaks()
@@ -214,18 +226,13 @@ class Corpus(LightningDataModule, ABC):
 
     def plan(self) -> Plan:
         """The order of all training batches, from the first on."""
-        lengths, language = self.train.lengths, self.train.language
+        lengths, language = self._lengths("train"), self.train.language
         shares = self.shares()
         return Plan(lengths, language, shares, self.batch_tokens, self.seed, self.pool_size)
 
     def train_dataloader(self) -> WindowLoader:
         """The endless training stream, cut into epochs; goes on where a checkpoint was."""
         assert self.trainer is not None
-        more: dict[str, int | str] = (
-            {"mask_variants": self.mask_variants} if self.mask_variants else {}
-        )
-        if breaks := self.objective.breaks():
-            more["words"] = breaks.stamp
         self._loader = WindowLoader(
             self.plan(),
             self._collator("train"),
@@ -234,7 +241,7 @@ class Corpus(LightningDataModule, ABC):
             self.trainer.global_rank,
             self.trainer.world_size,
             self.num_workers,
-            {"objective": repr(self.objective), "texts": self.content, **more},
+            order_identity(self.objective, self.content, self.mask_variants),
         )
         if self._resumed is not None:
             self._loader.load_state_dict(self._resumed)
@@ -271,23 +278,17 @@ class Corpus(LightningDataModule, ABC):
 
     def _evaluation(self, split: Split, most: int | None) -> list[EvaluationLoader]:
         assert self.trainer is not None
-        rank, ranks = self.trainer.global_rank, self.trainer.world_size
-        store, collate = self._stores[split], self._collator(split)
-        loaders = []
-        for number in range(len(store.languages)):
-            windows = np.flatnonzero(store.language == number)
-            if most is not None and len(windows) > most:
-                windows = windows[np.arange(most) * len(windows) // most]
-            if len(windows):
-                plan = EvaluationPlan(windows, store.lengths[windows], self.batch_tokens, ranks)
-                loaders.append(EvaluationLoader(plan, collate, rank, ranks))
-        return loaders
+        store, lengths = self._stores[split], self._lengths(split)
+        given = self._collator(split), self.batch_tokens, self.trainer, most
+        return evaluation_loaders(store.language, lengths, *given)
+
+    def _lengths(self, split: Split) -> np.ndarray[Any, Any]:
+        """Positions (W,) that every window takes in a batch."""
+        return self._stores[split].lengths
 
     @property
     def _pad_id(self) -> int:
         return int(self.tokenizer.pad_token_id or 0)
-
-    # -- resuming -------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Where the training stream is."""

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from data_modules.corpus import Corpus
 from data_modules.feeding.collation import Collate, Collator
-from data_modules.feeding.loader import EvaluationLoader
-from data_modules.feeding.plan import EvaluationPlan, Plan
+from data_modules.feeding.loader import EvaluationLoader, evaluation_loaders
+from data_modules.feeding.plan import Plan
 from data_modules.objectives.objectives import VALIDATION_SEED, NoTargets, Objective
+from data_modules.pairing.rows import PAIR_SPLITS, Pairing
 from data_modules.pairing.sources import ParallelReader, ParallelSource, resolve_parallel
-from data_modules.pairing.store import PAIR_SPLITS, Pairing, PairStore, View, write_pairs
+from data_modules.pairing.store import PairStore, View, write_pairs
 from data_modules.reading.sources import LanguageTexts
 from data_modules.storing.corpus_cache import made_once
 from data_modules.storing.corpus_report import check_broken, read_reports
@@ -190,11 +191,11 @@ class ParallelCorpus(Corpus):
                 raise UserError(
                     f"No {split} pairs for {', '.join(empty[:5])}: no row has both languages (join "
                     "files with `pivot`, or choose `src_languages` and `tgt_languages`), or too "
-                    f"few are held out (one in {self.settings.holdout}; lower "
+                    f"few are held out (one in {self.holdout}; lower "
                     "data.init_args.holdout)."
                 )
         self._splits = splits
-        self._stores = {split: store.tgt for split, store in splits.items()}
+        self._stores, self.place = {split: s.tgt for split, s in splits.items()}, folder
 
     @property
     def content(self) -> str:
@@ -233,16 +234,9 @@ class ParallelCorpus(Corpus):
 
     def _evaluation(self, split: Split, most: int | None) -> list[EvaluationLoader]:
         assert self.trainer is not None
-        rank, ranks = self.trainer.global_rank, self.trainer.world_size
-        store, collate = self._splits[split], self._collator(split)
-        loaders = []
-        for number in range(len(self.languages)):
-            pairs = np.flatnonzero(store.pair == number)
-            if most is not None and len(pairs) > most:
-                pairs = pairs[np.arange(most) * len(pairs) // most]
-            plan = EvaluationPlan(pairs, store.lengths[pairs], self.batch_tokens, ranks)
-            loaders.append(EvaluationLoader(plan, collate, rank, ranks))
-        return loaders
+        store = self._splits[split]
+        given = self._collator(split), self.batch_tokens, self.trainer, most
+        return evaluation_loaders(store.pair, store.lengths, *given)
 
     def test_dataloader(self) -> list[EvaluationLoader]:
         """There are no test pairs.

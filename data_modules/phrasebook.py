@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, ClassVar
 
 from data_modules.corpus import Corpus
 from data_modules.phrasebook_text.grammar import MIXES
@@ -95,6 +95,8 @@ class PhrasebookCorpus(Corpus):
         phrasebook_seed: of the sentences and of what is held out.
         corpus: see `Corpus`.
     """
+
+    licence: ClassVar[str] = "apache-2.0"  # our own text, as the rest of the project
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from data_modules.phrasebook import GENERATOR, phrasebook
 from data_modules.phrasebook_text.sentences import Sentence, Split, check_language
@@ -102,6 +102,8 @@ class PhrasebookTranslation(PromptCorpus):
         phrasebook_seed: of the sentences and of what is held out.
         prompts: see `PromptCorpus`.
     """
+
+    licence: ClassVar[str] = "apache-2.0"  # our own text, as the rest of the project
 
     def __init__(
         self,

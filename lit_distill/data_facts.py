@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -53,10 +54,31 @@ class DataFacts:
         return _said(self.module, "tokenizer")
 
     @property
+    def teacher_tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """What cuts the view `teacher_` of its batches; None where `tokenizer` does."""
+        return _said(self.module, "teacher_tokenizer")
+
+    @property
     def max_length(self) -> int | None:
         """Tokens of the longest text."""
         length: int | None = _said(self.module, "max_length")
         return length
+
+    @property
+    def origins(self) -> list[dict[str, str | None]]:
+        """Where texts come from; None where nobody said it.
+
+        Each has `texts`, for people, the `dataset` if it is one of a hub, `languages`, `licence`.
+        """
+        found = [one for data in self.tasks.values() for one in DataFacts(data).origins]
+        if isinstance(licence := _said(self.module, "licence"), str):
+            own = {"texts": self.kind, "dataset": None, "languages": None, "licence": licence}
+            found.append(own)
+        mixes = _listed(_said(self.module, "mixes"))
+        parallel = [one for mix in mixes for one in _listed(_said(mix, "parallel"))]
+        root = _said(self.module, "data_dir", ".")
+        sources = [*_listed(_said(self.module, "sources")), *parallel]
+        return found + [{"texts": self.kind, **_origin(source, root)} for source in sources]
 
     @property
     def eos_ids(self) -> Iterable[int]:
@@ -70,6 +92,17 @@ class DataFacts:
         given: Callable[[], dict[str, Any]] | None = _said(self.module, "provenance")
         return given
 
+    @property
+    def seen_texts(self) -> Any:
+        """What is read of it in training and selection; None where nobody knows."""
+        return _said(self.module, "seen_texts")
+
+    @property
+    def text_hashes(self) -> Callable[[str], Any] | None:
+        """Gives the hashes of the texts of a split; of test texts also before its `setup`."""
+        hashes: Callable[[str], Any] | None = _said(self.module, "text_hashes")
+        return hashes
+
     # -- of what is asked about them ------------------------------------------------------------
 
     @property
@@ -82,6 +115,17 @@ class DataFacts:
         """What methods call the objective."""
         reading: Reading | None = _said(self.objective, "reading")
         return reading
+
+    @property
+    def task_head(self) -> Any:
+        """The head that the task needs, a `lit_distill.models.TaskHead`; None: it is not said."""
+        return _said(self.module, "task_head")
+
+    @property
+    def tasks(self) -> Mapping[str, Any]:
+        """The data modules of a mixture of tasks, by task; none of a single one."""
+        tasks: Mapping[str, Any] = _said(self.module, "tasks", {})
+        return tasks
 
     @property
     def masked(self) -> bool | None:
@@ -126,3 +170,25 @@ class DataFacts:
 
 def _said(module: Any, name: str, default: Any = None) -> Any:
     return getattr(module, name, default)
+
+
+def _listed(value: Any) -> list[Any]:
+    """The items of a list; none of anything else that somebody else's module may have."""
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def _origin(source: Any, root: Any) -> dict[str, str | None]:
+    """Where a source has its texts from; relative paths begin at `root`."""
+    dataset = _said(source, "dataset")
+    names = ("dataset", "config", "revision") if dataset else ("files", "validation", "test")
+    given = [_said(source, name) for name in names]
+    places = [", ".join(map(str, _listed(one))) or str(one) for one in given if one]
+    spoken = [_said(source, "language"), *_listed(_said(source, "languages"))]
+    licence = _said(source, "licence")
+    local = isinstance(root, str | Path) and Path(root, str(dataset)).exists()
+    return {
+        **({"texts": " ".join(places)} if places else {}),
+        "dataset": str(dataset) if dataset and not local else None,
+        "languages": ", ".join(str(one) for one in spoken if one) or None,
+        "licence": str(licence) if licence else None,
+    }

@@ -10,22 +10,40 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from lightning.pytorch import Trainer
+from numpy.typing import NDArray
 
 from data_modules.feeding.collation import Collate
-from data_modules.feeding.plan import EvaluationPlan, Plan
+from data_modules.feeding.plan import EvaluationPlan
 from data_modules.feeding.prefetching import Request, prefetched
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
+
+
+class Order(Protocol):
+    """The training order: a `Plan`, or that of several."""
+
+    def batch(self, position: int) -> Request:
+        """Window numbers and pass numbers of a global batch."""
+
+    def locate(self, position: int) -> tuple[Any, Any]:
+        """Plain values from which `jump` goes on at a global batch."""
+
+    def jump(self, pool: Any, start: Any, /) -> None:
+        """Goes on from what `locate` once returned."""
+
+    def identity(self) -> Mapping[str, int | str]:
+        """What the order depends on, as plain values."""
 
 
 @dataclass(frozen=True)
 class _TrainingRequests:
     """One rank's endless stream of requests from its micro-batch `first` on."""
 
-    plan: Plan
+    plan: Order
     first: int
     rank: int
     world_size: int
@@ -67,7 +85,7 @@ class WindowLoader:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: Order,
         collate: Collate[Batch],
         updates_per_epoch: int,
         accumulation: int = 1,
@@ -208,6 +226,34 @@ class EvaluationLoader:
     def __iter__(self) -> Iterator[Batch]:
         requests = self._requests
         return prefetched(self._collate, lambda done: requests[done:], self._num_workers)
+
+
+def evaluation_loaders(
+    groups: NDArray[Any],
+    lengths: NDArray[Any],
+    collate: Collate[Any],
+    budget: int,
+    trainer: Trainer,
+    most: int | None,
+) -> list[EvaluationLoader]:
+    """A loader for every language that has a window.
+
+    Args:
+        groups: (W,) the language of every window.
+        lengths: (W,) its tokens.
+        collate: makes a batch.
+        budget: most positions of a batch, padding included.
+        trainer: says which rank this is of how many.
+        most: windows of each language, evenly spread; None: all.
+    """
+    rank, ranks, loaders = trainer.global_rank, trainer.world_size, []
+    for number in np.unique(groups).tolist():
+        windows = np.flatnonzero(groups == number)
+        if most is not None and len(windows) > most:
+            windows = windows[np.arange(most) * len(windows) // most]
+        plan = EvaluationPlan(windows, lengths[windows], budget, ranks)
+        loaders.append(EvaluationLoader(plan, collate, rank, ranks))
+    return loaders
 
 
 def _short(value: object) -> str:

@@ -51,3 +51,17 @@ def provenance_of(
         "masks": read.hexdigest(),
         "template": None,  # nothing is put around the windows
     }
+
+
+def order_identity(objective: Objective, content: str, variants: int | None) -> dict[str, Any]:
+    """What a run must find again beside the order of its windows, to go on where it stopped.
+
+    Args:
+        objective: what is predicted.
+        content: hash of all that is trained on.
+        variants: as of `provenance_of`.
+    """
+    more: dict[str, Any] = {"mask_variants": variants} if variants else {}
+    if breaks := objective.breaks():
+        more["words"] = breaks.stamp
+    return {"objective": repr(objective), "texts": content, **more}

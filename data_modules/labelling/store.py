@@ -1,68 +1,56 @@
-"""From rows of labelled texts to stores of windows, once.
+"""From rows of labelled data to stores of windows, once.
 
-A window is a text, or the two texts of a pair, with the special tokens that the tokenizer puts
-around them; a longer one is cut at its end, as tokenizers do. Beside it stand its label and where
-its second text begins. W windows.
+A window is an example: a text, or the two texts of a pair, or all pairs of a multiple choice, with
+the special tokens that the tokenizer puts around them; a longer one is cut at its end, as
+tokenizers do. Beside it stand its rows and what is right. W windows, P texts that are read, N rows.
 """
 
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from data_modules.labelling.sources import LabelledText
+from data_modules.labelling.encoding import Encoded, Encoder
+from data_modules.labelling.stored import ANSWERS, COUNTS, EXAMPLES, LABELS, PLACES, READS, TEACHER
+from data_modules.labelling.stored_texts import TextsWriter
 from data_modules.reading.sources import LanguageTexts
+from data_modules.recording.text_record import TextRecord
 from data_modules.storing.corpus_report import FileReport
-from data_modules.storing.splitting import Rows, readers_of, split_rows
-from data_modules.storing.store_files import array_of, names_of, reading, require
-from data_modules.storing.token_store import StoreWriter, TokenStore
+from data_modules.storing.splitting import Rows as Numbered
+from data_modules.storing.splitting import readers_of, split_rows
+from data_modules.storing.token_store import StoreWriter
 from data_modules.storing.tokenising import SPLITS, Settings
 from data_modules.storing.tokenising_bar import TokenisingBar
-from data_modules.text.markers import engine
-
-_LABELS, _NUMBERS, _FIRSTS = "labels.json", "labels.npy", "firsts.npy"
+from data_modules.tasks.rows import LabelledText
+from data_modules.tasks.task import Answers, Rows, Task, TooLong
+from data_modules.text.deduplication import marks_of
 
 
 @dataclass(frozen=True)
-class StoredLabels:
-    """What stands beside the windows of a store.
+class Views:
+    """How texts become tokens.
 
     Attributes:
-        names: of labels, as the data has them.
-        numbers: (W,) int64, each window's label in `names`.
-        firsts: (W,) int64, how many tokens come before the second text; all of a single text.
+        tokenizer: a fast one, of those who learn.
+        teacher: of a teacher that reads a text of its own; None: it reads what they read.
+        keeps_texts: whether batches will need the texts themselves.
     """
 
-    names: list[str]
-    numbers: NDArray[np.int64]
-    firsts: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, store: TokenStore) -> StoredLabels:
-        """The labels of a store that `write_labelled` wrote.
-
-        Raises:
-            UserError: they are damaged.
-        """
-        folder, windows = store.folder, len(store.lengths)
-        with reading(folder.parent):
-            names = names_of(folder / _LABELS)
-            numbers, firsts = (array_of(folder / name, np.int64, 1) for name in (_NUMBERS, _FIRSTS))
-            require(len(numbers) == len(firsts) == windows, folder / _NUMBERS)
-            require(bool(((numbers >= 0) & (numbers < len(names))).all()), folder / _NUMBERS)
-            require(bool(((firsts > 0) & (firsts <= store.lengths)).all()), folder / _FIRSTS)
-        return cls(names, numbers, firsts)
+    tokenizer: Any
+    teacher: Any = None
+    keeps_texts: bool = False
 
 
 def write_labelled(
     texts: Sequence[LanguageTexts],
-    tokenizer: Any,
+    task: Task,
+    views: Views,
     settings: Settings,
     max_broken: float,
     folder: Path,
@@ -71,7 +59,8 @@ def write_labelled(
 
     Args:
         texts: readers of every language.
-        tokenizer: a fast one.
+        task: what is asked.
+        views: how they become tokens.
         settings: a text of more than `max_length` tokens is cut, and counted.
         max_broken: share of broken rows of a file above which the run stops.
         folder: does not exist yet.
@@ -80,60 +69,151 @@ def write_labelled(
         UserError: a file cannot be read or has too many broken rows.
     """
     names = [language.language for language in texts]
-    size, known = max(tokenizer.get_vocab().values()) + 1, dict[str, int]()
-    backend = engine(tokenizer)
-    backend.enable_truncation(settings.max_length)
-    writers = {
-        split: _Writer(StoreWriter(folder / split, names, size), folder / split, known, backend)
-        for split in SPLITS
-    }
-    reports: list[FileReport] = []
+    known = dict[str, int]()
+    encoders = [
+        (prefix, tokenizer, Encoder(tokenizer, settings.max_length, task))
+        for prefix, tokenizer in (("", views.tokenizer), (TEACHER, views.teacher))
+        if tokenizer is not None
+    ]
+    writers = {}
+    for split in SPLITS:
+        sides = [_Side(folder / f"{pre}{split}", names, tok, enc) for pre, tok, enc in encoders]
+        writers[split] = _Writer(folder / split, sides, task, known, views.keeps_texts)
+    record, reports = TextRecord(SPLITS), list[FileReport]()
     with TokenisingBar(readers_of(texts)) as bar:
         for file in split_rows(texts, LabelledText, settings, max_broken):
             reports.append(file.report)
             for part in file.parts:
+                record.note(part)
                 for split, own in part.items():
                     tokens = writers[split].add(own, file.number, file.report)
                     bar.advance(own, tokens, file.report.language)
             bar.finish(file.reader)
     for writer in writers.values():
         writer.close()
+    record.write(folder)
     text = json.dumps([asdict(report) for report in reports], ensure_ascii=False, indent=1)
     (folder / "report.json").write_text(text, "utf-8")
     return reports
 
 
-class _Writer:
-    """One split: a token store, the labels, and where second texts begin."""
+class _Side:
+    """What one model reads of a split: a token store, and where its texts and rows are."""
 
-    def __init__(
-        self, store: StoreWriter, folder: Path, known: dict[str, int], backend: Any
-    ) -> None:
-        self._store, self._folder, self._known, self._backend = store, folder, known, backend
-        self._numbers: list[int] = []
-        self._firsts: list[int] = []
+    def __init__(self, folder: Path, names: list[str], tokenizer: Any, encoder: Encoder) -> None:
+        size = max(tokenizer.get_vocab().values()) + 1
+        self._store, self._folder = StoreWriter(folder, names, size), folder
+        self.encode = encoder
+        self._flat = {name: array("q") for name in READS}
 
-    def add(self, rows: Rows[LabelledText], language: int, report: FileReport) -> int:
-        """Adds rows of one language; returns their tokens."""
-        inputs = [r.text if r.second is None else (r.text, r.second) for _, r in rows]
-        windows = []
-        for (number, row), encoding in zip(rows, self._backend.encode_batch(inputs), strict=True):
-            if all(encoding.special_tokens_mask):
-                report.note(f"first at row {number}", f"no tokens ({ascii(row)[:40]})")
-                continue
-            report.cut += bool(encoding.overflowing)
-            self._numbers.append(self._known.setdefault(row.label, len(self._known)))
-            self._firsts.append(len(encoding.ids) - sum(encoding.type_ids))
-            windows.append(np.array(encoding.ids, dtype=np.int32))
-        if not windows:
-            return 0
-        lengths = np.array([len(window) for window in windows], dtype=np.int64)
-        self._store.add(np.concatenate(windows), lengths, language)
+    def add(self, encoded: Sequence[Encoded], language: int) -> int:
+        """Adds examples of one language; returns their tokens."""
+        for name, values in self._flat.items():
+            for one in encoded:
+                values.extend(getattr(one, name))
+        lengths = np.array([len(one.ids) for one in encoded], dtype=np.int64)
+        ids = np.concatenate([np.array(one.ids, dtype=np.int32) for one in encoded])
+        self._store.add(ids, lengths, language)
         return int(lengths.sum())
 
     def close(self) -> None:
+        """Writes what is left."""
         self._store.close()
-        names = json.dumps(list(self._known), ensure_ascii=False)
-        (self._folder / _LABELS).write_text(names, "utf-8")
-        for name, values in ((_NUMBERS, self._numbers), (_FIRSTS, self._firsts)):
-            np.save(self._folder / name, np.array(values, dtype=np.int64), allow_pickle=False)
+        for name, values in self._flat.items():
+            _save(self._folder / READS[name], values, np.int64)
+
+
+class _Writer:
+    """One split: what is read of it, the answers, and where labels stand first."""
+
+    def __init__(
+        self, folder: Path, sides: list[_Side], task: Task, known: dict[str, int], texts: bool
+    ) -> None:
+        self._folder, self._sides, self._task, self._known = folder, sides, task, known
+        self._answers: list[float] = []
+        self._counts: list[int] = []
+        self._examples: list[int] = []
+        self._places: dict[str, str] = {}
+        self._texts = TextsWriter(folder) if texts else None
+        self._choices = 0
+
+    def add(self, rows: Numbered[LabelledText], language: int, report: FileReport) -> int:
+        """Adds rows of one language; returns the tokens of those who learn."""
+        texts = [row for _, row in rows]
+        read = [texts, [text.read_by_teacher for text in texts]]
+        sides = zip(self._sides, read, strict=False)
+        views = list(zip(*(side.encode(own) for side, own in sides), strict=True))
+        kept: list[tuple[LabelledText, Sequence[Encoded]]] = []
+        for (number, text), encoded in zip(rows, views, strict=True):
+            try:
+                answers = self._answer(text, encoded)
+            except TooLong:
+                report.too_long += 1
+                continue
+            except ValueError as error:
+                report.note(f"first at row {number}", str(error))
+                continue
+            self._count(text, encoded, report)
+            self._note(answers, f"{report.name}, row {number}")
+            kept.append((text, encoded))
+        if not kept:
+            return 0
+        self._examples += marks_of([text.content for text, _ in kept]).tolist()
+        if self._texts is not None:
+            self._texts.add([text for text, _ in kept])
+        parts = zip(self._sides, zip(*(encoded for _, encoded in kept), strict=True), strict=True)
+        tokens = [side.add(own, language) for side, own in parts]
+        return tokens[0]
+
+    def _answer(self, text: LabelledText, encoded: Sequence[Encoded]) -> Answers:
+        """What is right.
+
+        Raises:
+            ValueError: nothing can be asked.
+        """
+        if not all(one.ids for one in encoded):
+            raise ValueError(f"no tokens ({ascii(text)[:40]})")
+        self._choices = self._choices or len(text.choices)
+        if len(text.choices) != self._choices:
+            found = f"{len(text.choices)}, and the first row has {self._choices}"
+            raise ValueError(f"choices of another number ({found})")
+        own = encoded[0]
+        if not all(len(one.rows) for one in encoded):
+            raise ValueError(f"no token of a labelled word ({ascii(text)[:40]})")
+        rows: Rows = list(zip(own.rows, own.words, strict=True))
+        return self._task.answers(text, rows, own.encoding)
+
+    def _count(self, text: LabelledText, encoded: Sequence[Encoded], report: FileReport) -> None:
+        report.cut += any(one.cut for one in encoded)
+        if self._task.by_word:
+            read = {*encoded[0].words}.intersection(*(one.words for one in encoded[1:]))
+            lost = {*range(len(text.words))} - read
+            last = min((one.words[-1] for one in encoded if one.cut), default=len(text.words))
+            behind = sum(word > last for word in lost)
+            report.cut_words += behind
+            report.pieceless += len(lost) - behind
+
+    def _note(self, answers: Answers, place: str) -> None:
+        self._counts.append(len(answers))
+        for answer in answers:
+            if isinstance(answer, str):
+                self._places.setdefault(answer, place)
+                answer = self._known.setdefault(answer, len(self._known))
+            self._answers.append(answer)
+
+    def close(self) -> None:
+        """Writes what is left."""
+        for side in self._sides:
+            side.close()
+        if self._texts is not None:
+            self._texts.close()
+        places = [self._places.get(name, "") for name in self._known]
+        for file, listed in ((LABELS, [*self._known]), (PLACES, places)):
+            (self._folder / file).write_text(json.dumps(listed, ensure_ascii=False), "utf-8")
+        _save(self._folder / ANSWERS, self._answers, np.float64)
+        _save(self._folder / COUNTS, self._counts, np.int64)
+        _save(self._folder / EXAMPLES, self._examples, np.uint64)
+
+
+def _save(path: Path, values: Sequence[float], kind: Any) -> None:
+    np.save(path, np.array(values, dtype=kind), allow_pickle=False)

@@ -34,6 +34,7 @@ class ParallelSource:
         revision: the hub dataset's branch, tag or commit.
         streaming: read the hub dataset over the network instead of downloading it first.
         limit: read at most so many rows.
+        licence: of the texts, for reports and model cards; nothing is read by it.
     """
 
     files: str | None = None
@@ -45,6 +46,7 @@ class ParallelSource:
     revision: str | None = None
     streaming: bool = False
     limit: Count | None = None
+    licence: str | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_knobs(ParallelSource, vars(self))

@@ -30,6 +30,16 @@ class RowText(str):
     def identity(self) -> str:
         """What makes two rows repeats of each other."""
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What is read of it, text by text: a row is known by each."""
+        return (self,)
+
+
+def texts_of(row: str) -> tuple[str, ...]:
+    """The texts of a row: itself, or of several columns what each says."""
+    return row.texts if isinstance(row, RowText) else (row,)
+
 
 @dataclass(frozen=True)
 class ColumnsReader(Reader):

@@ -8,8 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from data_modules.reading.cells import Cell, Row, column_number, column_texts
 from data_modules.reading.file_kinds import check_dataset, file_stamp
-from data_modules.reading.readers import ROWS_AT_ONCE, Reader, Row, column_number, column_texts
+from data_modules.reading.readers import ROWS_AT_ONCE, Reader
 from lit_distill.errors import UserError
 from lit_distill.models.loading.hub import (
     FIRST_ASK,
@@ -42,7 +43,7 @@ class HubReader(Reader):
         streaming: read over the network instead of downloading first. Folders are always streamed:
             the dataset library would write a second copy of them.
         limit: read at most so many rows.
-        numbers: take whole numbers for texts, in decimal digits.
+        cell: what is taken of the column.
     """
 
     dataset: str
@@ -52,7 +53,7 @@ class HubReader(Reader):
     column: str = "text"
     streaming: bool = False
     limit: int | None = None
-    numbers: bool = field(default=False, repr=False)  # not in the stamps of what was read before
+    cell: Cell = field(default=Cell.TEXT, repr=False)  # not in the stamps of what was read before
 
     @property
     def name(self) -> str:
@@ -78,7 +79,7 @@ class HubReader(Reader):
             column_number(self.name, self.column, table.column_names)
         parts = table.select_columns(self.column).with_format("arrow").iter(ROWS_AT_ONCE)
         columns = (part.column(self.column).combine_chunks() for part in parts)
-        yield from column_texts(self.name, self._watched(columns), self.numbers)
+        yield from column_texts(self.name, self._watched(columns), self.cell)
 
     def _open(self) -> Any:
         from datasets import load_dataset

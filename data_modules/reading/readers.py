@@ -10,9 +10,8 @@ import gzip
 import json
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
@@ -20,35 +19,26 @@ from typing import IO, Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_modules.reading.cells import Broken as Broken
+from data_modules.reading.cells import (
+    Cell,
+    cell_or_broken,
+    column_number,
+    column_texts,
+    decoded,
+    text_or_broken,
+    written,
+)
+from data_modules.reading.cells import Row as Row
 from data_modules.reading.file_kinds import FORMATS, file_stamp
 from data_modules.reading.json_rows import has_twice
 from lit_distill.errors import UserError
 
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _OPEN_QUOTE = "unexpected end of data"  # as the csv module says it
-CHATS = (
-    "Chats of several turns are not read: make a row of each prompt and its response, in a column "
-    "of text each."
-)
 ROWS_AT_ONCE = 1000  # of a table, which may hold whole books
 
 csv.field_size_limit(2**31 - 1)  # the module's own limit, 128 KiB, is shorter than many articles
-
-
-@dataclass(frozen=True)
-class Broken:
-    """A row without a text.
-
-    Attributes:
-        number: of its (first) line in a text file, else of the row; from 1.
-        reason: why; details stand in parentheses behind it.
-    """
-
-    number: int
-    reason: str
-
-
-Row = str | Broken
 
 
 class Reader(ABC):
@@ -92,13 +82,13 @@ class FileReader(Reader):
             it in a column.
         column: name of that column.
         limit: read at most so many rows.
-        numbers: take whole numbers for texts, in decimal digits.
+        cell: what is taken of the column.
     """
 
     path: Path
     column: str = "text"
     limit: int | None = None
-    numbers: bool = False
+    cell: Cell = Cell.TEXT
 
     def __post_init__(self) -> None:
         if self._format not in FORMATS or (self._zipped and self._format == ".parquet"):
@@ -162,7 +152,7 @@ class FileReader(Reader):
         if self._format == ".csv":
             return self._csv(lines)
         parse = text_or_broken if self._format == ".txt" else self._json
-        return (_decoded(raw, number, parse) for number, raw in enumerate(lines, 1))
+        return (decoded(raw, number, parse) for number, raw in enumerate(lines, 1))
 
     def _json(self, line: Any, number: int) -> Row:
         try:
@@ -175,8 +165,7 @@ class FileReader(Reader):
             return Broken(number, f"no {self.column!r}")
         if has_twice(line, self.column):
             return Broken(number, f"two {self.column!r}")
-        value = row[self.column]
-        return text_or_broken(str(value) if self.numbers and type(value) is int else value, number)
+        return cell_or_broken(row[self.column], number, self.cell)
 
     def _csv(self, lines: Iterator[bytes]) -> Iterator[Row]:
         # Undecodable bytes become lone surrogates, which `text_or_broken` finds in the text column.
@@ -201,7 +190,7 @@ class FileReader(Reader):
             elif place >= len(row):
                 yield Broken(number, f"no {self.column!r}")
             else:
-                yield text_or_broken(row[place], number)
+                yield cell_or_broken(written(row[place], self.cell), number, self.cell)
 
     def _not_a_table(self, number: int, error: str) -> str:
         if error == _OPEN_QUOTE:
@@ -215,77 +204,7 @@ class FileReader(Reader):
         with pq.ParquetFile(self.path) as table:
             column_number(self.name, self.column, table.schema_arrow.names)
             parts = table.iter_batches(ROWS_AT_ONCE, columns=[self.column])
-            yield from column_texts(self.name, (part.column(0) for part in parts), self.numbers)
-
-
-def column_texts(name: str, parts: Iterator[pa.Array], numbers: bool = False) -> Iterator[Row]:
-    """Texts of a column that comes in parts; see `FileReader.numbers`.
-
-    Raises:
-        UserError: it is not a column of texts.
-    """
-    number = 0
-    for part in parts:
-        if pa.types.is_dictionary(part.type):
-            part = part.dictionary_decode()
-        if numbers and pa.types.is_integer(part.type):
-            part = part.cast(pa.string())
-        if part.type not in (pa.string(), pa.large_string(), pa.string_view(), pa.null()):
-            chats = f" {CHATS}" if pa.types.is_nested(part.type) else ""
-            raise UserError(
-                f"{name}: the column holds {part.type} and no text.{chats} Name a column of text "
-                "in the source."
-            )
-        # As bytes, since Arrow hands out a whole part or nothing where one value is not UTF-8.
-        for value in part.cast(pa.large_binary()).to_pylist():
-            number += 1
-            if value is None:
-                yield text_or_broken(None, number)
-            else:
-                yield _decoded(value, number, text_or_broken)
-
-
-def column_number(name: str, column: str, there: list[str]) -> int:
-    """Where a column is.
-
-    Raises:
-        UserError: it is not there, or twice.
-    """
-    if there.count(column) > 1:
-        raise UserError(
-            f"{name} has {there.count(column)} columns named {column!r} (of {', '.join(there)}), "
-            "and which one is meant cannot be told: rename all but one."
-        )
-    if column in there:
-        return there.index(column)
-    close = get_close_matches(column, there, 1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise UserError(
-        f"{name} has no column {column!r}; it has {', '.join(there)}.{hint} Name one of these in "
-        "the source."
-    )
-
-
-def text_or_broken(value: Any, number: int) -> Row:
-    """A value as text that any tokenizer can take, or why it is none."""
-    if not isinstance(value, str):
-        return Broken(number, f"no text ({'null' if value is None else type(value).__name__})")
-    if not value.strip():
-        return Broken(number, "empty")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return Broken(number, "not UTF-8")
-    return value
-
-
-def _decoded(raw: bytes, number: int, parse: Callable[[Any, int], Row]) -> Row:
-    try:
-        line = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return Broken(number, f"not UTF-8 (byte {error.start})")
-    line = line.removesuffix("\n").removesuffix("\r")
-    return parse(line, number) if line.strip() else Broken(number, "empty")
+            yield from column_texts(self.name, (part.column(0) for part in parts), self.cell)
 
 
 def _chain(first: list[bytes], rest: IO[bytes]) -> Iterator[bytes]:

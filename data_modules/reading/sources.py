@@ -8,6 +8,7 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import ClassVar
 
 from data_modules.reading.file_kinds import check_kind
 from data_modules.reading.file_patterns import LANGUAGE, files_of, languages_of, nearest
@@ -38,7 +39,7 @@ class Origin(metaclass=ABCMeta):  # as a base, ABC would make configs ask for a 
             looked up in the corpus's `data_dir`.
         dataset: a hub name, or a local folder in the same format.
         config: the hub dataset's configuration.
-        split: the hub dataset's training split.
+        split: the hub dataset's training split; None: there is none.
         revision: the hub dataset's branch, tag or commit.
         streaming: read the hub dataset over the network instead of downloading it first.
         weight: factor of this source's languages in the sampler.
@@ -47,6 +48,7 @@ class Origin(metaclass=ABCMeta):  # as a base, ABC would make configs ask for a 
         test: files with test texts.
         test_split: a split of the hub dataset instead.
         limit: read at most so many rows of each training file or hub split.
+        licence: of the texts, for reports and model cards; nothing is read by it.
     """
 
     language: str | None = None
@@ -54,7 +56,7 @@ class Origin(metaclass=ABCMeta):  # as a base, ABC would make configs ask for a 
     files: Paths | None = None
     dataset: str | None = None
     config: str | None = None
-    split: str = "train"
+    split: str | None = "train"
     revision: str | None = None
     streaming: bool = False
     weight: NotNegative = 1.0
@@ -63,6 +65,10 @@ class Origin(metaclass=ABCMeta):  # as a base, ABC would make configs ask for a 
     test: Paths | None = None
     test_split: str | None = None
     limit: Count | None = None
+    # not in `repr`, by which stores and cells of evaluations know what they were made of
+    licence: str | None = field(default=None, repr=False, compare=False)
+    untrained: ClassVar[bool] = False
+    """Whether a language may be measured only: have `validation` or `test` and nothing else."""
 
     def __post_init__(self) -> None:
         check_knobs(type(self), vars(self))
@@ -149,7 +155,7 @@ def resolve(sources: Sequence[Origin], root: Path) -> list[LanguageTexts]:
             texts.weight = one.weight
             if one.files is not None:
                 texts.train += _files(one, one.files, root, one.limit)
-            else:
+            elif one.dataset is not None and one.split is not None:
                 texts.train.append(_hub(one, one.split, root, one.limit))
             texts.validation += _split(one, one.validation, one.validation_split, root)
             texts.test += _split(one, one.test, one.test_split, root)
@@ -160,7 +166,13 @@ def resolve(sources: Sequence[Origin], root: Path) -> list[LanguageTexts]:
 
 def _check(source: Origin) -> None:
     shown = _shown(source)
-    if (source.files is None) == (source.dataset is None):
+    measured = [source.validation, source.test, source.validation_split, source.test_split]
+    only_measured = source.untrained and any(given is not None for given in measured)
+    nothing = source.files is None and source.dataset is None
+    trained = source.files is not None or source.split is not None
+    if (nothing or not trained) and not only_measured:
+        raise UserError(f"A source needs either files or a dataset; found {shown}.")
+    if source.files is not None and source.dataset is not None:
         raise UserError(f"A source needs either files or a dataset; found {shown}.")
     if source.files is not None and not _listed(source.files):
         raise UserError(f"The source {shown} has an empty list of files.")
@@ -185,7 +197,8 @@ def _one_language_each(source: Origin, root: Path) -> list[Origin]:
             f"The source {_shown(source)} has both language: {source.language} and the pattern "
             f"{LANGUAGE}: list the languages under `languages`, or leave them out."
         )
-    found = {p: languages_of(p, root) for p in _listed(source.files or []) if LANGUAGE in p}
+    looked_up = source.files or (None if source.dataset else source.test or source.validation)
+    found = {p: languages_of(p, root) for p in _listed(looked_up or []) if LANGUAGE in p}
     for pattern, tags in found.items():
         if not tags:
             files_of(pattern, root)  # raises
@@ -271,6 +284,6 @@ def _listed(paths: Paths) -> list[str]:
 
 
 def _shown(source: Origin) -> str:
-    values = {f.name: (getattr(source, f.name), f.default) for f in fields(source)}
+    values = {f.name: (getattr(source, f.name), f.default) for f in fields(source) if f.repr}
     given = {name: value for name, (value, default) in values.items() if value != default}
     return str(given) if given else "an empty one"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -35,10 +35,13 @@ class FileReport:
         reasons: how often each reason occurred.
         repeated: texts left out because the language had them already.
         in_evaluation: training texts left out because they are given validation or test texts.
+        excluded: training and validation texts left out because files of `exclude` have them.
         held_out: training texts that became validation.
         too_long: texts of parallel rows that fit into no window, and so are in no pair; prompts
             above their limit.
         cut: labelled texts of which the end is left out because they are too long.
+        cut_words: labelled words that are behind that end.
+        pieceless: labelled words of which no token is a piece: they are not read.
         too_long_responses: rows left out because prompt and response together are too long.
         unlabelled: prompts without a response.
         inside: responses that begin inside of a token of prompt and response as one text.
@@ -53,9 +56,12 @@ class FileReport:
     reasons: dict[str, int] = field(default_factory=dict)
     repeated: int = 0
     in_evaluation: int = 0
+    excluded: int = 0
     held_out: int = 0
     too_long: int = 0
     cut: int = 0
+    cut_words: int = 0
+    pieceless: int = 0
     too_long_responses: int = 0
     unlabelled: int = 0
     inside: int = 0
@@ -102,6 +108,7 @@ def left_out(reports: Sequence[FileReport], language: str) -> str:
         "broken": "broken",
         "repeated": "repeats",
         "in_evaluation": "in other splits",
+        "excluded": "excluded",
         "held_out": "held out",
         "too_long": "too long",
         "too_long_responses": "too long with their response",
@@ -156,6 +163,7 @@ def show(reports: Sequence[FileReport], stores: Mapping[str, TokenStore]) -> Non
         "broken rows": _sums(reports, train.languages, "broken"),
         "repeats left out": _sums(reports, train.languages, "repeated"),
         "evaluation texts left out": _sums(reports, train.languages, "in_evaluation"),
+        "excluded": _sums(reports, train.languages, "excluded"),
         "too long, left out": [
             prompts + responses
             for prompts, responses in zip(
@@ -165,6 +173,8 @@ def show(reports: Sequence[FileReport], stores: Mapping[str, TokenStore]) -> Non
             )
         ],
         "cut at their end": _sums(reports, train.languages, "cut"),
+        "words cut off": _sums(reports, train.languages, "cut_words"),
+        "words without a piece": _sums(reports, train.languages, "pieceless"),
         "without a response": _sums(reports, train.languages, "unlabelled"),
     }
     shown = {heading: numbers for heading, numbers in columns.items() if any(numbers)}
@@ -190,7 +200,10 @@ def _sums(reports: Sequence[FileReport], languages: Sequence[str], name: str) ->
 
 
 def check_splits(
-    stores: Mapping[Any, TokenStore], reports: Sequence[FileReport], holdout: int
+    stores: Mapping[Any, TokenStore],
+    reports: Sequence[FileReport],
+    holdout: int,
+    untrained: Collection[str] = (),
 ) -> None:
     """Checks that every language can be trained and measured.
 
@@ -198,10 +211,20 @@ def check_splits(
         stores: by split.
         reports: of their files.
         holdout: one of how many texts is for validation.
+        untrained: languages that are measured only: of these, validation or test text is enough.
 
     Raises:
         UserError: a language has no training or no validation text; words have too many tags.
     """
+    given = dict.fromkeys(untrained, 0)
+    for split in ("validation", "test") if untrained else ():
+        for language, windows in _counted(stores[split]):
+            if language in given:
+                given[language] += windows
+    for language, windows in given.items():
+        if not windows:
+            where = left_out(reports, language)
+            raise UserError(f"No validation or test text for {language}, and none to train.{where}")
     remedies = {
         "train": "Its sources have no usable text, or all of it is in its other splits.",
         "validation": f"None of its texts was among the one in {holdout} held "
@@ -214,8 +237,12 @@ def check_splits(
             f"{stores['train'].folder.parent}, and map some of them to one."
         )
     for split, remedy in remedies.items():
-        counts = zip(stores[split].languages, stores[split].windows_per_language(), strict=True)
-        empty = [language for language, windows in counts if windows == 0]
+        counts = _counted(stores[split])
+        empty = [name for name, windows in counts if windows == 0 and name not in given]
         if empty:
             where = left_out(reports, empty[0])
             raise UserError(f"No {split} text for {', '.join(empty)}. {remedy}{where}")
+
+
+def _counted(store: TokenStore) -> Iterable[tuple[str, int]]:
+    return zip(store.languages, store.windows_per_language(), strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -12,7 +13,14 @@ from data_modules.reading.columns import RowText
 from data_modules.reading.readers import Broken, Reader
 from data_modules.reading.sources import LanguageTexts
 from data_modules.storing.corpus_report import FileReport, check_broken
-from data_modules.storing.tokenising import SPLITS, TEXTS_AT_ONCE, Settings, Split, held_out
+from data_modules.storing.tokenising import (
+    SPLITS,
+    TEXTS_AT_ONCE,
+    Settings,
+    Split,
+    allowed,
+    held_out,
+)
 from data_modules.text.deduplication import SeenTexts, marks_of
 
 Text = TypeVar("Text", bound=RowText)
@@ -107,7 +115,8 @@ def _fresh(
     settings: Settings,
     report: FileReport,
 ) -> Rows[Text]:
-    """Rows without repeats and, for training, without what is measured."""
+    """Rows without those excluded and, for training, without repeats and what is measured."""
+    rows = list(compress(rows, allowed([row.texts for _, row in rows], given, settings, report)))
     groups = marks_of([row.group.encode("utf-8") for _, row in rows])
     if given != "train":
         evaluation.add(groups)

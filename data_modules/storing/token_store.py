@@ -102,15 +102,15 @@ class TokenStore:
         lengths = self.lengths[windows].astype(np.int64)
         where = self._starts[windows]
         if len(shards) == 1:
-            return shards[0][_ranges(where, lengths)]
+            return shards[0][ranges(where, lengths)]
         targets = np.cumsum(lengths) - lengths
         result = np.empty(lengths.sum(), dtype=shards[0].dtype)
         shard = np.searchsorted(self._borders, windows, side="right")
         order = np.argsort(shard, kind="stable")
         touched, begins = np.unique(shard[order], return_index=True)
         for number, own in zip(touched.tolist(), np.split(order, begins[1:]), strict=True):
-            source = _ranges(where[own], lengths[own])
-            result[_ranges(targets[own], lengths[own])] = shards[number][source]
+            source = ranges(where[own], lengths[own])
+            result[ranges(targets[own], lengths[own])] = shards[number][source]
         return result
 
 
@@ -210,7 +210,7 @@ class _Shard:
     mixing: NDArray[Any]
 
 
-def _ranges(starts: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+def ranges(starts: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """start, start + 1, ..., start + length - 1 of every pair, one after the other."""
     ends = np.cumsum(lengths)
     result = np.repeat(starts - (ends - lengths), lengths)

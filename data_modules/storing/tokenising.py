@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any, Literal
 from zlib import crc32
@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from data_modules.reading.readers import Broken, Reader
 from data_modules.reading.sources import LanguageTexts
 from data_modules.reading.tagged_text import TaggedText
+from data_modules.recording.exclusion import Exclusion
+from data_modules.recording.text_record import TextRecord
 from data_modules.storing.corpus_report import FileReport, check_broken
 from data_modules.storing.token_store import StoreWriter
 from data_modules.storing.token_tags import WORD, TagNumbers, WindowTags, mixing_of
@@ -36,7 +38,7 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 TEXTS_AT_ONCE = 2000
 CHARACTERS_AT_ONCE = 1 << 20  # of long texts fewer: the tokenizer takes about 100 bytes for each
-FORMAT = 5
+FORMAT = 6
 """Part of every fingerprint: stores written by another format are made anew."""
 
 
@@ -47,6 +49,7 @@ class Settings:
     max_length: int
     holdout: int
     deduplicate: bool
+    excluded: Exclusion = Exclusion()  # noqa: RUF009 (frozen)
 
 
 def fingerprint(
@@ -94,7 +97,7 @@ def tokenise(
     cutter = Cutter(tokenizer, settings.max_length, frame, breaks)
     size = max(tokenizer.get_vocab().values()) + 1
     writers = {split: StoreWriter(folder / split, names, size) for split in SPLITS}
-    reports: list[FileReport] = []
+    record, reports = TextRecord(SPLITS), list[FileReport]()
     readers = [reader for language in texts for reader, _ in _readers(language)]
     with TokenisingBar(readers) as bar:
         for number, language in enumerate(texts):
@@ -103,7 +106,9 @@ def tokenise(
                 report = FileReport(reader.name, language.language)
                 reports.append(report)
                 for part in _parts(reader, report):
-                    for split, own in splitter.split(part, given, report).items():
+                    splits = splitter.split(part, given, report)
+                    record.note(splits)
+                    for split, own in splits.items():
                         ids, lengths = cutter.windows(own, report)
                         writers[split].add(ids, lengths, number, cutter.tags)
                         bar.advance(own, len(ids), language.language)
@@ -111,14 +116,17 @@ def tokenise(
                 check_broken([report], max_broken)
     for writer in writers.values():
         writer.close(cutter.numbers.names)
+    record.write(folder)
     (folder / "report.json").write_text(
         json.dumps([asdict(report) for report in reports], ensure_ascii=False, indent=1), "utf-8"
     )
     return reports
 
 
-def training_texts(texts: LanguageTexts, settings: Settings, max_broken: float) -> Iterator[str]:
-    """The training texts of one language, split as `tokenise` splits them.
+def texts_of_split(
+    wanted: Split, texts: LanguageTexts, settings: Settings, max_broken: float
+) -> Iterator[str]:
+    """The texts of one language and split, split as `tokenise` splits them.
 
     Raises:
         UserError: a file cannot be read or has too many broken rows.
@@ -127,7 +135,7 @@ def training_texts(texts: LanguageTexts, settings: Settings, max_broken: float) 
     for reader, given in _readers(texts):
         report = FileReport(reader.name, texts.language)
         for part in _parts(reader, report):
-            yield from (text for _, text in splitter.split(part, given, report).get("train", []))
+            yield from (text for _, text in splitter.split(part, given, report).get(wanted, []))
         check_broken([report], max_broken)
 
 
@@ -159,6 +167,17 @@ def _parts(reader: Reader, report: FileReport) -> Iterator[list[tuple[int, str]]
         yield part
 
 
+def allowed(
+    rows: Sequence[Sequence[str]], given: Split, settings: Settings, report: FileReport
+) -> NDArray[np.bool_]:
+    """Which rows (N,) of a split no file excludes, by their texts; the others are counted."""
+    if given == "test":
+        return np.ones(len(rows), dtype=bool)
+    kept = settings.excluded.kept(rows)
+    report.excluded += int((~kept).sum())
+    return kept
+
+
 class _Splitter:
     """Decides for the texts of one language where they belong."""
 
@@ -172,15 +191,17 @@ class _Splitter:
         """The texts of a part by split; those left out go into the report."""
         encoded = [text.encode("utf-8") for _, text in part]
         marks = marks_of(encoded)
+        kept = allowed([(text,) for _, text in part], given, self._settings, report)
         if given != "train":
             self._evaluation.add(marks)
-            return {given: part}
-        known = self._evaluation.among(marks)
+            return {given: list(compress(part, kept))}
+        known = self._evaluation.among(marks) & kept
         report.in_evaluation += int(known.sum())
-        kept = ~known
+        kept &= ~known
         if self._settings.deduplicate:
-            kept[kept] = self._seen.add(marks[kept])
-            report.repeated += int((~kept & ~known).sum())
+            new = self._seen.add(marks[kept])
+            report.repeated += int((~new).sum())
+            kept[kept] = new
         found: dict[Split, list[tuple[int, str]]] = {"train": [], "validation": []}
         for index in np.flatnonzero(kept).tolist():
             held = self._held_out and held_out(encoded[index], self._settings.holdout)

@@ -20,7 +20,7 @@ from transformers import AutoTokenizer
 
 from data_modules import LabelledCorpus, LabelledSource
 from data_modules.labelling.collation import Labels, label_numbers
-from data_modules.labelling.store import StoredLabels
+from data_modules.labelling.stored import StoredLabels
 from lit_distill.batch import LabelledBatch
 from lit_distill.errors import UserError
 
@@ -71,6 +71,7 @@ def seen(corpus: LabelledCorpus, split: str = "train") -> dict[str, dict[str, An
         assert batch["rows"].tolist() == [number * width for number in range(len(windows))]
         assert batch["counts"] == {
             "tokens": len(real), "sequences": len(windows), "rows": len(windows), "masked": 0,
+            "decisions": len(windows),
         }  # fmt: skip
         assert batch["sample_id"].tolist() == windows.tolist()
         for index, ids in enumerate(batch["input_ids"]):
@@ -248,12 +249,16 @@ def test_labels_are_no_objective_of_texts(tiny_bert: Path) -> None:
 
 def test_a_damaged_store_is_told(make: Make) -> None:
     corpus = make()
-    path = corpus.train.folder / "labels.npy"
+    path = corpus.train.folder / "answers.npy"
     np.save(path, np.load(path) + 7)
     with pytest.raises(UserError, match="is damaged"):
         StoredLabels.of(corpus.train)
 
 
-def test_a_teacher_cache_is_refused(make: Make) -> None:
-    with pytest.raises(UserError, match="leave teacher_cache out"):
-        make().provenance()
+def test_a_teacher_cache_knows_what_is_read(make: Make) -> None:
+    """The same for every seed and batch size, and another for other texts."""
+    facts = make().provenance()
+    assert (facts["windows"], facts["view"]) == (len(make().train.lengths), "")
+    assert make(seed=5, batch_tokens=64).provenance() == facts
+    other = make(max_length=8).provenance()
+    assert {name for name in facts if facts[name] != other[name]} >= {"corpus", "read"}

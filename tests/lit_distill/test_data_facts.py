@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from data_modules import PhrasebookCorpus, Source
 from data_modules.objectives.objectives import MaskedTokens, NextToken
 from data_modules.prompting.collation import Responses
 from lit_distill.batch import Reading
@@ -15,7 +17,8 @@ from lit_distill.data_facts import DataFacts
 
 SILENT: dict[str, Any] = {
     "tokenizer": None, "max_length": None, "eos_ids": (), "provenance": None, "objective": None,
-    "reading": None, "masked": None, "pairs": False, "decoder_start_id": None,
+    "reading": None, "task_head": None, "masked": None, "pairs": False, "decoder_start_id": None,
+    "seen_texts": None, "text_hashes": None, "origins": [],
     "sample_prompts": None, "longest_prompt": 1, "partly_labelled": False, "renders_chats": False,
 }  # fmt: skip
 
@@ -77,3 +80,36 @@ def test_facts_are_looked_up_when_they_are_asked_for() -> None:
         _ = facts.languages
     late.made = lambda: ["en", "hi"]
     assert facts.languages == ["en", "hi"]
+
+
+def test_texts_come_from_files_from_hubs_and_with_the_project(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    sources = [
+        Source("ro", dataset="owner/name", config="c", revision="abc", licence="cc-by-4.0"),
+        Source(languages=["en", "hi"], files=["{language}.txt", "{language}.csv"]),
+        Source("de", dataset="here"),
+    ]
+    corpus = SimpleNamespace(sources=sources, data_dir=tmp_path)
+    mixture = SimpleNamespace(tasks={"one": corpus, "two": PhrasebookCorpus(["en"])})
+    hub, files, local, embedded = DataFacts(mixture).origins
+    assert hub == {
+        "texts": "owner/name c abc", "dataset": "owner/name", "languages": "ro",
+        "licence": "cc-by-4.0",
+    }  # fmt: skip
+    assert files["texts"] == "{language}.txt, {language}.csv"
+    assert (files["dataset"], files["languages"], files["licence"]) == (None, "en, hi", None)
+    assert (local["texts"], local["dataset"]) == ("here", None)
+    assert (embedded["texts"], embedded["licence"]) == ("PhrasebookCorpus", "apache-2.0")
+
+
+@pytest.mark.parametrize("odd", [None, 3, "text", {"a": 1}, [None, 3, object()]])
+def test_modules_of_others_may_call_anything_sources(odd: Any) -> None:
+    module = SimpleNamespace(sources=odd, mixes=odd, licence=odd, data_dir=odd)
+    assert all(isinstance(one, dict) for one in DataFacts(module).origins)
+
+
+def test_a_licence_changes_nothing_that_is_made_of_a_source() -> None:
+    """Stores and cells of evaluations know their data by what it prints and equals."""
+    bare, licensed = Source("ro", dataset="a/b"), Source("ro", dataset="a/b", licence="mit")
+    assert repr(bare) == repr(licensed)
+    assert bare == licensed

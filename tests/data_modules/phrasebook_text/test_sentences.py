@@ -67,7 +67,7 @@ def test_same_sentences_in_another_process(
     code = (  # without data_modules/__init__.py, which imports lightning: seconds
         "import sys, types\n"
         "sys.modules['data_modules'] = package = types.ModuleType('data_modules')\n"
-        f"package.__path__ = [{str(Path(phrasebook_sentences.__file__).parent)!r}]\n"
+        f"package.__path__ = [{str(Path(phrasebook_sentences.__file__).parents[1])!r}]\n"
         "from data_modules.phrasebook_text.sentences import Phrasebook\n"
         "for split in ('train', 'validation'):\n"
         "    for s in Phrasebook(0).sentences('bn-hi-en', split, 200): print(s.text)\n"

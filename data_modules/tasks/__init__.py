@@ -1,0 +1,1 @@
+"""What can be asked about labelled texts: classes, numbers, choices, words, answers."""
