@@ -23,7 +23,7 @@ def cosine(student: Tensor, teacher: Tensor) -> Tensor:
     Raises:
         ValueError: the shapes differ.
     """
-    student, teacher = _comparable(student, teacher)
+    student, teacher = comparable(student, teacher)
     counted = (student.ne(0).any(-1)) & (teacher.ne(0).any(-1))
     # Half the squared distance of the unit vectors is 1 - cos, and exactly zero where they agree.
     distances = (_unit(student) - _unit(teacher)).square().sum(-1) / 2
@@ -44,11 +44,16 @@ def mse(student: Tensor, teacher: Tensor) -> Tensor:
     Raises:
         ValueError: the shapes differ.
     """
-    student, teacher = _comparable(student, teacher)
+    student, teacher = comparable(student, teacher)
     return (student - teacher).square().sum()
 
 
-def _comparable(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+def comparable(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Both states in one precision, at least float32, and the teacher's outside of any graph.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
     if student.shape != teacher.shape:
         raise ValueError(
             f"States of shape {tuple(student.shape)} (student) and {tuple(teacher.shape)} (teacher)"

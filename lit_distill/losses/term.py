@@ -9,7 +9,9 @@ from typing import Annotated
 from annotated_types import Interval
 from torch import Tensor
 
-from lit_distill.losses.rows.row_loss import RowLoss
+from lit_distill.knobs import check_knobs
+from lit_distill.losses.rows.divergences import ForwardKL
+from lit_distill.losses.rows.row_loss import RowLoss, SoftLoss
 
 Weight = Annotated[float | Callable[[float], float], Interval(ge=0, le=1e9)]
 """A factor, or a function of training progress in [0, 1] that returns one."""
@@ -46,6 +48,22 @@ class LogitTerm:
     loss: RowLoss
     per: str
     weight: Weight = 1.0
+
+
+@dataclass(frozen=True)
+class SoftTarget:
+    """What is learnt from a teacher about decisions, as a config says it.
+
+    Attributes:
+        loss: of one decision, with its own temperature.
+        weight: of its mean; `Ramp(1, 0)` is teacher annealing.
+    """
+
+    loss: SoftLoss = ForwardKL()  # noqa: RUF009 (frozen)
+    weight: Weight = 1.0
+
+    def __post_init__(self) -> None:
+        check_knobs(SoftTarget, vars(self))
 
 
 def weight_at(weight: Weight, progress: float) -> float:

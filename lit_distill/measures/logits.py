@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from lit_distill.batch import Batch, row_languages
+from lit_distill.batch import (
+    IGNORED,
+    Batch,
+    LabelledBatch,
+    decision_groups,
+    row_languages,
+)
 from lit_distill.errors import UserError
 from lit_distill.measures.measure import (
     Grouping,
@@ -19,7 +26,14 @@ from lit_distill.measures.measure import (
     Scores,
     mean_over_languages,
 )
-from lit_distill.models import LanguageModel, LiveOutputs, teach
+from lit_distill.models import (
+    LanguageModel,
+    LiveOutputs,
+    decided,
+    decision_logits,
+    teach,
+    teacher_view,
+)
 
 ROWS_PER_TILE = 256  # logits of this many rows are held at a time
 
@@ -135,8 +149,15 @@ def score_batch(
     taught: LiveOutputs | None,
     batch: Batch,
 ) -> None:
-    """Adds the selected rows of one batch to every student's metrics; one forward per model."""
+    """Adds the decisions of one batch to every student's metrics; one forward per model.
+
+    They are its rows; with `options`, what these make of them (`decided`).
+    """
+    if "options" in batch:
+        _score_options(metrics, students, taught, cast(LabelledBatch, batch))
+        return
     rows = batch["rows"]
+    theirs = _teacher_rows(taught, batch)
     for name, own in metrics.items():
         states = students[name].encode(batch).rows(rows)
         groups = [metric.grouping(batch) for metric in own]
@@ -144,11 +165,38 @@ def score_batch(
             places = slice(start, start + ROWS_PER_TILE)
             tile = Tile(
                 students[name].logits(states[places]),
-                taught.logits(rows[places]) if taught else None,
+                taught.logits(theirs[places]) if taught else None,
                 batch["targets"][places],
             )
             for metric, numbers in zip(own, groups, strict=True):
                 metric.update(tile, numbers[places])
+
+
+def _score_options(
+    metrics: Mapping[str, Sequence[RowMetric]],
+    students: Mapping[str, LanguageModel],
+    taught: LiveOutputs | None,
+    batch: LabelledBatch,
+) -> None:
+    """Adds the decisions that are not among the outputs of one row: few, so in one tile."""
+    known = batch["targets"] != IGNORED
+    teacher = (
+        None if taught is None else decided(taught.logits(_teacher_rows(taught, batch)), batch)
+    )
+    for name, own in metrics.items():
+        logits = decision_logits(students[name], batch, students[name].encode(batch))
+        given = None if teacher is None else teacher[known]
+        tile = Tile(logits[known], given, batch["targets"][known])
+        for metric in own:
+            numbers = decision_groups(metric.grouping(batch), batch)
+            metric.update(tile, numbers[known])
+
+
+def _teacher_rows(taught: LiveOutputs | None, batch: Batch) -> Tensor:
+    """The rows in what the teachers read."""
+    if taught is None or not taught.view:
+        return batch["rows"]
+    return cast(LabelledBatch, batch)["teacher_rows"]
 
 
 class LogitMeasure(Measure):
@@ -183,7 +231,8 @@ class LogitMeasure(Measure):
     def update(self, batch: Batch) -> None:
         """See `Measure`."""
         models = self.method.cast.comparable_teachers
-        taught = teach(models, self.method.ensemble, batch) if models else None
+        view = teacher_view(batch)
+        taught = teach(models, self.method.ensemble, batch, view=view) if models else None
         score_batch(self.row_metrics(), self.method.cast.student_models, taught, batch)
 
     def row_metrics(self) -> Mapping[str, Sequence[RowMetric]]:

@@ -1,13 +1,17 @@
 """Language models: where their organs are, how a student starts, what a teacher is."""
 
 from lit_distill.models.architectures.anatomy import Anatomy as Anatomy
+from lit_distill.models.architectures.anatomy import Predicted as Predicted
 from lit_distill.models.architectures.anatomy import Projection as Projection
+from lit_distill.models.architectures.anatomy import TaskHead as TaskHead
 from lit_distill.models.architectures.table import ANATOMIES as ANATOMIES
 from lit_distill.models.architectures.table import anatomy_of as anatomy_of
 from lit_distill.models.body.dropout import RandomStream as RandomStream
 from lit_distill.models.body.encoded import Encoded as Encoded
 from lit_distill.models.body.encoded import Site as Site
 from lit_distill.models.body.execution import Execution as Execution
+from lit_distill.models.body.heads import decided as decided
+from lit_distill.models.body.heads import decision_logits as decision_logits
 from lit_distill.models.body.heads import with_lm_heads as with_lm_heads
 from lit_distill.models.body.language_model import LanguageModel as LanguageModel
 from lit_distill.models.body.projections import attention_heads as attention_heads
@@ -23,10 +27,15 @@ from lit_distill.models.body.ties import declare_separate as declare_separate
 from lit_distill.models.body.ties import differing_names as differing_names
 from lit_distill.models.body.ties import separate_names as separate_names
 from lit_distill.models.fitting.data_fit import check_length as check_length
+from lit_distill.models.fitting.first_batch import Reach as Reach
+from lit_distill.models.fitting.first_batch import check_batch as check_batch
+from lit_distill.models.fitting.labels import check_kind as check_kind
 from lit_distill.models.fitting.labels import check_same_labels as check_same_labels
+from lit_distill.models.fitting.labels import task_of as task_of
 from lit_distill.models.fitting.vocabulary import check_agreement as check_agreement
 from lit_distill.models.fitting.vocabulary import check_model_vocabulary as check_model_vocabulary
 from lit_distill.models.fitting.vocabulary import check_models as check_models
+from lit_distill.models.fitting.vocabulary import settle_padding as settle_padding
 from lit_distill.models.fitting.vocabulary import share_vocabulary as share_vocabulary
 from lit_distill.models.generation.continuation import (
     prompts_without_response as prompts_without_response,
@@ -65,14 +74,15 @@ from lit_distill.models.students.freezing import freeze_body as freeze_body
 from lit_distill.models.students.freezing import freeze_without_gradient as freeze_without_gradient
 from lit_distill.models.students.freezing import shortest_module_names as shortest_module_names
 from lit_distill.models.students.lora import LoRA as LoRA
+from lit_distill.models.students.restoring import student_from_state as student_from_state
+from lit_distill.models.students.restoring import student_state as student_state
 from lit_distill.models.students.retokenising import (
     VocabularyTransferStudent as VocabularyTransferStudent,
 )
+from lit_distill.models.students.sharing import share_body as share_body
 from lit_distill.models.students.student import FreshStudent as FreshStudent
 from lit_distill.models.students.student import LayerCopyStudent as LayerCopyStudent
 from lit_distill.models.students.student import PretrainedStudent as PretrainedStudent
-from lit_distill.models.students.student import student_from_state as student_from_state
-from lit_distill.models.students.student import student_state as student_state
 from lit_distill.models.students.student_spec import Student as Student
 from lit_distill.models.students.surgery import Surgery as Surgery
 from lit_distill.models.students.surgery import undo as undo
@@ -83,6 +93,7 @@ from lit_distill.models.teachers.live import LiveOutputs as LiveOutputs
 from lit_distill.models.teachers.live import LiveTeachers as LiveTeachers
 from lit_distill.models.teachers.live import teach as teach
 from lit_distill.models.teachers.outputs import TeacherOutputs as TeacherOutputs
+from lit_distill.models.teachers.outputs import teacher_view as teacher_view
 from lit_distill.models.teachers.outputs import with_teacher as with_teacher
 from lit_distill.models.teachers.source import Hears as Hears
 from lit_distill.models.teachers.source import Identity as Identity

@@ -126,3 +126,28 @@ def normalised_kd(
     for v in range(len(log_p)):
         total += gamma * temperature**2 * cmath.exp(log_p[v]) * (log_p[v] - log_q[v])
     return total
+
+
+def distance(student: Vector, teacher: Vector, gamma: float) -> float:
+    """(1 - cos(z_student, z_teacher))^gamma, of numbers that do not move."""
+    pairs = [(complex(s).real, complex(t).real) for s, t in zip(student, teacher, strict=True)]
+    product = sum(s * t for s, t in pairs)
+    lengths = sum(s * s for s, _ in pairs) ** 0.5 * sum(t * t for _, t in pairs) ** 0.5
+    return float((1 - product / lengths) ** gamma)
+
+
+def dynamic_temperature_kl(
+    student: Vector,
+    teacher: Vector,
+    mean: float,
+    temperature: float,
+    beta: float = 1.0,
+    gamma: float = 1.0,
+) -> complex:
+    """KL(p || q) at T0 + beta (mean - w), which is a constant to the derivative."""
+    own = temperature + beta * (mean - distance(student, teacher, gamma))
+    log_p, log_q = log_softmax(teacher, own), log_softmax(student, own)
+    total = 0j
+    for v in range(len(log_p)):
+        total += cmath.exp(log_p[v]) * (log_p[v] - log_q[v])
+    return total

@@ -8,7 +8,7 @@ the gradient with respect to the student's logits, (s - q sum_v s_v) / T.
 # Types are objects here, not texts: jsonargparse would look the base's names up in the modules of
 # its subclasses, not find `ClassVar` there, and then take any value for any of their knobs.
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,12 +21,13 @@ from lit_distill.losses.rows.row_loss import (
     BlockLogits,
     Distribution,
     Scale,
+    SoftLoss,
     log_softmax,
     required,
 )
 
 
-class Divergence(ABC):
+class Divergence(SoftLoss):
     """Base of all divergences: a temperature, and the gradient out of the slope.
 
     Attributes:

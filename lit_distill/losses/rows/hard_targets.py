@@ -5,7 +5,7 @@ q = softmax(student), y the target.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -14,10 +14,10 @@ from annotated_types import Interval
 from torch import Tensor
 
 from lit_distill.knobs import NotNegative, ShareBelowOne, check_knobs
-from lit_distill.losses.rows.row_loss import Block, Scale, index_of, log_softmax, required
+from lit_distill.losses.rows.row_loss import Block, HardLoss, Scale, index_of, log_softmax, required
 
 
-class HardTargetLoss(ABC):
+class HardTargetLoss(HardLoss):
     """A `RowLoss` that reads targets and no teacher."""
 
     needs_teacher: ClassVar[bool] = False

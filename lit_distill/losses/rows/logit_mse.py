@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from lit_distill.losses.rows.row_loss import Block, Scale, required, upcast
+from lit_distill.losses.rows.row_loss import Block, Scale, SoftLoss, required, upcast
 
 
 @dataclass(frozen=True)
-class LogitMSE:
+class LogitMSE(SoftLoss):
     """Squared Euclidean distance of the logits, sum_v (student_v - teacher_v)^2.
 
     Summed, not averaged, over the vocabulary: divided by the number of rows this is the `mse` term

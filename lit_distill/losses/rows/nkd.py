@@ -14,6 +14,7 @@ from lit_distill.losses.rows.row_loss import (
     Block,
     BlockLogits,
     Scale,
+    SoftLoss,
     index_of,
     log_softmax,
     required,
@@ -22,7 +23,7 @@ from lit_distill.losses.rows.row_loss import (
 
 
 @dataclass(frozen=True)
-class NormalisedKD:
+class NormalisedKD(SoftLoss):
     """-p_y log q_y + gamma T^2 KL(p' || q'), zero where the target y is `IGNORED`.
 
     p' and q' are the softmaxes at temperature T over all entries but y; p_y and q_y are taken at

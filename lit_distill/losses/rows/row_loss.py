@@ -5,6 +5,7 @@ Shapes: N rows, V vocabulary, R rows of one block.
 
 from __future__ import annotations
 
+from abc import ABC
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Protocol, TypeVar
@@ -52,6 +53,14 @@ class RowLoss(Protocol):
             logits: a fresh tensor (R, V), or None where `scale` is None.
         """
         ...
+
+
+class SoftLoss(ABC):  # noqa: B024 (a name for what a config can choose from)
+    """A loss of what a teacher says about a decision: what a config can name as a soft target."""
+
+
+class HardLoss(ABC):  # noqa: B024 (likewise)
+    """A loss of what is right, as the data says: a target, or a number."""
 
 
 class Softened:

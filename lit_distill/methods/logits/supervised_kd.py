@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from lit_distill.batch import Batch, Reading
 from lit_distill.knobs import check_knobs, check_one_weighs
@@ -50,6 +51,7 @@ class SupervisedKD(Distillation):
 
     hears: Hears | None = Hears.TOP_K
     reads = (Reading.MASKED, Reading.NEXT, Reading.RESPONSES, Reading.LABELS)
+    alone: ClassVar[Mapping[str, Any]] = {"alpha_kd": 0.0, "alpha_hard": 1.0}
 
     def __init__(
         self,

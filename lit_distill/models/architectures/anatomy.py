@@ -33,6 +33,67 @@ class Predicted(Enum):
     """Names in config.id2label; the head reads one row of each text, its first position."""
     TOKEN_LABELS = "labels of tokens"
     """Names in config.id2label; the head reads the rows of the labelled tokens."""
+    TEXT_VALUE = "a number for each text"
+    """Regression: one output, read as that of `TEXT_LABELS`, of the same class of Transformers."""
+    CHOICES = "one of several texts"
+    """Multiple choice: one output, the score of a text; an example has several."""
+    SPANS = "the first and the last token of an answer"
+    """Extractive question answering: two outputs at every position that can be either."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the outputs have names of their own."""
+        return self in (Predicted.TEXT_LABELS, Predicted.TOKEN_LABELS)
+
+    @property
+    def noun(self) -> str:
+        """What a model with such a head is called."""
+        return _NOUNS[self]
+
+
+_NOUNS = {
+    Predicted.TOKENS: "language model",
+    Predicted.TEXT_LABELS: "classifier",
+    Predicted.TOKEN_LABELS: "classifier",
+    Predicted.TEXT_VALUE: "regression model",
+    Predicted.CHOICES: "multiple-choice model",
+    Predicted.SPANS: "question-answering model",
+}
+
+
+@dataclass(frozen=True)
+class TaskHead:
+    """The head that a task needs, and that a body can be given.
+
+    Attributes:
+        predicts: what its outputs stand for.
+        labels: their names in order, of labels of texts or of tokens; else nothing.
+
+    Raises:
+        UserError: labels are missing, named twice, or given to a head that has none.
+    """
+
+    predicts: Predicted
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.predicts == Predicted.TOKENS:
+            raise UserError("A head of tokens is a language model's own: leave `head` out.")
+        shown = f"{self.predicts.value}, and was given the labels {list(self.labels)}"
+        if not self.predicts.labelled and self.labels:
+            raise UserError(f"The head predicts {shown}: leave them out.")
+        if self.predicts.labelled and not 2 <= len(self.labels) == len({*self.labels}):
+            raise UserError(f"The head predicts {shown}: name two or more, each once.")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the config of a model with this head says about its outputs, by key."""
+        value, span = (self.predicts == p for p in (Predicted.TEXT_VALUE, Predicted.SPANS))
+        names = ("value",) if value else ("start", "end") if span else self.labels
+        kind = "regression" if value else "single_label_classification" if self.labels else None
+        numbers = dict(enumerate(names or ("LABEL_0", "LABEL_1")))  # Transformers' own of choices
+        back = {name: number for number, name in numbers.items()}
+        return {"id2label": numbers, "label2id": back, "problem_type": kind}
 
 
 def _no_offset(config: PretrainedConfig) -> int:
@@ -139,7 +200,12 @@ class Anatomy:
 
     @property
     def has_labels(self) -> bool:
-        """Whether it is a classifier: its outputs are labels instead of tokens."""
+        """Whether it is a classifier: its outputs are labels, of texts or of tokens."""
+        return self.predicts.labelled
+
+    @property
+    def has_task(self) -> bool:
+        """Whether its outputs are something else than tokens: labels, a number, a choice, spans."""
         return self.predicts != Predicted.TOKENS
 
     @property

@@ -1,7 +1,7 @@
 """The architecture table: every row, and how the row of a model is found.
 
 A row says where the parts of one class of Transformers are; see `Anatomy`. Rows are kept by kind:
-`encoders`, `decoders`, `encoder_decoders`, and `task_heads` for what has labels instead of tokens.
+`encoders`, `decoders`, `encoder_decoders`, and `task_heads` for what predicts no tokens.
 """
 
 from __future__ import annotations
@@ -33,16 +33,21 @@ TEXT_PARTS: dict[str, tuple[str, dict[str, str]]] = {
 """Types that read other media as well: the type of their text model, and its names of weights."""
 
 
-def anatomy_of(architecture: str) -> Anatomy:
+def anatomy_of(architecture: str, config: Mapping[str, Any] | None = None) -> Anatomy:
     """The row of a Hugging Face class name.
+
+    Args:
+        architecture: the name.
+        config: of the model, which tells whether a classifier of texts predicts a number; None: it
+            does not matter.
 
     Raises:
         UserError: there is none; the message names those there are.
     """
     for anatomy in ANATOMIES:
         if anatomy.architecture == architecture:
-            return anatomy
-    supported = ", ".join(anatomy.architecture for anatomy in ANATOMIES)
+            return _by_outputs(anatomy, config or {})
+    supported = ", ".join(dict.fromkeys(anatomy.architecture for anatomy in ANATOMIES))
     raise UserError(
         f"The architecture {architecture} is not supported: lit_distill does not know where its "
         f"layers and its head are. Supported: {supported}."
@@ -85,5 +90,14 @@ def anatomy_of_config(values: Mapping[str, Any]) -> Anatomy:
     for anatomy in ANATOMIES:
         named_here = anatomy.architecture in named and anatomy.model_type == values["model_type"]
         if named_here and anatomy.has_head:
-            return anatomy
+            return _by_outputs(anatomy, values)
     return anatomy_of_type(values["model_type"])
+
+
+def _by_outputs(row: Anatomy, config: Mapping[str, Any]) -> Anatomy:
+    """The row of a class with the outputs that a config names: one label is a number, unnamed."""
+    labels = len(config.get("id2label") or ()) or config.get("num_labels")
+    single = labels == 1 and config.get("problem_type") in (None, "regression")
+    if row.predicts != Predicted.TEXT_LABELS or not single:
+        return row
+    return anatomy_of_type(row.model_type, Predicted.TEXT_VALUE)

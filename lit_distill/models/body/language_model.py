@@ -70,7 +70,7 @@ class LanguageModel(nn.Module):
 
     def __init__(self, model: PreTrainedModel, anatomy: Anatomy | None = None) -> None:
         super().__init__()
-        self.anatomy: Anatomy = anatomy or anatomy_of(type(model).__name__)
+        self.anatomy = anatomy or anatomy_of(type(model).__name__, model.config.to_dict())
         self.model = model
         self.size: int | None = None
         self.tokens: int | None = None
@@ -95,14 +95,14 @@ class LanguageModel(nn.Module):
 
     @property
     def outputs(self) -> int:
-        """V: the width of the logits: tokens, or labels; `vocab_size` where there is no head."""
+        """V: the width of the logits: tokens, labels, ...; `vocab_size` where there is no head."""
         if not self.anatomy.has_head:
             return self.vocab_size
         return self.anatomy.lm_head(self.model).weight.shape[0]
 
     @property
     def labels(self) -> list[str]:
-        """What the outputs of a classifier stand for, in order; nothing of a language model."""
+        """What the outputs of a classifier stand for, in order; nothing of other models."""
         names = self.config.id2label if self.anatomy.has_labels else {}
         return [str(names[number]) for number in range(len(names))]
 
@@ -258,8 +258,8 @@ class LanguageModel(nn.Module):
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
     def _transformed(self, rows: Tensor) -> Tensor:
-        """What the head's linear map reads of last hidden states (N, D); classifiers drop here."""
-        if not self.anatomy.has_labels:
+        """What the head's linear map reads of last hidden states (N, D); task heads drop here."""
+        if not self.anatomy.has_task:
             return self.anatomy.transform(self.model, rows)
         with self._draws():
             return self.anatomy.transform(self.model, rows)

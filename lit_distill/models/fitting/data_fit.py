@@ -34,10 +34,11 @@ def check_objective(data: DataFacts, model: LanguageModel, name: str) -> None:
         name: "student" or "teacher", for the message.
 
     Raises:
-        UserError: masks for a model that only looks back, or next tokens for one that sees them;
-            single texts for a model of sources and targets, or the other way round.
+        UserError: labels, numbers, choices or answers for a model that predicts something else;
+            masks for a model that only looks back, or next tokens for one that sees them; single
+            texts for a model of sources and targets, or the other way round.
     """
-    _check_labels(data.reading, model, name)
+    _check_head(data, model, name)
     masked, pairs = data.masked, data.pairs
     kind = type(model.model).__name__
     if masked is not None and model.reads_pairs and not pairs:
@@ -64,20 +65,33 @@ def check_objective(data: DataFacts, model: LanguageModel, name: str) -> None:
         )
 
 
-def _check_labels(reading: Reading | None, model: LanguageModel, name: str) -> None:
-    """Raises UserError where data has labels and a model tokens, or the other way round."""
+def _check_head(data: DataFacts, model: LanguageModel, name: str) -> None:
+    """Raises UserError where data asks for another head than the model's."""
     kind, predicts = type(model.model).__name__, model.anatomy.predicts
-    if reading == Reading.LABELS and predicts != Predicted.TEXT_LABELS:
+    wanted = None if data.task_head is None else data.task_head.predicts
+    if wanted is None and data.reading == Reading.LABELS:
+        wanted = Predicted.TEXT_LABELS
+    if wanted is not None and predicts != wanted:
         raise UserError(
-            f"The {name} is a {kind}, which predicts {predicts.value}, and the data has labels of "
-            "texts: give a ...ForSequenceClassification, or name the labels of a head to be "
-            "trained (PretrainedStudent.labels)."
+            f"The {name} is a {kind}, which predicts {predicts.value}, and the data has "
+            f"{_IN_DATA.get(wanted, wanted.value)}: give a {_CLASSES[wanted]}, or name the head to "
+            "be trained (PretrainedStudent.head, or labels)."
         )
-    if reading in (Reading.NEXT, Reading.MASKED, Reading.RESPONSES) and model.anatomy.has_labels:
+    if data.reading in (Reading.NEXT, Reading.MASKED, Reading.RESPONSES) and model.anatomy.has_task:
         raise UserError(
             f"The {name} is a {kind}, which predicts {predicts.value}, and the data's objective is "
-            f"{reading.value}: use a LabelledCorpus, or a language model."
+            f"{data.reading.value}: use a LabelledCorpus, or a language model."
         )
+
+
+_CLASSES = {
+    Predicted.TEXT_LABELS: "...ForSequenceClassification",
+    Predicted.TOKEN_LABELS: "...ForTokenClassification",
+    Predicted.TEXT_VALUE: "...ForSequenceClassification with one label",
+    Predicted.CHOICES: "...ForMultipleChoice",
+    Predicted.SPANS: "...ForQuestionAnswering",
+}
+_IN_DATA = {Predicted.CHOICES: "several texts to choose from", Predicted.SPANS: "answers in texts"}
 
 
 def check_start(start: int | None, model: LanguageModel, name: str) -> None:

@@ -147,6 +147,7 @@ def check_models(
     tokenizer: PreTrainedTokenizerFast | None,
     data: Any = None,
     same_vocabulary: bool = True,
+    teacher_tokenizer: PreTrainedTokenizerFast | None = None,
 ) -> None:
     """All checks of a run, before any step.
 
@@ -158,18 +159,19 @@ def check_models(
         data: the data module; its `max_length`, if it declares one, is checked.
         same_vocabulary: whether the teacher reads what the student reads; False: it has ids and a
             view of the batch of its own, about which nothing is known here.
+        teacher_tokenizer: what cuts the teacher's view of the batch; None: the run's tokenizer.
 
     Raises:
         UserError: something does not fit.
     """
-    teacher = teacher if same_vocabulary else None
+    teacher, facts = teacher if same_vocabulary else None, DataFacts(data)
     models = {"student": student, "teacher": teacher}
-    facts = DataFacts(data)
+    read = {"student": tokenizer, "teacher": teacher_tokenizer or tokenizer}
     for name, model in models.items():
         if model is None:
             continue
-        if tokenizer is not None:
-            check_model_vocabulary(model, tokenizer, name)
+        if (own := read[name]) is not None:
+            check_model_vocabulary(model, own, name)
         if facts.max_length is not None:
             check_length(facts.max_length, model, name)
         check_classifier(model, name)
@@ -185,10 +187,8 @@ def check_models(
             "(--tokenizer), or carve the student from the teacher."
         )
     if tokenizer is not None and teacher_spec is not None:
-        where = teacher_spec.tokenizer or teacher_spec.name
-        revision = None if teacher_spec.tokenizer else teacher_spec.revision
-        theirs = _teacher_tokenizer(where, revision)
-        check_agreement(tokenizer, theirs)
+        theirs = _teacher_tokenizer(teacher_spec)
+        check_agreement(teacher_tokenizer or tokenizer, theirs)
         compare_templates(facts, tokenizer, theirs)
 
 
@@ -203,7 +203,7 @@ def share_vocabulary(
         models: that passed `check_models`.
         tokenizer: the run's.
     """
-    if tokenizer is None or any(model.anatomy.has_labels for model in models):
+    if tokenizer is None or any(model.anatomy.has_task for model in models):
         return
     rows = {model.outputs for model in models}
     tokens = min(max(tokenizer.get_vocab().values()) + 1, *rows)
@@ -213,7 +213,41 @@ def share_vocabulary(
             model.size = tokens
 
 
-def _teacher_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerFast:
+def settle_padding(
+    models: Sequence[LanguageModel], tokenizer: PreTrainedTokenizerFast | None
+) -> None:
+    """Tells decoders with the head of a task what padding is: they read the last other token.
+
+    Plain Transformers finds that token by `config.pad_token_id`, so an export needs one. Where the
+    tokenizer names none, it is the token that ends texts, as people use GPT-2.
+
+    Args:
+        models: students and teachers; others are left as they are.
+        tokenizer: the run's.
+
+    Raises:
+        UserError: there is neither a padding token nor one that ends texts.
+    """
+    for model in models:
+        if tokenizer is None or not (model.anatomy.causal and model.anatomy.has_task):
+            continue
+        own, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+        if own is None and end is None:
+            raise UserError(
+                f"A {type(model.model).__name__} reads a text's last token that is no padding, and "
+                "the tokenizer has neither a padding token nor one that ends texts: set pad_token "
+                "in its tokenizer_config.json."
+            )
+        model.config.pad_token_id = end if own is None else own
+        if own is None:
+            model.notes.append(
+                f"texts are padded with {tokenizer.eos_token!r}, which the tokenizer does not call "
+                "a padding token: `tokenizer.pad_token = tokenizer.eos_token`"
+            )
+
+
+def _teacher_tokenizer(spec: TeacherSpec) -> PreTrainedTokenizerFast:
+    name, revision = spec.tokenizer or spec.name, None if spec.tokenizer else spec.revision
     try:
         return load_tokenizer(name, revision)
     except UserError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from transformers import PreTrainedModel
+
 from lit_distill.errors import UserError
 from lit_distill.models.architectures.anatomy import Anatomy
 
@@ -11,6 +13,24 @@ from lit_distill.models.architectures.anatomy import Anatomy
 def missing_head(anatomy: Anatomy, report: dict[str, Any]) -> list[str]:
     """Names of the head's weights that the file lacks."""
     return sorted(key for key in report["missing_keys"] if key.startswith(anatomy.head_prefixes))
+
+
+def draw_head(model: PreTrainedModel, anatomy: Anatomy, report: dict[str, Any]) -> None:
+    """Draws a head anew whose names the file had for another one; whose shapes no longer matter.
+
+    Args:
+        model: with weights of the file, or random ones where these had another shape.
+        anatomy: of it.
+        report: what was said about the file; no longer about the head.
+    """
+    for name, module in model.named_modules():
+        if f"{name}.".startswith(anatomy.head_prefixes):
+            for parameter in module.parameters(recurse=False):
+                parameter._is_hf_initialized = False  # else it counts as read, and is left alone
+            model._init_weights(module)
+    report["mismatched_keys"] = [
+        key for key in report["mismatched_keys"] if not key[0].startswith(anatomy.head_prefixes)
+    ]
 
 
 def absent_modules(anatomy: Anatomy, report: dict[str, Any]) -> list[str]:
@@ -43,8 +63,9 @@ def check_weights(name: str, anatomy: Anatomy, report: dict[str, Any], fresh_hea
             "Give a model whose config and weights were saved together."
         )
     if head and not fresh_head:
-        kind = "classifier" if anatomy.has_labels else "language-model head"
-        way = "SupervisedKD" if anatomy.has_labels else "MaskedLM"
+        task = anatomy.has_task
+        kind = f"head for {anatomy.predicts.value}" if task else "language-model head"
+        way = "FineTune" if task else "MaskedLM"
         raise UserError(
             f"{name} has no {kind} (missing: {_few(head)}), so its logits would be random. Use a "
             f"checkpoint of {anatomy.architecture}, train a head first with {way} and "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import getLogger
@@ -17,7 +17,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from lit_distill.errors import UserError
-from lit_distill.models.architectures.anatomy import Anatomy, Predicted
+from lit_distill.models.architectures.anatomy import Anatomy, Predicted, TaskHead
 from lit_distill.models.architectures.table import (
     ANATOMIES,
     TEXT_PARTS,
@@ -29,7 +29,12 @@ from lit_distill.models.body.absent import leave_out
 from lit_distill.models.loading.adapters import base_of, is_adapter, merge_folder
 from lit_distill.models.loading.finite import check_finite
 from lit_distill.models.loading.hub import FIRST_ASK, answer_within, outage, patience, refusal
-from lit_distill.models.loading.loaded_weights import absent_modules, check_weights, missing_head
+from lit_distill.models.loading.loaded_weights import (
+    absent_modules,
+    check_weights,
+    draw_head,
+    missing_head,
+)
 
 _log = getLogger(__name__)
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -171,9 +176,9 @@ def open_model(
     dtype: torch.dtype,
     fresh_head: bool = False,
     needs_head: bool = True,
-    labels: Sequence[str] = (),
+    head: TaskHead | None = None,
 ) -> PreTrainedModel:
-    """Loads a supported model with the head that its config.json names, in eval mode.
+    """Loads a supported model with the head that its config.json names, or a new one, in eval mode.
 
     A config that names no class of the table is taken for its type's language model.
 
@@ -182,38 +187,55 @@ def open_model(
             the model that it names, with the adapter merged.
         revision: branch, tag or commit on the hub.
         dtype: of the weights, whatever they were saved in.
-        fresh_head: accept a checkpoint without a head; it then starts at random.
+        fresh_head: accept a checkpoint without a head, or lose that of another task for `head`.
         needs_head: whether logits will be asked for; False: a checkpoint without a head is opened
             as the body that it is.
-        labels: names of the labels of a classifier of texts, whose head starts at random.
+        head: what a task needs; it starts at random. None: the checkpoint's own head.
 
     Raises:
-        UserError: it cannot be found or read, is not supported, or lacks weights; or weights are
-            NaN or infinite.
+        UserError: it is not found, read or supported; weights lack, or are NaN or infinite.
     """
     source = locate(name, revision)
     if source.cached_only and is_adapter(folder := Path(source.name)):
-        base = open_model(*base_of(folder), dtype, fresh_head, needs_head, labels)
+        base = open_model(*base_of(folder), dtype, fresh_head, needs_head, head)
         model, anatomy = merge_folder(base, folder), anatomy_of(type(base).__name__)
         check_finite(model, anatomy, name, folder)
         return model
     values, names = _text_part(_config_of(source))
-    anatomy = anatomy_of_config(values)
-    if labels:
-        anatomy, values, fresh_head = *_relabelled(name, anatomy, values, labels), True
-    body = None
-    if not (needs_head or fresh_head):  # then the body alone will do
-        body = next((row for row in ANATOMIES if row.is_body_of(anatomy)), None)
+    anatomy = own = anatomy_of_config(values)
+    if head is not None:
+        anatomy, values = _with_head(name, anatomy, values, head, fresh_head)
+        fresh_head = True
+    bodies = ANATOMIES if not (needs_head or fresh_head) else ()  # then the body alone will do
+    body = next((row for row in bodies if row.is_body_of(anatomy)), None)
     if body and values.get("architectures") == [body.architecture]:
         anatomy = body
     model, report = _load(source, anatomy, values, names, dtype)
     if body and missing_head(anatomy, report):
         anatomy = body
         model, report = _load(source, anatomy, values, names, dtype)
+    if head is not None and own.has_task:
+        draw_head(model, anatomy, report)
     check_weights(name, anatomy, report, fresh_head)
     leave_out(model, absent_modules(anatomy, report))
     check_finite(model, anatomy, name, Path(source.name))
     return model
+
+
+def predicted_by(name: str, revision: str | None) -> Predicted:
+    """What the head of a saved model predicts, as its config says; of a body alone, tokens.
+
+    Args:
+        name: see `open_model`.
+        revision: likewise.
+
+    Raises:
+        UserError: it cannot be found or is not supported.
+    """
+    source = locate(name, revision)
+    if source.cached_only and is_adapter(folder := Path(source.name)):
+        return predicted_by(*base_of(folder))
+    return anatomy_of_config(_text_part(_config_of(source))[0]).predicts
 
 
 def _config_of(source: Source) -> dict[str, Any]:
@@ -246,19 +268,17 @@ def _load(
     return model, report
 
 
-def _relabelled(
-    name: str, anatomy: Anatomy, values: dict[str, Any], labels: Sequence[str]
+def _with_head(
+    name: str, row: Anatomy, values: dict[str, Any], head: TaskHead, fresh_head: bool
 ) -> tuple[Anatomy, dict[str, Any]]:
-    """The row and the config of a classifier of texts on the body of a language model."""
-    if anatomy.has_labels:
+    """The row and the config of a checkpoint with the head of another task; as `open_model`."""
+    if row.has_task and not fresh_head:
         raise UserError(
-            f"{name} is a {anatomy.architecture} and has labels of its own, so its head would not "
-            "start anew: leave `labels` out, or give the language model that it was made of."
+            f"{name} is a {row.architecture} and has a head of its own, which predicts "
+            f"{row.predicts.value}: leave `head` and `labels` out to go on with that one, or set "
+            "fresh_head=true to start anew without it."
         )
-    numbers = dict(enumerate(labels))
-    own = {"id2label": numbers, "label2id": {label: n for n, label in numbers.items()}}
-    row = anatomy_of_type(anatomy.model_type, Predicted.TEXT_LABELS)
-    return row, {**values, **own, "problem_type": "single_label_classification"}
+    return anatomy_of_type(row.model_type, head.predicts), {**values, **head.config}
 
 
 def _text_part(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str] | None]:

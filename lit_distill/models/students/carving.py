@@ -201,6 +201,30 @@ def carve_layers(
     return weights
 
 
+def with_head_of(model: LanguageModel, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a body, named as in a class with a head, beside the head of a fresh model.
+
+    What that class has no place for, a pooler, is left out.
+
+    Args:
+        model: of that class.
+        weights: of the body alone, as `carve_layers` gives them.
+
+    Raises:
+        UserError: the class has no place for anything else.
+    """
+    own: dict[str, Tensor] = dict(model.model.state_dict())
+    named = {f"{model.model.base_model_prefix}.{name}": value for name, value in weights.items()}
+    lost = [name for name in named if name not in own and "pooler" not in name]
+    if lost:  # what stands in its place would begin at random
+        raise UserError(
+            f"fresh_head: a {type(model.model).__name__} has no place for {lost[0]}, so the body "
+            "would not be the teacher's: give a teacher with a head."
+        )
+    place = {own[name].data_ptr(): value for name, value in named.items() if name in own}
+    return {name: place.get(value.data_ptr(), value) for name, value in own.items()}  # ties, too
+
+
 def _renumbered(name: str, path: str, kept: list[int]) -> str:
     """The student's name of a layer's weight; empty if the layer is not kept."""
     number, _, rest = name.removeprefix(f"{path}.").partition(".")
@@ -210,7 +234,7 @@ def _renumbered(name: str, path: str, kept: list[int]) -> str:
 
 
 def labels_of(config: PretrainedConfig) -> dict[str, Any]:
-    """What a classifier's config says about its labels, by key."""
+    """What the config of a model with a task says about its outputs, by key."""
     names = ("id2label", "label2id", "problem_type")
     return {name: copy.deepcopy(getattr(config, name)) for name in names}
 
@@ -219,14 +243,15 @@ def distilbert_config(teacher: LanguageModel, num_layers: int) -> DistilBertConf
     """The DistilBERT config in which a BERT's layers compute what they did.
 
     Raises:
-        UserError: the teacher is not a BERT, classifies texts, or normalises with another epsilon.
+        UserError: the teacher is not a BERT, reads texts by their first token, or normalises with
+            another epsilon.
     """
     bert = teacher.config
-    if teacher.anatomy.predicts == Predicted.TEXT_LABELS:
+    if teacher.anatomy.predicts in (Predicted.TEXT_LABELS, Predicted.TEXT_VALUE, Predicted.CHOICES):
         raise UserError(
             "distilbert=true: a BERT's classifier of texts has a tanh where DistilBERT's has a "
             "ReLU, so its head would compute something else. Leave it out, or carve the language "
-            "model to a DistilBERT and start from that with PretrainedStudent's labels."
+            "model to a DistilBERT and start from that with PretrainedStudent's labels or head."
         )
     if bert.model_type != "bert":
         raise UserError(
@@ -252,7 +277,7 @@ def distilbert_config(teacher: LanguageModel, num_layers: int) -> DistilBertConf
         initializer_range=bert.initializer_range,
         pad_token_id=bert.pad_token_id,
         tie_word_embeddings=bert.tie_word_embeddings,
-        **(labels_of(bert) if teacher.anatomy.has_labels else {}),
+        **(labels_of(bert) if teacher.anatomy.has_task else {}),
     )
 
 

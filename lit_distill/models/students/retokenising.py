@@ -133,10 +133,10 @@ def means(pieces: list[list[int]], entries: int) -> Tensor:
 def _exchange(model: PreTrainedModel, anatomy: Anatomy, mix: Tensor) -> None:
     """Replaces embeddings, decoder and biases; what is tied stays tied, and what is not, apart.
 
-    A classifier keeps its head, whose outputs are labels.
+    The head of a task is kept: its outputs are no tokens.
     """
     embeddings = torch.sparse.mm(mix, model.get_input_embeddings().weight.detach())
-    if anatomy.has_labels:
+    if anatomy.has_task:
         model.resize_token_embeddings(len(mix), mean_resizing=False)
         with torch.no_grad():
             model.get_input_embeddings().weight.copy_(embeddings)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 from transformers import PretrainedConfig
 
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, CountOrNone, check_knobs
-from lit_distill.models.architectures.anatomy import Anatomy, Predicted
-from lit_distill.models.architectures.table import anatomy_of, anatomy_of_type
+from lit_distill.models.architectures.anatomy import Anatomy, Predicted, TaskHead
+from lit_distill.models.architectures.table import anatomy_of_type
 from lit_distill.models.body.absent import absent, leave_out
 from lit_distill.models.body.language_model import LanguageModel
 from lit_distill.models.body.ties import (
@@ -23,9 +21,8 @@ from lit_distill.models.body.ties import (
     draw_own_head,
     has_own_head,
     keep_apart,
-    separate_names,
 )
-from lit_distill.models.loading.pretrained import open_model
+from lit_distill.models.loading.pretrained import open_model, predicted_by
 from lit_distill.models.students.carving import (
     carve_config,
     carve_layers,
@@ -34,10 +31,10 @@ from lit_distill.models.students.carving import (
     labels_of,
     pick_layers,
     respect_kinds,
+    with_head_of,
 )
 from lit_distill.models.students.config_changes import override_config
 from lit_distill.models.students.student_spec import Student
-from lit_distill.models.students.surgery import operate, surgery_from
 
 
 @dataclass(frozen=True)
@@ -48,28 +45,46 @@ class PretrainedStudent(Student):
         name: local folder or hub name.
         revision: branch, tag or commit on the hub.
         fresh_head: accept a checkpoint without its head; it then starts at random.
-        labels: names of the labels of a classifier of texts, in order, on the body of a language
-            model: its head starts at random. None: the checkpoint's own head.
+        labels: names of the labels of a classifier of texts, in order; short for a `head` of them.
+        head: what a task needs, on the body of a language model: it starts at random. A checkpoint
+            that has a task of its own, the same or another one, is refused unless `fresh_head` says
+            that this head is to go. None: the checkpoint's own head, or that of the data's task
+            where it has none of a task.
     """
 
     name: str
     revision: str | None = None
     fresh_head: bool = False
     labels: list[str] | None = None
+    head: TaskHead | None = None
 
     def __post_init__(self) -> None:
-        if self.labels is not None and not 2 <= len(self.labels) == len({*self.labels}):
-            raise UserError(
-                f"PretrainedStudent.labels is {self.labels}: name two or more, each once."
-            )
+        if self.labels is not None and self.head is not None:
+            raise UserError("PretrainedStudent has labels and a head: give either.")
+        self._new_head()
 
     def start(
         self, teacher: LanguageModel | None, vocab_size: int, needs_head: bool = True
     ) -> LanguageModel:
         """See `Student.start`."""
         del teacher, vocab_size
-        start = self.fresh_head, needs_head, self.labels or ()
+        start = self.fresh_head, needs_head, self._new_head()
         return LanguageModel(open_model(self.name, self.revision, torch.float32, *start))
+
+    def for_task(self, head: TaskHead) -> PretrainedStudent:
+        """See `Student.for_task`; `labels`, `head` and a checkpoint of a task stay what they are.
+
+        Raises:
+            UserError: the checkpoint cannot be found.
+        """
+        bare = predicted_by(self.name, self.revision) == Predicted.TOKENS
+        return replace(self, head=head) if bare and self._new_head() is None else self
+
+    def _new_head(self) -> TaskHead | None:
+        """The head that is to start anew, if any."""
+        if self.labels is None:
+            return self.head
+        return TaskHead(Predicted.TEXT_LABELS, tuple(self.labels))
 
 
 Layers = list[CountOrNone]
@@ -97,6 +112,8 @@ class LayerCopyStudent(Student):
             decoder's); None keeps it whole (shrink and fine-tune).
         distilbert: turn a BERT teacher into a DistilBERT: no pooler, and no token types (type 0 is
             folded into the positions, so that the embeddings' output stays the teacher's).
+        fresh_head: where the teacher is a body alone and logits are trained (`MaskedLM`), begin
+            with its language model's head at random.
     """
 
     layers: Literal["every_other", "first", "last", "distilbert"] | list[CountOrNone] = (
@@ -105,15 +122,21 @@ class LayerCopyStudent(Student):
     num_layers: Count | None = None
     distilbert: bool = False
     encoder_layers: Literal["every_other", "first", "last"] | Layers | None = None
+    fresh_head: bool = False
 
     def __post_init__(self) -> None:
         check_knobs(LayerCopyStudent, vars(self))
+
+    @property
+    def heads_itself(self) -> bool:
+        """See `Student`."""
+        return self.fresh_head
 
     def start(
         self, teacher: LanguageModel | None, vocab_size: int, needs_head: bool = True
     ) -> LanguageModel:
         """See `Student.start`."""
-        del vocab_size, needs_head  # it has a head if its teacher has one
+        del vocab_size
         if teacher is None:
             raise UserError(
                 "LayerCopyStudent takes its layers from a teacher and none is given: set "
@@ -131,10 +154,15 @@ class LayerCopyStudent(Student):
             weights = distilbert_weights(weights)
         else:
             anatomy, config = teacher.anatomy, carve_config(teacher, picked, encoder)
-        student = _fresh_model(anatomy, config, _absent_in(teacher, anatomy))
+        body = self.fresh_head and needs_head and not anatomy.has_head
+        if body:  # of a class with a head
+            anatomy = anatomy_of_type(anatomy.model_type)
+        student = fresh_model(anatomy, config, _absent_in(teacher, anatomy))
+        if body:
+            weights = with_head_of(student, weights)
         keep_apart(student.model, differing_names(student.model, weights))
         student.model.load_state_dict(weights, strict=True)  # copies, and widens to float32
-        if student.model.can_generate():
+        if student.model.can_generate() and not body:
             student.model.generation_config = copy.deepcopy(teacher.model.generation_config)
         return student
 
@@ -187,7 +215,7 @@ class FreshStudent(Student):
         if teacher is not None and self.model_type is None and has_own_head(teacher.model, anatomy):
             changes = {"tie_word_embeddings": False, **changes}
         config = override_config(config, changes, anatomy)
-        student = _fresh_model(anatomy, config, _absent_in(teacher, anatomy))
+        student = fresh_model(anatomy, config, _absent_in(teacher, anatomy))
         if changes.get("tie_word_embeddings") is False:
             draw_own_head(student.model, anatomy)
         return student
@@ -201,7 +229,7 @@ class FreshStudent(Student):
             config.vocab_size = teacher.vocab_size
             for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
                 setattr(config, name, getattr(teacher.config, name))
-            if teacher.anatomy.has_labels:
+            if teacher.anatomy.has_task:
                 config.update(labels_of(teacher.config))
         elif vocab_size:
             config.vocab_size = vocab_size
@@ -219,7 +247,7 @@ def _absent_in(teacher: LanguageModel | None, anatomy: Anatomy) -> list[str]:
     return [path for path in anatomy.optional if path in missing]
 
 
-def _fresh_model(
+def fresh_model(
     anatomy: Anatomy, config: PretrainedConfig, without: Iterable[str] = ()
 ) -> LanguageModel:
     """A model with fresh float32 weights, tied as its config says, without some modules."""
@@ -228,45 +256,3 @@ def _fresh_model(
     model = anatomy.model_class()(config).to(torch.float32)
     leave_out(model, without)
     return LanguageModel(model).eval()
-
-
-def student_state(model: LanguageModel) -> dict[str, Any]:
-    """What a checkpoint needs to build the student again, as plain JSON values.
-
-    That is its config, which tables are its own although the config ties them, which modules of its
-    class it has not, and what was changed after it was built.
-    """
-    config = json.loads(model.config.to_json_string(use_diff=False))
-    return {
-        "config": {**config, "architectures": [model.anatomy.architecture]},
-        "separate": separate_names(model.model),
-        "surgeries": list(model.surgeries),
-        "notes": list(model.notes),
-        "absent": absent(model.model, model.anatomy),
-    }
-
-
-def student_from_state(
-    state: dict[str, Any], weights: Mapping[str, Tensor] | None = None
-) -> LanguageModel:
-    """A student of the saved shape in float32; its weights are to be loaded into it.
-
-    Args:
-        state: of `student_state`; one of the first release does not say which tables are separate,
-            which modules are absent, and knows of no surgeries.
-        weights: its state dict, if at hand: tables of different values are separate as well.
-
-    Raises:
-        UserError: its architecture is not supported, or a surgery of its is not at hand.
-    """
-    anatomy = anatomy_of(state["config"]["architectures"][0])
-    config = anatomy.model_class().config_class.from_dict(state["config"])
-    student = _fresh_model(anatomy, config, state.get("absent", ()))
-    apart = set(state.get("separate", ()))
-    if weights is not None:
-        named = {name.removeprefix("model."): value for name, value in weights.items()}
-        apart.update(differing_names(student.model, named))
-    keep_apart(student.model, sorted(apart))
-    operate(student, map(surgery_from, state.get("surgeries", ())))
-    student.notes = list(state.get("notes", ()))
-    return student

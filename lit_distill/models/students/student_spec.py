@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 from lit_distill.errors import UserError
+from lit_distill.models.architectures.anatomy import TaskHead
 from lit_distill.models.body.language_model import LanguageModel
 from lit_distill.models.students.freezing import freeze_named
 from lit_distill.models.students.surgery import Surgery, operate
@@ -48,6 +49,20 @@ class Student(ABC):
         if self.freeze or self.surgeries:
             self._note_what_trains(model)
         return model
+
+    @property
+    def heads_itself(self) -> bool:
+        """Whether it begins with a head for tokens although its teacher has none."""
+        return False
+
+    def for_task(self, head: TaskHead) -> Student:
+        """The same start with a head that the data's task needs, where it has none of any task.
+
+        Args:
+            head: of the data.
+        """
+        del head
+        return self
 
     @abstractmethod
     def start(

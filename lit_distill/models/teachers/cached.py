@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -40,7 +40,10 @@ class CachedOutputs:
     cache: TeacherCache
     batch: TextBatch
 
-    view: ClassVar[str] = ""
+    @property
+    def view(self) -> str:
+        """See `TeacherOutputs`."""
+        return self.cache.view
 
     def check_losses(self, losses: Sequence[RowLoss]) -> None:
         """See `TeacherCache.check_losses`."""
@@ -84,7 +87,7 @@ class CachedOutputs:
     def _order(self, rows: Tensor) -> Tensor | None:
         """Places (N,) of flat `rows` among the kept positions; None where they are all of them."""
         positions = self.cache.item("positions")
-        kept = self.batch["tokens"] if positions == "tokens" else self.batch["rows"]
+        kept = self.cache.kept(self.batch)
         if rows is kept:
             return None
         if positions != "tokens":
@@ -165,8 +168,8 @@ class CachedTeacher(TeacherSource):
         """See `TeacherSource`.
 
         Raises:
-            UserError: a student has another vocabulary, there are several live teachers, or the
-                one has other weights.
+            UserError: a student has another vocabulary or other labels, there are several live
+                teachers, or the one has other weights.
         """
         if len(teachers) > 1:
             raise UserError(
@@ -174,7 +177,8 @@ class CachedTeacher(TeacherSource):
                 "one of both out."
             )
         for student in students.values():
-            self.cache.check({"vocab_size": student.outputs})
+            labels = {"labels": student.labels} if student.labels else {}
+            self.cache.check({**labels, "vocab_size": student.outputs})
         for teacher in teachers.values():
             self.cache.check({"teacher": teacher["fingerprint"]})
 
@@ -190,13 +194,14 @@ class CachedTeacher(TeacherSource):
         Raises:
             UserError: a view or a site is asked for.
         """
-        if view:
-            raise UserError(
-                f"The method asks its teacher about the view {view!r} of a batch, and a teacher "
-                "cache holds what was said about a single text: leave model.teacher_cache out."
-            )
         if capture:
             raise _inside(self.folder, capture)
+        if view != self.cache.view:
+            raise UserError(
+                f"The method asks its teacher about the view {view!r} of a batch, and the teacher "
+                f"cache in {self.folder} holds what was said about the view {self.cache.view!r}: "
+                "leave model.teacher_cache out."
+            )
         return CachedOutputs(self.cache, batch)
 
     def non_finite(self, batches: Sequence[TextBatch]) -> dict[str, bool]:

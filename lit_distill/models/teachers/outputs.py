@@ -10,12 +10,18 @@ from typing import Protocol, TypeVar
 
 from torch import Tensor
 
+from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.losses import TeacherSignal
 from lit_distill.losses.rows.row_loss import RowLoss
 from lit_distill.models.body.encoded import Encoded, Site
 
 Result = TypeVar("Result")
+
+
+def teacher_view(batch: Batch) -> str:
+    """Prefix of what teachers of labels read: their own view, where a batch has it."""
+    return "teacher_" if "teacher_input_ids" in batch else ""
 
 
 class TeacherOutputs(Protocol):

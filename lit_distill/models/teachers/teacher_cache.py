@@ -13,6 +13,7 @@ from zlib import crc32
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lit_distill.batch import TextBatch
 from lit_distill.errors import UserError
@@ -89,6 +90,17 @@ class TeacherCache:
     def item(self, name: str) -> Any:
         """A value of the provenance."""
         return self.manifest.provenance[name]
+
+    @property
+    def view(self) -> str:
+        """Prefix of the batch keys that the teacher read; of the data's own text, nothing."""
+        view: str = self.manifest.provenance.get("view", "")
+        return view
+
+    def kept(self, batch: TextBatch) -> Tensor:
+        """Flat positions (P,) of a batch, in the teacher's view, about which something is kept."""
+        positions: Tensor = read_by_teacher(batch, self.view)[self.item("positions")]
+        return positions
 
     def check(self, now: dict[str, Any]) -> None:
         """Refuses a run that the cache was not made for.
@@ -190,9 +202,9 @@ class TeacherCache:
             )
 
     def _check_text(self, batch: TextBatch, items: Ints) -> None:
-        kept = batch["tokens"] if self.item("positions") == "tokens" else batch["rows"]
-        ids = batch["input_ids"].numpy()
-        lengths = batch["attention_mask"].sum(1).tolist()
+        read, kept = read_by_teacher(batch, self.view), self.kept(batch)
+        ids = read["input_ids"].numpy()
+        lengths = read["attention_mask"].sum(1).tolist()
         checks = [text_check(text[:length]) for text, length in zip(ids, lengths, strict=True)]
         wrong = np.flatnonzero(self._checks[items] != np.array(checks, np.uint32))
         if len(wrong) or self._counts[items].sum() != len(kept):
@@ -202,6 +214,21 @@ class TeacherCache:
                 "are others. Use the corpus, objective, seed and mask_variants of the cache, or "
                 "write a new one."
             )
+
+
+def read_by_teacher(batch: TextBatch, view: str) -> dict[str, Any]:
+    """The values of a batch that a teacher reads, by their names without the prefix of its view.
+
+    Raises:
+        UserError: the batch has no such view.
+    """
+    found = {name.removeprefix(view): x for name, x in batch.items() if name.startswith(view)}
+    if "input_ids" not in found:
+        raise UserError(
+            f"The teacher cache holds what was said about the view {view!r} of the data, and a "
+            "batch has none: use the data of the cache, or write a new one."
+        )
+    return found
 
 
 def text_check(read: NDArray[np.int64]) -> int:

@@ -12,8 +12,12 @@ import pytest
 import torch
 from batches import Served, collate, samples
 from lightning.pytorch import Callback, LightningModule, Trainer
+from scipy.spatial.distance import jensenshannon
 from torch import nn
-from torchmetrics.functional.classification import multiclass_f1_score
+from torchmetrics.functional.classification import (
+    multiclass_calibration_error,
+    multiclass_f1_score,
+)
 from transformers import BertConfig, BertForMaskedLM
 
 from callbacks import PerLanguage, TeacherAgreement
@@ -93,7 +97,7 @@ def trainer(folder: Path, *callbacks: Callback, **options: Any) -> Trainer:
     )  # fmt: skip
 
 
-def oracle(rows: list[tuple[list[float], list[float], int]]) -> dict[str, float]:
+def oracle(rows: list[tuple[list[float], list[float], int]]) -> dict[str, float | None]:
     """Scores by the definitions, of (student's logits, teacher's logits, label)."""
 
     def log_softmax(z: list[float]) -> list[float]:
@@ -117,7 +121,24 @@ def oracle(rows: list[tuple[list[float], list[float], int]]) -> dict[str, float]
         both = precision + recall
         f1.append(2 * precision * recall / both if both else 0.0)
     count = len(rows)
+    probabilities = [
+        [torch.tensor(z, dtype=torch.float64).softmax(0) for z in row[:2]] for row in rows
+    ]
+    loyal = [1 - float(jensenshannon(p, q, base=2)) for q, p in probabilities]
+    taught_by = [best(t) for _, t, _ in rows]
+    triples = list(zip(given, taught_by, wanted, strict=True))
+    both = [g == t for g, t, w in triples if g != w and t != w]
+    lost = [g != w for g, t, w in triples if t == w]
+    errors = [
+        float(multiclass_calibration_error(torch.stack(made), torch.tensor(wanted), LABELS, 15))
+        for made in zip(*probabilities, strict=True)
+    ]
     return {
+        "ece": errors[0],
+        "teacher_ece": errors[1],
+        "probability_loyalty": math.fsum(loyal) / count,
+        "inherited": sum(both) / len(both) if both else None,
+        "invented": sum(lost) / len(lost) if lost else None,
         "rows": count,
         "loss": loss / count,
         "accuracy": sum(g == w for g, w in zip(given, wanted, strict=True)) / count,
@@ -126,6 +147,13 @@ def oracle(rows: list[tuple[list[float], list[float], int]]) -> dict[str, float]
         "kl": kl / count,
         "teacher_loss": taught / count,
     }
+
+
+def same(found: dict[str, float | None], expected: dict[str, float | None]) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        within = 1e-6 if name.endswith("ece") else 1e-12  # torchmetrics counts these in float32
+        assert found[name] == (value if value is None else pytest.approx(value, abs=within)), name
 
 
 def logits_of(batch: Batch, model: LanguageModel) -> torch.Tensor:
@@ -148,8 +176,9 @@ def test_scores_equal_the_oracle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     expected = {name: oracle(own) for name, own in rows.items()}
     measured = module.measurements["student"]
     for name, scores in expected.items():
-        assert measured.languages[name] == pytest.approx(scores, rel=1e-12, abs=1e-12)
-    for key in ("loss", "accuracy", "macro_f1", "label_loyalty", "kl"):
+        same(measured.languages[name], scores)
+    shared = ("loss", "accuracy", "macro_f1", "label_loyalty", "kl", "probability_loyalty")
+    for key in shared:
         mean = (expected["xx"][key] + expected["yy"][key]) / 2
         assert measured.mean[key] == pytest.approx(mean, rel=1e-12)
         assert float(loop.callback_metrics[f"val/{key}"]) == pytest.approx(mean, rel=1e-6)
@@ -167,7 +196,7 @@ def test_two_ranks_measure_what_one_does(tmp_path: Path) -> None:
         found = json.loads((tmp_path / f"2.{rank}").read_text())
         assert found.keys() == alone.keys()
         for name, scores in alone.items():
-            assert found[name] == pytest.approx(scores, rel=1e-12)
+            same(found[name], scores)
 
 
 def test_macro_f1_is_that_of_torchmetrics() -> None:

@@ -27,8 +27,16 @@ from lit_distill.errors import UserError
 from lit_distill.losses import ForwardKL
 from lit_distill.measures import LabelMeasure
 from lit_distill.methods import MaskedLM, SupervisedKD
-from lit_distill.models import LayerCopyStudent, PretrainedStudent, TeacherSpec, load_tokenizer
+from lit_distill.models import (
+    LayerCopyStudent,
+    Predicted,
+    PretrainedStudent,
+    TaskHead,
+    TeacherSpec,
+    load_tokenizer,
+)
 from lit_distill.schedules import Constant
+from lit_distill.task_batches import value_batch
 
 TEXTS = pairs(8)
 TEMPERATURE, KD, HARD = 2.0, 0.7, 0.4
@@ -206,6 +214,18 @@ def test_a_method_of_tokens_refuses_labels(teacher: Path) -> None:
     data.objective = Labels()  # type: ignore[attr-defined]
     with pytest.raises(UserError, match=r"MaskedLM reads MaskedTokens, and Served has labels of"):
         quiet_trainer().fit(MaskedLM(teacher=TeacherSpec(str(teacher))), datamodule=data)
+
+
+def test_numbers_are_another_methods(tiny_bert: Path, teacher: Path) -> None:
+    given = collate(TEXTS)
+    read = given["input_ids"], given["attention_mask"], torch.ones(len(TEXTS))
+    batch = value_batch(*read, given["language"].tolist())
+    student = PretrainedStudent(str(tiny_bert), head=TaskHead(Predicted.TEXT_VALUE))
+    data = Served([[batch]], None, load_tokenizer(str(tiny_bert)))
+    with pytest.raises(UserError, match=r"a number for each text, and SupervisedKD.*use FineTune"):
+        quiet_trainer().fit(
+            method(teacher, teacher=None, student=student, alpha_kd=0.0), datamodule=data
+        )
 
 
 def test_labels_out_of_range_are_told(teacher: Path) -> None:

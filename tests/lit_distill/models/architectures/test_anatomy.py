@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import BertConfig, BertForQuestionAnswering
+from transformers import BertConfig, BertForNextSentencePrediction
 from transformers.pytorch_utils import Conv1D
 
 from lit_distill.batch import Batch
@@ -73,10 +73,10 @@ def test_max_length_is_the_longest_that_the_model_runs(model: LanguageModel, fam
 
 def test_unsupported_architectures_name_the_supported_ones():
     config = BertConfig(vocab_size=9, hidden_size=4, num_hidden_layers=1, num_attention_heads=1)
-    classifier = BertForQuestionAnswering(config)
+    classifier = BertForNextSentencePrediction(config)
     with pytest.raises(
         UserError,
-        match=r"BertForQuestionAnswering is not supported.*Supported: BertForMaskedLM, "
+        match=r"BertForNextSentencePrediction is not supported.*Supported: BertForMaskedLM, "
         r"DistilBertForMaskedLM, RobertaForMaskedLM, XLMRobertaForMaskedLM",
     ):
         LanguageModel(classifier)

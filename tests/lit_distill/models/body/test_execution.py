@@ -119,3 +119,20 @@ def test_a_model_that_cannot_is_refused(bert: LanguageModel) -> None:
     with pytest.raises(UserError, match="NoTargets has no gradient checkpointing"):
         Execution(gradient_checkpointing=True).apply(bert)
     assert isinstance(bert.model, nn.Module)
+
+
+def test_attention_by_the_formula_gives_the_same(bert: LanguageModel, batch: Batch) -> None:
+    within = ready(bert)
+    plain = values_and_gradients(bert, batch)
+    before = bert.config._attn_implementation
+    Execution(attention="eager").apply(bert)
+    assert (before, bert.config._attn_implementation) == ("sdpa", "eager")
+    for one, other in zip(plain, values_and_gradients(bert, batch), strict=True):
+        torch.testing.assert_close(one, other, rtol=within, atol=within)
+
+
+@pytest.mark.parametrize("name", ["flash_attention_2", "eagre"])
+def test_attention_that_there_is_not_is_refused(bert: LanguageModel, name: str) -> None:
+    with pytest.raises(UserError, match=rf"cannot attend by '{name}' here: .* Set model.execution"):
+        Execution(attention=name).apply(bert)
+    assert bert.config._attn_implementation == "sdpa"

@@ -29,7 +29,7 @@ KINDS: list[Projection] = ["query", "key", "value"]
     params=[
         a.model_type
         for a in ANATOMIES
-        if a.has_head and a.encoder_layers_path is None and not a.has_labels
+        if a.has_head and a.encoder_layers_path is None and not a.has_task
     ]
 )
 def family(request: pytest.FixtureRequest) -> str:

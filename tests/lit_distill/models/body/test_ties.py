@@ -73,6 +73,7 @@ def exported(student: LanguageModel, folder: Path, weights: dict[str, Tensor]) -
     return plain
 
 
+@pytest.mark.rotated(2)
 @pytest.mark.parametrize("start", ["carved", "pretrained"])
 def test_a_head_of_its_own_survives_carving_checkpoint_and_export(
     two_tables: tuple[Path, PreTrainedModel], tmp_path: Path, start: str, family: str

@@ -16,8 +16,8 @@ from huggingface_hub.errors import (
 )
 from safetensors.torch import load_file, save_file
 from transformers import (
+    BertForNextSentencePrediction,
     BertForPreTraining,
-    BertForQuestionAnswering,
     BertModel,
     Gemma3Config,
     Gemma3ForConditionalGeneration,
@@ -156,7 +156,7 @@ def test_code_from_a_checkpoint_is_never_run(saved: Path):
     assert open_float32(saved).config.model_type == "bert"
 
 
-@pytest.mark.parametrize("other", [BertModel, BertForQuestionAnswering])
+@pytest.mark.parametrize("other", [BertModel, BertForNextSentencePrediction])
 def test_a_missing_head_is_refused_unless_asked_for(
     bert: LanguageModel, tmp_path: Path, other: type
 ):

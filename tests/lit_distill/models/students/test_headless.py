@@ -217,3 +217,20 @@ def test_methods_of_logits_refuse_it_in_one_line(
     )
     with pytest.raises(UserError, match=r"encoder has no language-model head.*MiniLMv2"):
         fitted(tmp_path, method, tiny_bert, 1)
+
+
+def test_a_head_may_begin_on_the_body_of_a_teacher(body: Path) -> None:
+    """All of the body is the teacher's, and what it computes."""
+    teacher = TeacherSpec(str(body)).build(needs_head=False)
+    every = list(range(len(teacher.layers)))
+    student = LayerCopyStudent(layers=every, fresh_head=True).build(teacher, 0)
+    assert student.anatomy.has_head
+    own, prefix = student.model.state_dict(), student.model.base_model_prefix
+    for name, value in teacher.model.state_dict().items():
+        assert "pooler" in name or torch.equal(own[f"{prefix}.{name}"], value), name
+    ids = torch.arange(5, 12)[None]
+    found = student.model.base_model(input_ids=ids).last_hidden_state
+    assert torch.equal(found, teacher.model(input_ids=ids).last_hidden_state)
+    table, head = student.model.get_input_embeddings(), student.model.get_output_embeddings()
+    assert (head.weight is table.weight) == student.config.tie_word_embeddings
+    assert not LayerCopyStudent(layers=every).build(teacher, 0).anatomy.has_head

@@ -152,6 +152,7 @@ def test_captured_projections_are_those_of_the_changed_model(
     torch.testing.assert_close(before, after, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.rotated(3)  # compiling takes seconds
 @pytest.mark.parametrize(
     "execution",
     [Execution(gradient_checkpointing=True), Execution(compile="aot_eager")],
@@ -252,6 +253,7 @@ def test_adapters_that_cannot_be_merged(tiny_bert: Path, tiny_gpt2: Path, tmp_pa
         TeacherSpec(str(folder)).build()
 
 
+@pytest.mark.rotated(3)  # a process of its own
 def test_nobody_else_imports_peft() -> None:
     """Not even by way of Transformers, where it is installed."""
     code = "import sys, lit_distill.cli.training, lit_distill.methods, data_modules, callbacks\n"

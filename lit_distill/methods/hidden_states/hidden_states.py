@@ -1,0 +1,121 @@
+"""Hidden states of mapped layers: LightMBERT, DistilHuBERT's heads, XtremeDistil's first stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lit_distill.batch import Batch
+from lit_distill.errors import UserError
+from lit_distill.knobs import check_knobs, check_one_weighs
+from lit_distill.losses import AccumulationWindow, StateLoss, StateMSE, Term, Weight
+from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
+from lit_distill.methods.hidden_states._layer_maps import LayerMap, Uniform
+from lit_distill.methods.hidden_states._projections import StateProjection
+from lit_distill.models import (
+    Hears,
+    LanguageModel,
+    Site,
+    check_layer,
+    check_same_causality,
+)
+
+
+class HiddenStates(HiddenStateMethod):
+    """States of the student learn those of the teacher that a layer map pairs them with.
+
+        L = alpha_states sum over pairs (i, j) of l(P_ij h_i^S, h_j^T)   each a mean over all real
+                                                                         tokens
+
+    h_0 are the embeddings, h_k the output of the k-th layer, and the last is what a head reads (of
+    decoders behind the final norm). l is an average over the width.
+
+    Needs: a teacher with the student's tokenizer, and its width where there is no projection.
+    Data: `NoTargets` text.
+    Relations: `MiniLMv2` compares relations, which need no projection and leave the states free.
+    What no state reaches (layers above the highest mapped one, the head) is not trained.
+
+    Args:
+        layer_map: which state learns from which.
+        projection: what student's states pass before they are compared; None: nothing.
+        loss: l.
+        embeddings: whether h_0 learns the teacher's h_0, beside what the map pairs.
+        alpha_states: weight of every pair.
+        base: see `Distillation`.
+
+    Source: LightMBERT (https://arxiv.org/abs/2103.06418) for the sum over a uniform map; sums, maps
+    and a projection per layer compared by Udagawa et al. (https://arxiv.org/abs/2310.08797). Codes
+    that we read average over padding, too; ours never does.
+    """
+
+    hears = Hears.STATES
+
+    def __init__(
+        self,
+        layer_map: LayerMap = Uniform(),  # noqa: B008 (frozen)
+        projection: StateProjection | None = None,
+        loss: StateLoss = StateMSE(),  # noqa: B008 (frozen)
+        embeddings: bool = False,
+        alpha_states: Weight = 1.0,
+        **base: Any,
+    ) -> None:
+        super().__init__(**base)
+        check_knobs(HiddenStates, locals())
+        check_one_weighs(HiddenStates, alpha_states=alpha_states)
+        self.layer_map, self.projection, self.loss = layer_map, projection, loss
+        self.embeddings, self.alpha_states = embeddings, alpha_states
+
+    def on_models_built(self) -> None:
+        """Pairs the states; makes the projections; refuses what cannot be compared."""
+        ours, theirs = (check_layer(m, None, "layer") + 1 for m in (self.student, self.teacher))
+        check_same_causality(self.student, self.teacher)
+        first = {(0, 0)} if self.embeddings else set()
+        self.pairs = sorted({*first, *self.layer_map.pairs(ours, theirs)})
+        widths = self.student.hidden_size, self.teacher.hidden_size
+        if self.projection is not None:
+            for name in dict.fromkeys(map(self.projection.name, self.pairs)):
+                self.auxiliary[name] = self.projection.build(*widths)
+        elif widths[0] != widths[1]:
+            raise UserError(
+                f"The student's states are {widths[0]} wide and the teacher's {widths[1]}, and "
+                "model.projection is null: give it a LinearProjection."
+            )
+        super().on_models_built()
+
+    def probe_student(self) -> Sequence[Tensor]:
+        """See `HiddenStateMethod`."""
+        ids = torch.zeros(1, 2, dtype=torch.int64, device=next(self.student.parameters()).device)
+        tiny = Batch(input_ids=ids, attention_mask=torch.ones_like(ids))
+        states = [_site(self.student, own) for own, _ in self.pairs]
+        encoded = self.student.encode(tiny, capture=[site for site in states if site])
+        return [encoded.captured[site] if site else encoded.hidden for site in states]
+
+    def counterparts(self) -> dict[int, int]:
+        """See `HiddenStateMethod`."""
+        return {own - 1: other - 1 for own, other in self.pairs if own and other}
+
+    def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
+        """A term for every pair."""
+        ours = {own: _site(self.student, own) for own, _ in self.pairs}
+        theirs = {other: _site(self.teacher, other) for _, other in self.pairs}
+        student = self.student.encode(batch, capture=[site for site in ours.values() if site])
+        teacher = self.teach(batch, [site for site in theirs.values() if site])
+        terms, tokens = {}, batch["tokens"]
+        for own, other in self.pairs:
+            states = student.rows(tokens, ours[own])
+            if self.projection is not None:
+                states = self.auxiliary[self.projection.name((own, other))](states)
+            parts = teacher.states(tokens, theirs[other])
+            value = torch.stack([share * self.loss(states, its) for share, its in parts]).sum()
+            terms[f"state_{own}_{other}"] = Term(value, "tokens", self.alpha_states)
+        return terms
+
+
+def _site(model: LanguageModel, state: int) -> Site | None:
+    """Where a state lies inside of a model; None: it is what the model's head reads."""
+    if state == len(model.layers):
+        return None
+    return Site("hidden", state - 1) if state else Site("embeddings", 0)
