@@ -80,7 +80,7 @@ def measure(data: Corpus, runs: str, output: str) -> None:
 
 
 def _run(runs: str, name: str, seed: int) -> Path:
-    return Path(runs) / f"{name}-seed{seed}"
+    return Path(runs) / f"{name}-seed={seed}"
 
 
 def _mean(sums: Sums, windows: NDArray[np.int64] | slice = slice(None)) -> float:

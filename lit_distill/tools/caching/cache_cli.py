@@ -11,6 +11,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from data_modules import Corpus
 from lit_distill.cli.training import DistillCLI
 from lit_distill.errors import UserError
+from lit_distill.methods import FineTune
 from lit_distill.tools.caching.cache_teacher import CacheOptions, cache_teacher
 
 
@@ -56,7 +57,23 @@ class CacheCLI(DistillCLI):
             )
         options: CacheOptions = self.config_init["cache"]
         if options.temperature is None:
-            init_args = self.config["model"].get("init_args") or {}
-            options = replace(options, temperature=float(init_args.get("temperature") or 1.0))
+            options = replace(options, temperature=self._temperature())
         device = self.trainer.strategy.root_device
         cache_teacher(self.config["output"], specs["teacher"], self.datamodule, options, device)
+
+    def _temperature(self) -> float:
+        """That of the method, or of all of its soft targets.
+
+        Raises:
+            UserError: they have several.
+        """
+        init_args = self.config["model"].get("init_args") or {}
+        soft = self.model.soft if isinstance(self.model, FineTune) else {}
+        found = {name: float(getattr(one.loss, "temperature", 1)) for name, one in soft.items()}
+        if len({*found.values()}) > 1:
+            named = ", ".join(f"{name} {temperature:g}" for name, temperature in found.items())
+            raise UserError(
+                f"A cache has one temperature, and the soft targets have several ({named}): give "
+                "them one, or name that of the cache (--cache.temperature)."
+            )
+        return next(iter(found.values()), float(init_args.get("temperature") or 1.0))

@@ -48,6 +48,8 @@ def measure(cache: TeacherCache, scribe: Scribe, windows: int) -> dict[str, dict
     with torch.inference_mode():
         for number, name in enumerate(store.languages):
             own = np.flatnonzero(store.language == number)
+            if not len(own):  # a language that is measured and not trained on
+                continue
             own = own[np.linspace(0, len(own) - 1, min(windows, len(own))).astype(np.int64)]
             drawings = np.arange(len(own)) % (scribe.data.mask_variants or 1)
             items = own + drawings * len(store.lengths)
@@ -60,7 +62,7 @@ def measure(cache: TeacherCache, scribe: Scribe, windows: int) -> dict[str, dict
 
 def _compare(cache: TeacherCache, scribe: Scribe, batch: TextBatch) -> NDArray[np.float64]:
     """Error and kept probability (2, P) of every kept position."""
-    rows = batch["tokens"] if cache.item("positions") == "tokens" else batch["rows"]
+    rows = cache.kept(batch)
     states = scribe.hidden(batch, rows)
     top = CachedOutputs(cache, cache.read(batch)).signal(rows)
     found = []

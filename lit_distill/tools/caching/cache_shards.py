@@ -38,7 +38,7 @@ from lit_distill.models.teachers.cache_format import (
     shard_path,
     sums_of,
 )
-from lit_distill.models.teachers.teacher_cache import text_check
+from lit_distill.models.teachers.teacher_cache import read_by_teacher, text_check
 
 ROWS_PER_TILE = 256  # logits of this many rows are held at a time
 LOWEST = float(np.finfo(np.float16).min)
@@ -83,7 +83,8 @@ class Scribe:
         Raises:
             UserError: the teacher says NaN or infinities.
         """
-        rows = batch["tokens"] if self.provenance["positions"] == "tokens" else batch["rows"]
+        read: dict[str, Any] = read_by_teacher(batch, self.view)
+        rows = read["tokens"] if self.provenance["positions"] == "tokens" else read["rows"]
         states = self.hidden(batch, rows)
         tiles = [self._likeliest(tile) for tile in torch.split(states, ROWS_PER_TILE)]
         ids, log_p, mass = (torch.cat(parts).cpu().numpy() for parts in zip(*tiles, strict=True))
@@ -93,9 +94,9 @@ class Scribe:
                 f"{len(rows)} positions of a batch is NaN or infinite: load it in float32 or "
                 "bfloat16 (model.teacher.dtype), or take another teacher."
             )
-        count, width = batch["input_ids"].shape
-        lengths = batch["attention_mask"].sum(1).tolist()
-        texts = zip(batch["input_ids"].numpy(), lengths, strict=True)
+        count, width = read["input_ids"].shape
+        lengths = read["attention_mask"].sum(1).tolist()
+        texts = zip(read["input_ids"].numpy(), lengths, strict=True)
         arrays = {
             "counts": np.bincount(rows.numpy() // width, minlength=count).astype(np.int32),
             "checks": np.array([text_check(text[:length]) for text, length in texts], np.uint32),
@@ -112,7 +113,14 @@ class Scribe:
         """Last hidden states (P, D) at flat `rows`, on the teacher's device."""
         device = next(self.model.parameters()).device
         moved = {k: v.to(device) for k, v in batch.items() if isinstance(v, Tensor)}
-        return self.model.encode(TextBatch(**moved)).rows(rows.to(device))  # type: ignore[typeddict-item]
+        encoded = self.model.encode(TextBatch(**moved), self.view)  # type: ignore[typeddict-item]
+        return encoded.rows(rows.to(device))
+
+    @property
+    def view(self) -> str:
+        """Prefix of the batch keys that the teacher reads."""
+        view: str = self.provenance.get("view", "")
+        return view
 
     def _likeliest(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Ids (R, k), the likeliest first, their log-probabilities, and that (R,) of all of them.

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from data_modules import Corpus, MaskedTokens
+from lit_distill.data_facts import DataFacts
 from lit_distill.errors import UserError
 from lit_distill.files.atomic_files import replacing
 from lit_distill.files.output_folders import check_output
@@ -21,6 +22,7 @@ from lit_distill.models import (
     TeacherSpec,
     check_models,
     fingerprint,
+    task_of,
     tokenizer_files,
     tokenizer_fingerprint,
 )
@@ -37,7 +39,7 @@ class CacheOptions:
 
     Attributes:
         k: likeliest tokens of every kept position. 64 take 258 bytes, and up to 274 where the
-            vocabulary has 262,144.
+            vocabulary has 262,144. Of a classifier all labels are kept, whatever it says.
         temperature: of the kept probabilities, > 0: losses from the cache have no other. None: that
             of the configured method, or 1 if it has none.
         tail: what a loss is to make of the mass outside the k: see `TopK`.
@@ -90,7 +92,10 @@ def cache_teacher(
     data.prepare_data()
     data.setup("fit")
     model = teacher.build()
-    check_models(model, None, teacher, data.tokenizer, data)
+    tokenizer = DataFacts(data).teacher_tokenizer or data.tokenizer
+    check_models(model, None, teacher, tokenizer, data)
+    if model.labels:
+        options = _of_labels(data, model, options)
     if options.k > model.outputs:
         raise UserError(f"cache.k is {options.k} and the vocabulary has {model.outputs} tokens.")
     manifest = _begin(folder, _manifest(teacher, model, data, options))
@@ -124,6 +129,21 @@ def _check_objective(data: Corpus) -> None:
         )
 
 
+def _of_labels(data: Corpus, model: LanguageModel, options: CacheOptions) -> CacheOptions:
+    """The options for a classifier: all of its labels, where the data has some.
+
+    Raises:
+        UserError: it does not know the data's labels; or all positions are to be kept.
+    """
+    task_of(DataFacts(data).task_head, model)
+    if options.positions == "tokens":
+        raise UserError(
+            "cache.positions is tokens, and a classifier says something about the texts or words "
+            "that have a label alone: use rows."
+        )
+    return replace(options, k=model.outputs)
+
+
 def _manifest(
     teacher: TeacherSpec, model: LanguageModel, data: Corpus, options: CacheOptions
 ) -> Manifest:
@@ -141,6 +161,7 @@ def _manifest(
         "tail": options.tail,
         "dtype": "float16",
         "hidden_size": model.hidden_size if options.states else None,
+        **({"labels": model.labels} if model.labels else {}),
     }
     borders = [*np.flatnonzero(np.diff(shard, prepend=-1)).tolist(), items]
     return Manifest(provenance, borders, {"name": teacher.name, "revision": teacher.revision})

@@ -15,7 +15,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from data_modules import Corpus, MultilingualCorpus, Sampler, Source
-from data_modules.storing.tokenising import training_texts
+from data_modules.storing.tokenising import texts_of_split
 from lit_distill.errors import UserError
 from lit_distill.files.atomic_files import replacing
 from lit_distill.files.output_folders import check_output, mark
@@ -119,7 +119,7 @@ def _read(data: Corpus) -> list[Language]:
     """Counts characters; small corpora stay in memory, for they are gone through several times."""
     languages, room = [], KEPT_CHARACTERS
     for language in data.texts():
-        texts = partial(training_texts, language, data.settings, data.max_broken)
+        texts = partial(texts_of_split, "train", language, data.settings, data.max_broken)
         kept, size = [], 0
         for text in texts():
             size += len(text)

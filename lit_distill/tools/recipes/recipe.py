@@ -13,6 +13,8 @@ stages:
     config: [distil.yaml]
     options:
       model.teacher.name: "{stages.teacher}/student"      # the folder of an earlier stage
+    for: {seed: [1, 2, 3]}          # three stages, distil-seed=1, ...; see `grid` and `filling`
+    controls: [no_teacher]          # and distil-no_teacher-seed=1, ...: the same without a teacher
 """
 
 from __future__ import annotations
@@ -22,9 +24,8 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,18 @@ import yaml
 from lit_distill.cli.parsing.configs import check_exists, read_config
 from lit_distill.cli.parsing.yaml_nodes import read_yaml
 from lit_distill.errors import UserError
+from lit_distill.files.shipped_configs import beside
+from lit_distill.tools.recipes.filling import Filling
+from lit_distill.tools.recipes.grid import Cell, as_text, cells_of, hint, suffix
 
 TRAINING = ("fit", "validate", "test")
-TOOLS = ("export", "train-tokenizer", "cache-teacher", "corpus-report", "compare", "compare-texts")
+TOOLS = (
+    *("export", "train-tokenizer", "cache-teacher", "corpus-report"),
+    *("compare", "compare-texts", "evaluate"),
+)
 COMMANDS = (*TRAINING, *TOOLS)
-_PLACE = re.compile(r"\{stages\.([\w-]+)\}((?:/[\w.-]+)*)(?![\w.{*/-])")
-_REFERENCE = re.compile(r"\{(stages|variables)\.([\w-]+)\}")
+CONTROLS = {"truncation": "before", "no_teacher": "after"}
+"""What `fit --control` makes of a stage; the cheap one that may be refused runs first."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class Stage:
         args: all its options, as on the command line.
         needs: the stages whose folders it reads.
         reads: the places in them that its options name.
+        definition: the stage of the recipe file of which this is a cell or a control.
     """
 
     name: str
@@ -62,6 +70,7 @@ class Stage:
     args: tuple[str, ...]
     needs: tuple[str, ...]
     reads: tuple[Path, ...] = ()
+    definition: str = ""
 
     def digest(self, needed: Mapping[str, str]) -> str:
         """Changes with the stage, with its config files, and with the stages it needs.
@@ -105,52 +114,77 @@ def read_recipe(path: Path, variables: Mapping[str, str]) -> Recipe:
     known = content.get("variables") or {}
     for name in variables:
         if name not in known:
-            raise UserError(f"{path} has no variable {name!r}{_hint(name, known)}")
+            raise UserError(f"{path} has no variable {name!r}{hint(name, known)}")
     run_dir = Path(content.get("run_dir") or Path("runs") / path.stem)
-    values = {("variables", name): str(value) for name, value in {**known, **variables}.items()}
-    stages = []
+    values = {name: as_text(value) for name, value in {**known, **variables}.items()}
+    reading = _Reading(path, run_dir, values)
     for name, definition in content["stages"].items():
-        stages.append(_stage(path, name, definition, run_dir / name, values))
-        values["stages", name] = str(run_dir / name)
-    return Recipe(run_dir, tuple(stages))
+        reading.add(name, definition)
+    return Recipe(run_dir, tuple(reading.stages))
 
 
-def _stage(
-    path: Path, name: str, definition: Any, folder: Path, values: Mapping[tuple[str, str], str]
-) -> Stage:
-    where = f"{path}: stages.{name}"
+@dataclass
+class _Reading:
+    """What has been read of a recipe: its stages, and their cells with their folders by name."""
+
+    path: Path
+    run_dir: Path
+    variables: Mapping[str, str]
+    stages: list[Stage] = field(default_factory=list)
+    cells: dict[str, list[tuple[Cell, Path]]] = field(default_factory=dict)
+
+    def add(self, name: str, definition: Any) -> None:
+        """Adds a stage with its controls, each with all of its cells."""
+        where = f"{self.path}: stages.{name}"
+        _check_definition(where, name, definition)
+        outside = Filling(where, self.variables, {}, {})
+        cells = cells_of(f"{where}.for", definition.get("for"), outside.text)
+        wanted = definition.get("controls") or []
+        order = [*(one for one in wanted if CONTROLS[one] == "before"), None]
+        order += [one for one in wanted if CONTROLS[one] == "after"]
+        found = {f"{name}-{one}" if one else name: one for one in order}
+        if twice := found.keys() & self.cells.keys():
+            raise UserError(f"{where}: another stage is called {min(twice)} already.")
+        for full, control in found.items():
+            own = [self._stage(where, full, definition, cell, control) for cell in cells]
+            self.stages += own
+            self.cells |= {full: [(cell, one.folder) for cell, one in zip(cells, own, strict=True)]}
+
+    def _stage(
+        self, where: str, name: str, definition: Any, cell: Cell, control: str | None
+    ) -> Stage:
+        folder, command = self.run_dir / (name + suffix(cell)), definition["command"]
+        filling = Filling(where, self.variables, self.cells, cell)
+        given = definition.get("config") or []
+        files = [given] if isinstance(given, str) else given
+        filled = (beside(self.path, filling.text(str(file))) for file in files)
+        configs = [Path(os.path.normpath(path)) for path in filled]
+        for config in configs:
+            check_exists(config, f"{where}.config")
+        options = filling.options(definition.get("options") or {})
+        options |= {"control": control} if control else {}
+        options["run_dir" if command in TRAINING else "output"] = str(folder)
+        args = [f"--config={config}" for config in configs]
+        args += [f"--{key}={value}" for key, value in options.items()]
+        found = tuple(filling.needs), tuple(filling.reads)
+        return Stage(folder.name, command, folder, tuple(configs), tuple(args), *found, name)
+
+
+def _check_definition(where: str, name: str, definition: Any) -> None:
     if not re.fullmatch(r"[\w-]+", name):
         raise UserError(f"{where}: a stage's name is a folder's: letters, digits, - and _.")
     if not isinstance(definition, dict):
         raise UserError(f"{where}: expected command, config and options.")
-    _check(f"{where}.", definition, {"command": str, "config": (str, list), "options": dict})
+    known = {"command": str, "config": (str, list), "options": dict, "for": (dict, list)}
+    _check(f"{where}.", definition, {**known, "controls": list})
     command = definition.get("command")
     if command not in COMMANDS:
-        raise UserError(f"{where}.command: {command!r} is none{_hint(str(command), COMMANDS)}")
-    given = definition.get("config") or []
-    files = [given] if isinstance(given, str) else given
-    configs = [Path(os.path.normpath(path.parent / str(file))) for file in files]
-    for config in configs:
-        check_exists(config, f"{where}.config")
-    needs: dict[str, None] = {}
-
-    def fill(match: re.Match[str]) -> str:
-        kind, key = match.groups()
-        if (kind, key) not in values:
-            names = [other for group, other in values if group == kind]
-            what = "earlier stage" if kind == "stages" else "variable"
-            raise UserError(f"{where}: there is no {what} {key!r}{_hint(key, names)}")
-        if kind == "stages":
-            needs[key] = None
-        return values[kind, key]
-
-    options = dict(_flat("", definition.get("options") or {}))
-    options["run_dir" if command in TRAINING else "output"] = str(folder)
-    args = [f"--config={config}" for config in configs]
-    args += [f"--{key}={_REFERENCE.sub(fill, value)}" for key, value in options.items()]
-    places = [match for value in options.values() for match in _PLACE.finditer(value)]
-    reads = (Path(values["stages", match[1]] + match[2]) for match in places)
-    return Stage(name, command, folder, tuple(configs), tuple(args), tuple(needs), tuple(reads))
+        raise UserError(f"{where}.command: {command!r} is none{hint(str(command), COMMANDS)}")
+    for control in definition.get("controls") or []:
+        if control not in CONTROLS:
+            raise UserError(f"{where}.controls: {control!r} is none{hint(str(control), CONTROLS)}")
+        if command != "fit":
+            raise UserError(f"{where}.controls: {command} trains nothing; controls are of a fit.")
 
 
 def _plain(node: yaml.Node) -> Any:
@@ -160,25 +194,9 @@ def _plain(node: yaml.Node) -> Any:
 def _check(where: str, given: Mapping[str, Any], types: Mapping[str, Any]) -> None:
     for key, value in given.items():
         if key not in types:
-            raise UserError(f"{where}{key}: there is no such key{_hint(str(key), types)}")
+            raise UserError(f"{where}{key}: there is no such key{hint(str(key), types)}")
         if value is not None and not isinstance(value, types[key]):
             kinds = types[key] if isinstance(types[key], tuple) else (types[key],)
             words = {str: "a text", list: "a list", dict: "keys with values"}
             expected = " or ".join(words[kind] for kind in kinds)
             raise UserError(f"{where}{key}: expected {expected}, found {value!r}.")
-
-
-def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Options as (dotted name, text as on the command line)."""
-    if isinstance(value, dict) and (value or not prefix):
-        for key, inner in value.items():
-            yield from _flat(f"{prefix}.{key}".strip("."), inner)
-    else:
-        yield prefix, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _hint(wrong: str, known: Any) -> str:
-    close = get_close_matches(wrong, list(known), 1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; there is {', '.join(known)}." if known else "."

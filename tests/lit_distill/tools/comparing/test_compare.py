@@ -13,6 +13,7 @@ from data_modules import MultilingualCorpus, Source
 from lit_distill.errors import UserError
 from lit_distill.models import LayerCopyStudent, TeacherSpec
 from lit_distill.tools.comparing.compare import compare
+from lit_distill.tools.comparing.less_control import Difference
 
 
 @pytest.fixture
@@ -44,11 +45,37 @@ def test_models_side_by_side(
         assert text in shown
 
 
+def test_the_difference_from_the_control_has_an_interval(
+    corpus: MultilingualCorpus, tiny_bert: Path, tmp_path: Path, capsys: Any
+) -> None:
+    half = LayerCopyStudent().build(TeacherSpec(str(tiny_bert)).build(), 0)
+    half.model.save_pretrained(tmp_path / "half")
+    models = {"half": str(tmp_path / "half"), "twin": str(tiny_bert), "control": str(tiny_bert)}
+    rows = compare(models, corpus, output=str(tmp_path / "out"))
+    assert rows["control"].less_control is None
+    assert rows["twin"].less_control == Difference(0.0, 0.0, 0.0)
+    found, by_language = rows["half"].less_control, rows["half"].languages_less_control
+    assert found is not None
+    assert by_language is not None
+    for language, gap in by_language.items():
+        losses = [rows[name].scores[language]["loss"] or 0 for name in ("half", "control")]
+        assert gap.value == pytest.approx(losses[0] - losses[1], abs=1e-12)
+        assert gap.low < gap.value < gap.high
+    assert found.value == pytest.approx(sum(g.value for g in by_language.values()) / 2, abs=1e-12)
+    written = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert written["half"]["less_control"]["low"] == found.low
+    shown = capsys.readouterr().out
+    assert f"less control's │ {found.value:+.3f}" in " ".join(shown.split())
+    assert f"{found.low:+.3f} to {found.high:+.3f}" in shown
+
+
 def test_what_cannot_be_compared(corpus: MultilingualCorpus, tiny_bert: Path) -> None:
     with pytest.raises(UserError, match="No models"):
         compare({}, corpus)
     with pytest.raises(UserError, match="none of the models"):
         compare({"a": str(tiny_bert)}, corpus, reference="b")
+    with pytest.raises(UserError, match="The control 'b' is none of the models a"):
+        compare({"a": str(tiny_bert)}, corpus, control="b")
     without = MultilingualCorpus(corpus.sources, str(corpus.data_dir))
     with pytest.raises(UserError, match=r"give --data\.tokenizer the folder of one of the models"):
         compare({"a": str(tiny_bert)}, without)

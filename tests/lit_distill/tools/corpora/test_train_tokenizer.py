@@ -101,7 +101,7 @@ def test_a_corpus_from_a_config_file(text_folder: Path, tmp_path: Path) -> None:
     assert len(AutoTokenizer.from_pretrained(tmp_path / "t")) == 80
 
 
-@pytest.mark.rotated(3)
+@pytest.mark.rotated(5)
 @pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
 def test_the_same_in_every_process(text_folder: Path, tmp_path: Path, kind: Kind) -> None:
     """Each process walks through the trainers' hash tables in another order."""

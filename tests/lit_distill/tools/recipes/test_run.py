@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -175,6 +176,37 @@ def test_choosing_stages(stages: Stages) -> None:
     assert stages.take() == ["other", "three"]
 
 
+GRID = """
+run_dir: r
+variables: {seeds: [1, 2]}
+stages:
+  one: {for: {seed: "{variables.seeds}"}, command: fit, options: {seed_everything: "{for.seed}"}}
+  two: {for: {seed: "{variables.seeds}"}, command: export, options: {checkpoint: "{stages.one}"}}
+"""
+
+
+def test_of_a_longer_list_only_the_new_cells_run(stages: Stages) -> None:
+    Path("recipe.yaml").write_text(GRID)
+    run("recipe.yaml")
+    assert stages.take() == ["one-seed=1", "one-seed=2", "two-seed=1", "two-seed=2"]
+    run("recipe.yaml", {"seeds": "[0, 1, 2]"})
+    assert stages.take() == ["one-seed=0", "two-seed=0"]
+    run("recipe.yaml", {"seeds": "[2]"})
+    assert stages.take() == []
+
+
+def test_choosing_a_cell_or_a_whole_grid(stages: Stages) -> None:
+    Path("recipe.yaml").write_text(GRID)
+    run("recipe.yaml", only="one")
+    assert stages.take() == ["one-seed=1", "one-seed=2"]
+    run("recipe.yaml", only="two-seed=2")
+    assert stages.take() == ["two-seed=2"]
+    run("recipe.yaml", from_stage="two")
+    assert stages.take() == ["two-seed=1", "two-seed=2"]
+    with pytest.raises(UserError, match="there is no stage 'one-seed=3'; there is one, two"):
+        run("recipe.yaml", only="one-seed=3")
+
+
 def test_a_broken_journal_is_as_none(stages: Stages) -> None:
     run("recipe.yaml")
     stages.take()
@@ -281,7 +313,7 @@ def test_a_signal_stops_the_stage_after_it_has_saved(experiment: Path, number: i
 
     def stop() -> None:
         if number == signal.SIGINT:  # the terminal sends it to both
-            (child,) = runner.multiprocessing.active_children()
+            (child,) = multiprocessing.active_children()
             os.kill(child.pid or 0, number)
         os.kill(os.getpid(), number)
 

@@ -1,0 +1,1 @@
+"""What models still can do: tasks, languages and seeds, beside their teacher and their control."""

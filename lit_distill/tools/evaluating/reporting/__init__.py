@@ -1,0 +1,1 @@
+"""What an evaluation leaves behind: costs, tables, figures, results.json."""

@@ -1,0 +1,1 @@
+"""What predictions are worth: metrics, retention of a teacher's scores, loyalty to what it says."""
