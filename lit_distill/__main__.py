@@ -14,31 +14,21 @@ from difflib import get_close_matches
 
 from lit_distill import host_memory, own_packages
 from lit_distill.cli.parsing import options
+from lit_distill.cli.parsing.options import CACHE, CHECK, COMMANDS, TOOLS, TRAINING
 from lit_distill.errors import UserError
+from lit_distill.files import shipped_configs
 
 # Read when torch is imported. Threads that spin while they wait slow a shared machine down: small
 # models on two busy cores trained three to eight times faster without.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-TRAINING = {
-    "fit": "train students, or go on with a run (--ckpt_path last)",
-    "validate": "measure a model on the validation text, per language",
-    "test": "the same measurement on the test text",
-}
-CACHE = "cache-teacher"
-TOOLS = {
-    CACHE: "write down what a teacher says about a corpus; students then train without it",
-    "export": "turn a checkpoint into a Hugging Face folder",
-    "train-tokenizer": "train a tokenizer: WordPiece, Unigram or byte-level BPE",
-    "corpus-report": "count what a corpus holds per language, and what will be drawn of it",
-    "pseudo-label": "let a teacher answer prompts once: a file of responses to train on",
-    "preview": "print prompts as student and teacher will read them",
-    "compare": "measure several model folders side by side",
-    "compare-texts": "compare what runs wrote behind the same prompts, with paired intervals",
-    "run": "run a recipe: stages one after the other, finished ones are skipped",
-    "new-method": "write the files of a method, in which only its formula is missing",
-}
-COMMANDS = {**TRAINING, **TOOLS}
+WAY = """\
+python -m lit_distill run quickstart             # five minutes: a teacher, its student, a control
+python -m lit_distill configs                    # what can be run and combined
+python -m lit_distill copy-config methods/triple_loss   # a file of yours, to be changed
+python -m lit_distill fit --help                 # options of a training; COMMAND --help of others
+python -m lit_distill --help                     # all commands"""
+"""What is said without arguments."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -50,7 +40,10 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 for what the user has to change, 130 when interrupted.
     """
-    command, *rest = list(sys.argv[1:] if args is None else args) or ["--help"]
+    command, *rest = list(sys.argv[1:] if args is None else args) or [""]
+    if not command:
+        options.show(WAY)
+        return 0
     if command in ("-h", "--help", "help"):
         options.show(_help())
         return 0
@@ -74,8 +67,9 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _run(command: str, args: list[str]) -> None:
-    if command in (*TRAINING, CACHE) and options.wants_brief(args):
-        more = options.OF_CACHE if command == CACHE else {}
+    args = shipped_configs.with_paths(command, args)
+    if command in (*TRAINING, CACHE, CHECK) and options.wants_brief(args):
+        more = {CACHE: options.OF_CACHE, CHECK: options.OF_CHECK}.get(command, {})
         options.show(options.brief(command, COMMANDS[command], more))
     elif command in TRAINING:
         from lit_distill.cli import training
@@ -85,6 +79,10 @@ def _run(command: str, args: list[str]) -> None:
         from lit_distill.tools.caching import cache_cli
 
         cache_cli.run(args)
+    elif command == CHECK:
+        from lit_distill.tools.checking import check_cli
+
+        check_cli.run(args)
     elif command in TOOLS:
         from lit_distill.tools.invocation import invoke
 
@@ -108,7 +106,7 @@ def _help() -> str:
         lines += [f"{title}:", *(f"  {name:16} {text}" for name, text in commands.items()), ""]
     lines += [
         "`COMMAND --help` lists the options of a command. To begin with:",
-        "  python -m lit_distill run configs/quickstart/recipe.yaml",
+        "  python -m lit_distill run quickstart",
     ]
     return "\n".join(lines)
 

@@ -157,7 +157,28 @@ class LabelledBatch(Batch, total=False):
     `rows` are the first positions of the texts (B,), which classifiers of texts read, or those of
     the labelled tokens (N,); `targets` are numbers in the `id2label` of the model. `token_type_ids`
     are there only where a tokenizer tells the texts of a pair apart.
+
+    What is decided about is a decision: of D = N rows, which of the V outputs is right; or with
+    `options`, which of C outputs of any rows. `counts["decisions"]` is D. What the teacher reads
+    instead of the texts is a view with the prefix `teacher_`: `teach(batch, view="teacher_")`.
+
+    Of a mixture of tasks every batch is of one, which its counts name; see `of_task`.
     """
+
+    values: Tensor
+    """(N,) float32, the right number for each text, of regression; `targets` are then IGNORED."""
+    options: Tensor
+    """(D, C) int64; only where a decision is not among the outputs of one row: flat indices into
+    the logits (N, V), -1 at its end where it has fewer than C, of which one is there at least.
+    `targets` (D,) are then columns of this. Together the options name outputs of all rows."""
+    teacher_input_ids: Tensor
+    """(B, S) int64: the texts as the teacher reads them, padded on the right."""
+    teacher_attention_mask: Tensor
+    """(B, S) int64, 1 at real positions of these."""
+    teacher_token_type_ids: Tensor
+    """(B, S) int64, as `token_type_ids`."""
+    teacher_rows: Tensor
+    """(N,) int64, flat indices into these: where the teacher answers to each of `rows`."""
 
 
 def batch_of_labels(
@@ -232,6 +253,7 @@ def labelled_batch(
         targets=labels.long(),
         counts={"tokens": len(tokens), "sequences": texts, "rows": len(rows), "masked": 0},
     )
+    batch["counts"]["decisions"] = len(rows)
     if token_type_ids is not None:
         batch["token_type_ids"] = token_type_ids.long()
     return batch
@@ -251,6 +273,23 @@ def row_targets(batch: Batch, rows: Tensor) -> Tensor:
 def row_languages(batch: Batch) -> Tensor:
     """The language (N,) of every selected position."""
     return batch["language"].index_select(0, batch["rows"] // read_ids(batch).shape[1])
+
+
+def decision_languages(batch: LabelledBatch) -> Tensor:
+    """The language (D,) of every decision: that of the row of its first option."""
+    return decision_groups(row_languages(batch), batch)
+
+
+def decision_groups(rows: Tensor, batch: LabelledBatch) -> Tensor:
+    """The group (D,) of every decision, of the groups (N,) of rows: that of its first option."""
+    if "options" not in batch:
+        return rows
+    options = batch["options"]
+    if not len(options):
+        return rows[:0]
+    # V, without waiting for the device: options reach into the last row.
+    outputs = options.max().div(len(rows), rounding_mode="floor") + 1
+    return rows.index_select(0, options[:, 0] // outputs)
 
 
 def as_written(batch: Batch) -> Batch:

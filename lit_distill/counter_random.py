@@ -37,6 +37,8 @@ class Purpose(IntEnum):
     SAMPLING = 11
     SOURCE = 12
     REPLAY = 13
+    NOISE = 17
+    TASK = 19
 
 
 def key(seed: int, purpose: Purpose, *parts: ArrayLike) -> Words:

@@ -82,7 +82,7 @@ class MaskedSamples(Callback):
             self._samples = trainer.strategy.broadcast(self._samples)
         if not self._samples or module.tokenizer is None or not module.measure.predicts_tokens:
             return
-        models = {**module.cast.student_models, **module.cast.teacher_models}
+        models = {**module.cast.student_models, **module.cast.answering_teachers}
         batch = _batch(self._samples, module.device)
         guesses = {}
         with trainer.precision_plugin.forward_context():

@@ -15,8 +15,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from callbacks.saving.due_validation import validate_now
+from callbacks.saving.model_card import Training
 from callbacks.saving.monitored import check_mode
-from callbacks.saving.student_folder import Precision, Training, write_student
+from callbacks.saving.read_texts import note_read_texts, read_texts
+from callbacks.saving.run_facts import facts_of, note_facts
+from callbacks.saving.student_folder import Precision, write_student
 from callbacks.written_text.generation_metrics import GenerationMetrics
 from lit_distill.files.atomic_files import recover, replacing
 from lit_distill.files.output_folders import check_output
@@ -54,6 +57,7 @@ class ExportStudent(Callback):
         self._caption = ""
         self._untrained: dict[str, None] | None = None
         self._watched: dict[str, nn.Parameter] = {}  # those, once they are looked up
+        self._noted = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Puts back what an earlier run was killed while replacing; refuses foreign folders."""
@@ -68,6 +72,16 @@ class ExportStudent(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuses to keep the worst."""
         check_mode(pl_module, self.monitor, self.mode, "ExportStudent")
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Notes at the first batch what the run is made of, and what the students will read."""
+        if not self._noted:
+            note_read_texts(trainer, Distillation.of(pl_module))
+            if _exports(trainer):
+                note_facts(trainer, Distillation.of(pl_module))
+            self._noted = True
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
@@ -137,9 +151,10 @@ class ExportStudent(Callback):
             training = _training(self.state_dict(), name, trainer.global_step, languages)
             if trainer.is_global_zero:
                 students = list(module.students)
-                folder = _folder(Path(trainer.default_root_dir) / kind, name, students)
-                parts = description, weights, training, self.dtype, exported
-                write_student(folder, name, *parts)
+                run = Path(trainer.default_root_dir)
+                training = dataclasses.replace(training, facts=facts_of(run))
+                parts = description, weights, training, self.dtype, exported, read_texts(run)
+                write_student(_folder(run / kind, name, students), name, *parts)
 
     def _write_report(self, trainer: Trainer, module: Distillation) -> None:
         if trainer.is_global_zero:

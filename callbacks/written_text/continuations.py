@@ -113,7 +113,7 @@ class GenerationReport(Callback):
         batch = self._prompts(module, "validation")
         if batch is not None:
             width, models = batch["prompt_ids"].shape[1], module.cast
-            for name, model in (*models.student_models.items(), *models.teacher_models.items()):
+            for name, model in (*models.student_models.items(), *models.answering_teachers.items()):
                 check_room(model, width, self.sampling, name)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -172,7 +172,7 @@ class GenerationReport(Callback):
             if split not in self._teachers:
                 self._teachers[split] = {
                     name: self._by_model(module, model, batch)
-                    for name, model in module.cast.teacher_models.items()
+                    for name, model in module.cast.answering_teachers.items()
                 }
         teachers, tokenizer = self._teachers[split], module.data.tokenizer
         targets = _by_text(batch)

@@ -21,7 +21,13 @@ from lightning.pytorch import Trainer
 from lit_distill.cli.parsing.configs import read_config
 from lit_distill.cli.parsing.modules import OURS
 from lit_distill.cli.parsing.old_names import new_class
-from lit_distill.cli.parsing.types import classes_in, options_of, subclasses_of, type_of
+from lit_distill.cli.parsing.types import (
+    classes_in,
+    is_unfinished,
+    options_of,
+    subclasses_of,
+    type_of,
+)
 from lit_distill.errors import UserError
 
 _ASKED = re.compile(r"--([\w.]+)\.help(?:=(.*))?")
@@ -136,11 +142,8 @@ def _is_ours(one: type) -> bool:
 
 
 def _unfinished(one: type) -> bool:
-    """Whether a class has methods to be written, also where no metaclass says so, or is private."""
-    abstract = (
-        getattr(getattr(one, name, None), "__isabstractmethod__", False) for name in dir(one)
-    )
-    return one.__module__.startswith("lit_distill.cli.training") or any(abstract)
+    """Whether a class has methods to be written, or is private."""
+    return one.__module__.startswith("lit_distill.cli.training") or is_unfinished(one)
 
 
 def _part(path: list[str], annotation: Any, owners: list[Any], chosen: Mapping[str, str]) -> str:

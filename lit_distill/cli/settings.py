@@ -43,16 +43,17 @@ def foreign_origins(files: Sequence[str]) -> str:
     return ""
 
 
-def choose(config: Namespace) -> None:
+def choose(config: Namespace, control: str | None = None) -> None:
     """Fills in `run_dir`, `tokenizer` and the data's objective where they were not given.
 
     Args:
         config: as parsed; changed in place.
+        control: a control's folder is not by default that of the run whose control it is.
 
     Raises:
         UserError: two places name different ones, or a name is empty.
     """
-    _choose_run_dir(config)
+    _choose_run_dir(config, control)
     _choose_tokenizer(config)
     _choose_objective(config)
 
@@ -73,13 +74,14 @@ def spread(config: Namespace) -> Namespace:
     return config
 
 
-def _choose_run_dir(config: Namespace) -> None:
+def _choose_run_dir(config: Namespace, control: str | None) -> None:
     typed = {
         "run_dir": config["run_dir"],
         "trainer.default_root_dir": config["trainer"]["default_root_dir"],
     }
     files = [Path(str(path)) for path in config.get("config") or [] if path]
-    config["run_dir"] = _agreed(typed) or str(Path("runs") / _name(config, files))
+    suffix = f"-{control}" if control else ""
+    config["run_dir"] = _agreed(typed) or str(Path("runs") / f"{_name(config, files)}{suffix}")
     config["trainer"]["default_root_dir"] = None
 
 

@@ -23,6 +23,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import data_modules  # noqa: F401 (for its class names)
 import lit_distill.methods  # noqa: F401 (for its class names)
+from callbacks import note_read_texts
 from callbacks.watching.hyperparameters import log_hyperparameters
 from lit_distill.cli.callbacks import complete
 from lit_distill.cli.checkpoints import (
@@ -31,6 +32,7 @@ from lit_distill.cli.checkpoints import (
     report_differences,
     tokenizer_at_hand,
 )
+from lit_distill.cli.control import NO_TEACHER, TRUNCATION, controlled, note_of, train_nothing
 from lit_distill.cli.ending import ending
 from lit_distill.cli.errors import OneLineErrors
 from lit_distill.cli.help import looked_up
@@ -39,6 +41,7 @@ from lit_distill.cli.parsing.configs import replacing_options
 from lit_distill.cli.parsing.modules import permit
 from lit_distill.cli.parsing.options import HELP_ALL, OPTION, OWN, show
 from lit_distill.cli.parsing.order import files_first
+from lit_distill.cli.preflight.preflight import Preflight
 from lit_distill.cli.run_lock import locked
 from lit_distill.cli.settings import choose, foreign_origins, origin, spread
 from lit_distill.cli.trainer import check_batches, check_trainer, make_trainer
@@ -128,10 +131,18 @@ class SaveConfig(SaveConfigCallback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Writes at the first batch, before the first checkpoint."""
+        self._write(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes at the end of a run without a batch."""
+        self._write(trainer, pl_module)
+
+    def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero and not self.already_saved:
             assert isinstance(pl_module, Distillation)
             with replacing(Path(trainer.default_root_dir) / "config.yaml") as beside:
                 beside.write_text(origin() + pl_module.config_text, "utf-8")
+            note_read_texts(trainer, pl_module)
             students, metrics = list(pl_module.students), pl_module.measure.metrics
             log_hyperparameters(trainer, pl_module.config_text, students, metrics)
         self.already_saved = True
@@ -191,15 +202,20 @@ class DistillCLI(LightningCLI):
         """Parses, checks, and settles what goes to several places."""
         assert isinstance(parser, DistillParser)  # see `init_parser`
         config = parser.parse_args(args)
+        self.control, name = config["control"], str(config["model"]["class_path"])
+        config = controlled(config, lambda more: parser.parse_args([*args, *more]))
+        self.note = note_of(self.control, name.rpartition(".")[2])
         parser.check_nulls(config)
         check_callables(config, parser.where)
         shown = config.pop("print_config")
         if config.pop("allow_module") is not None:
             raise UserError(f"A file cannot permit modules: type {OPTION} on the command line.")
         check_trainer(self.command, config["trainer"], parser.where)
-        choose(config)
+        choose(config, self.control)
         changes = complete(self.command, config)
         ckpt_path, config["ckpt_path"] = config["ckpt_path"], None
+        if self.control == NO_TEACHER:  # what is written down is what runs
+            config["control"] = None
         self.config_text = parser.dump(config, skip_unset=False)
         if shown:
             print(self.config_text, end="")
@@ -228,6 +244,8 @@ class DistillCLI(LightningCLI):
             if self.command == "fit":
                 check_batches(self.config["trainer"], self.datamodule)
             self.trainer = make_trainer(self.instantiate_trainer)
+            if self.command == "fit":
+                self.trainer.callbacks.append(Preflight())  # type: ignore[attr-defined]
         except ValueError as error:
             cause: BaseException = error  # jsonargparse wraps what constructors raise
             while cause.__cause__ is not None and not isinstance(cause, UserError):
@@ -251,6 +269,9 @@ class DistillCLI(LightningCLI):
     def run(self) -> None:
         """Runs the command."""
         self.model.config_text = self.config_text
+        self.model.notes += [self.note] * bool(self.note)
+        if self.command == "fit" and self.control == TRUNCATION:
+            train_nothing(self.trainer)
         try:
             Path(self.config["run_dir"]).mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from itertools import takewhile
 from typing import Any
 
 from lit_distill.cli.errors import OneLineErrors
@@ -18,9 +20,14 @@ PLACES = {
     "pseudo-label": "labelling.pseudo_label",
     "preview": "preview",
     "compare": "comparing.compare",
+    "evaluate": "evaluating.evaluate",
     "compare-texts": "comparing.compare_texts",
     "run": "recipes.run",
     "new-method": "scaffolding.new_method",
+    "report": "reporting.report",
+    "configs": "shipping.configs",
+    "copy-config": "shipping.copy_config",
+    "completion": "shipping.completion",
 }
 """Where the function of a command is, which has its name with underscores."""
 
@@ -30,23 +37,47 @@ def invoke(command: str, args: Sequence[str]) -> None:
 
     Args:
         command: one of `PLACES`.
-        args: its options, named as the function's arguments; the first may come without its name.
+        args: its options, named as the function's arguments; the first may come without its name,
+            and if it is a list, all of it before any option.
 
     Raises:
         UserError: something the user gave cannot work.
     """
+    function, config = read(command, args)
+    function(**config())
+
+
+def read(
+    command: str, args: Sequence[str]
+) -> tuple[Callable[..., Any], Callable[[], dict[str, Any]]]:
+    """The function of a tool, and what makes its arguments of a command line that has been parsed.
+
+    Args:
+        command: one of `PLACES`.
+        args: as of `invoke`.
+
+    Raises:
+        UserError: something the user gave cannot be understood.
+    """
     args = replacing_options(permit(args))
     module = import_module(f"lit_distill.tools.{PLACES[command]}")
     function: Callable[..., Any] = vars(module)[command.replace("-", "_")]
-    first = next(iter(inspect.signature(function).parameters))
+    first = next(iter(inspect.signature(function).parameters.values()))
     if args and not args[0].startswith("-"):
-        args = [f"--{first}", *args]
+        if str(first.annotation).startswith("list["):
+            given = list(takewhile(lambda arg: not arg.startswith("-"), args))
+            args = [f"--{first.name}={json.dumps(given)}", *args[len(given) :]]
+        else:
+            args = [f"--{first.name}", *args]
     parser = OneLineErrors(
         prog=f"lit_distill {command}", description=(function.__doc__ or "").partition("\n")[0]
     )
     parser.add_function_arguments(function, as_group=False, fail_untyped=True)
     parsed = parser.parse_args(args)
     parser.check_nulls(parsed)
-    config = parser.instantiate(parsed)
-    del config["config"]
-    function(**config)
+
+    def config() -> dict[str, Any]:
+        made = parser.instantiate(parsed)
+        return {name: value for name, value in made.items() if name != "config"}
+
+    return function, config

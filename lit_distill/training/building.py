@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from lit_distill.models import (
     LanguageModel,
     LayerCopyStudent,
     LiveTeachers,
+    Predicted,
     PretrainedStudent,
     RandomStream,
     Student,
@@ -28,12 +29,15 @@ from lit_distill.models import (
     TeacherSpec,
     check_agreement,
     check_exported,
+    check_kind,
     check_models,
     check_same_labels,
     load_tokenizer,
+    settle_padding,
     shard,
     shard_auxiliary,
     share_vocabulary,
+    task_of,
 )
 from lit_distill.training.cast import Cast
 from lit_distill.training.data_contract import check_data_module
@@ -162,25 +166,60 @@ def build_models(cast: Cast, data: Any, needed: bool = True) -> bool:
 
 
 def _build(cast: Cast, data: Any) -> None:
-    teachers, tokenizer = cast.teacher_specs, cast.tokenizer
-    opened = {name: spec.build(cast.needs_head) for name, spec in teachers.items()}
-    first, made = next(iter(opened.values()), None), dict[str, LanguageModel]()
-    for name, start in cast.student_specs.items():
-        own = cast.streams.get(name)
-        with own.drawn(torch.device("cpu")) if own else nullcontext():
-            made[name] = start.build(first, len(tokenizer or ()), cast.needs_head)
-        made[name].stream = own
-        for other, spec in teachers.items():
-            pair = made[name], opened[other], spec
-            check_models(*pair, tokenizer, data, cast.shares_vocabulary)
-        if not teachers:
-            check_models(made[name], None, None, tokenizer, data)
+    tokenizer, facts = cast.tokenizer, DataFacts(data)
+    opened = {
+        name: spec.build(cast.teachers_need_head) for name, spec in cast.teacher_specs.items()
+    }
+    theirs = facts.teacher_tokenizer if cast.takes_view else None
+    made = {name: _built(cast, name, opened, data) for name in cast.student_specs}
     if len(made) > 1:
-        _check_common_vocabulary(cast.student_specs, made, tokenizer)
+        _check_common_tokenizer(cast.student_specs, tokenizer)
+        if not cast.by_task:
+            _check_common_outputs(made, tokenizer)
     others = opened.values() if cast.shares_vocabulary else ()
     share_vocabulary([*made.values(), *others], tokenizer)
+    settle_padding([*made.values()], tokenizer)
+    settle_padding([*others], theirs or tokenizer)
     cast.students.update(made)
     cast.teachers.update(opened)
+
+
+def _built(cast: Cast, name: str, opened: Mapping[str, LanguageModel], data: Any) -> LanguageModel:
+    """The student of a name, which fits its teachers and its data."""
+    tokenizer, own = cast.tokenizer, cast.streams.get(name)
+    if cast.by_task:
+        opened = {other: one for other, one in opened.items() if other == name}
+        data = DataFacts(data).tasks.get(name)
+    facts, first = DataFacts(data), next(iter(opened.values()), None)
+    theirs = facts.teacher_tokenizer if cast.takes_view else None
+    start = cast.student_specs[name]
+    if facts.task_head is not None:
+        start = start.for_task(task_of(facts.task_head, first))
+    with own.drawn(torch.device("cpu")) if own else nullcontext():
+        student = start.build(first, len(tokenizer or ()), cast.needs_head)
+    student.stream = own
+    for other, teacher in opened.items():
+        pair = student, teacher, cast.teacher_specs[other]
+        check_models(*pair, tokenizer, data, cast.shares_vocabulary, theirs)
+    if not opened:
+        check_models(student, None, None, tokenizer, data)
+    return student
+
+
+def check_kinds(cast: Cast, method: str, predicts: Collection[Predicted]) -> None:
+    """Checks that a method can train what its students predict; see `check_kind`.
+
+    Args:
+        cast: with its students.
+        method: the method's name.
+        predicts: what it can train.
+
+    Raises:
+        UserError: it cannot.
+    """
+    for name, student in cast.student_models.items():
+        if cast.needs_head:
+            check_kind(student, name, method, predicts)
 
 
 @contextmanager
@@ -229,10 +268,18 @@ def place_models(
         shard_auxiliary(named, mesh)
 
 
-def _check_common_vocabulary(
-    students: Mapping[str, Student],
-    made: Mapping[str, LanguageModel],
-    tokenizer: PreTrainedTokenizerBase | None,
+def _check_common_tokenizer(
+    students: Mapping[str, Student], tokenizer: PreTrainedTokenizerBase | None
+) -> None:
+    """Raises UserError where a student was trained to read other ids than the run's."""
+    for name, start in students.items():
+        if tokenizer is not None and isinstance(start, PretrainedStudent):
+            own = load_tokenizer(start.name, start.revision)
+            check_agreement(tokenizer, own, f" (here: the run's, and that of {name})")
+
+
+def _check_common_outputs(
+    made: Mapping[str, LanguageModel], tokenizer: PreTrainedTokenizerBase | None
 ) -> None:
     """Raises UserError where logits of different students do not mean the same tokens."""
     if tokenizer is None and len({model.outputs for model in made.values()}) > 1:
@@ -241,10 +288,6 @@ def _check_common_vocabulary(
             f"The students have vocabularies of different sizes ({sizes}) and no tokenizer says "
             "how many rows are tokens: give one (--tokenizer)."
         )
-    for name, start in students.items():
-        if tokenizer is not None and isinstance(start, PretrainedStudent):
-            own = load_tokenizer(start.name, start.revision)
-            check_agreement(tokenizer, own, f" (here: the run's, and that of {name})")
     check_same_labels(made)
     causal = {model.anatomy.causal for model in made.values()}
     if len(causal) > 1:

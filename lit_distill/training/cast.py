@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lit_distill.models import (
     Exported,
+    Hears,
     Identity,
     LanguageModel,
     RandomStream,
@@ -21,6 +22,7 @@ from lit_distill.models import (
     TeacherSpec,
     fingerprint,
 )
+from lit_distill.task_batches import task_of
 
 Kind = TypeVar("Kind", bound=nn.Module)
 
@@ -41,6 +43,9 @@ class Cast:
         needs_head: whether logits are asked for; False: models without a head will do.
         shares_vocabulary: whether teachers read the students' token ids; False: they have a view of
             the batch of their own, and their logits are not compared with the students'.
+        takes_view: whether teachers read the view of the batch that the data made for them, if any.
+        by_task: whether each student has a task and a teacher of its own name.
+        hears: what the method asks teachers for; None: they give layers and are compared with.
         tokenizer: of the run, if known.
         identities: of live teachers; a checkpoint's where none was opened.
         eos_ids: ids at which the data's texts end.
@@ -58,6 +63,9 @@ class Cast:
     exported: nn.ModuleDict = field(default_factory=nn.ModuleDict)
     needs_head: bool = True
     shares_vocabulary: bool = True
+    takes_view: bool = False
+    by_task: bool = False
+    hears: Hears | None = None
     tokenizer: PreTrainedTokenizerBase | None = None
     identities: dict[str, Identity] = field(default_factory=dict)
     eos_ids: Iterable[int] = ()
@@ -75,9 +83,21 @@ class Cast:
         return _all_of(self.teachers, LanguageModel)
 
     @property
+    def answering_teachers(self) -> dict[str, LanguageModel]:
+        """The live teachers with a head: of a control, the teacher may be a body alone."""
+        return {n: one for n, one in self.teacher_models.items() if one.anatomy.has_head}
+
+    @property
     def comparable_teachers(self) -> list[LanguageModel]:
         """The live teachers whose logits mean what those of the students mean."""
-        return [*self.teacher_models.values()] if self.shares_vocabulary else []
+        models = self.answering_teachers if self.needs_head else self.teacher_models
+        return [*models.values()] if self.shares_vocabulary else []
+
+    @property
+    def teachers_need_head(self) -> bool:
+        """Whether teachers are asked for logits, if only to be compared with."""
+        alone = all(start.heads_itself for start in self.student_specs.values())
+        return self.needs_head and not (self.hears is None and alone)
 
     @property
     def exported_modules(self) -> dict[str, Exported]:
@@ -91,6 +111,15 @@ class Cast:
             return self.student_models["student"]
         (only,) = self.student_models.values()
         return only
+
+    def readers(self, batch: Any) -> list[LanguageModel]:
+        """The students that read a batch: all, or the one of its task."""
+        return [*self.student_models.values()] if not self.by_task else [self._of(batch)]
+
+    def _of(self, batch: Any) -> LanguageModel:
+        task = task_of(batch)
+        assert task is not None  # of a mixture
+        return self.student_models[task]
 
     def identify_teachers(self) -> dict[str, Identity]:
         """Name, revision and hash of each teacher; of recorded ones what the source says.

@@ -107,6 +107,9 @@ class Distillation(LightningModule, Method):
             *(self.students, self.teachers, self.auxiliary, self.exported),
             self.needs_head,
             self.shares_vocabulary,
+            self.takes_view,
+            self.by_task,
+            self.hears,
         )
         self.ensemble, self.tokenizer_name = ensemble, tokenizer
         self.dropout, self.execution = dropout, execution
@@ -159,6 +162,7 @@ class Distillation(LightningModule, Method):
     def check_reading(self, data: Any) -> None:
         """Refuses a data module whose objective contradicts `reads`."""
         data_contract.check_reading(type(self).__name__, self.reads, data)
+        data_contract.check_tasks(type(self).__name__, self.by_task, self.student_names, data)
 
     def setup(self, stage: str) -> None:
         """Finds the tokenizer: the data module's, else by name; refuses what would train wrong."""
@@ -178,6 +182,7 @@ class Distillation(LightningModule, Method):
         needed = self.trainer.training  # else students come from the checkpoint
         if self.students or not building.build_models(self.cast, self.data, needed):
             return
+        building.check_kinds(self.cast, type(self).__name__, self.predicts)
         with building.auxiliary_draws():
             self.on_models_built()
         if needed:  # while teachers are whole, and in their own precision
@@ -207,7 +212,7 @@ class Distillation(LightningModule, Method):
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Checks the first batch of a loader; reads what the source keeps of training batches."""
-        training, students = self.trainer.training, self.cast.student_models.values()
+        training, students = self.trainer.training, self.cast.readers(batch)
         self._first_batches.check(batch, self.data, students, training, dataloader_idx)
         size = self.trainer.accumulate_grad_batches
         return accumulation.read_ahead(batch, self.cast.source, size) if training else batch

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from lit_distill.batch import Reading
 from lit_distill.losses import AccumulationWindow, Term
 from lit_distill.measures import LanguageModelMeasure, Measure, Measurement
-from lit_distill.models import Hears
+from lit_distill.models import Hears, Predicted
 from lit_distill.training.updates import Players
 
 
@@ -22,18 +23,34 @@ class Method(ABC):
         shares_vocabulary: whether its teacher reads the student's token ids; False: it reads a view
             of the batch made by its own tokenizer (`teach(batch, view="src_")`), whose positions
             are others.
+        takes_view: whether its teacher reads the view `teacher_` of a batch that has one, cut by
+            `DataFacts.teacher_tokenizer`; what its outputs stand for is the student's all the same.
         takes_several: whether it trains several students.
+        by_task: whether each student has a task of its own, whose name it has: its head is that
+            task's, its teacher the one of that name, and its outputs are compared with no other's.
+        predicts: what its students may predict; without `needs_head`, anything.
         reads: what it can be trained on, the usual one first; nothing named: on anything.
-        couples: names of terms over pairs of texts; see `losses.over_ranks`.
+        alone: knobs with which it learns from the data alone, without its teacher; None: it cannot,
+            and `SupervisedKD` is its control.
+        couples: names of terms over pairs of texts, or with a mean of them all inside; see
+            `losses.over_ranks`.
     """
 
     measured_by: ClassVar[type[Measure]] = LanguageModelMeasure
     hears: Hears | None = None
     needs_head: ClassVar[bool] = True
     shares_vocabulary: ClassVar[bool] = True
+    predicts: ClassVar[tuple[Predicted, ...]] = (
+        Predicted.TOKENS,
+        Predicted.TEXT_LABELS,
+        Predicted.TOKEN_LABELS,
+    )
+    takes_view: ClassVar[bool] = False
     takes_several: ClassVar[bool] = False
+    by_task: ClassVar[bool] = False
     reads: ClassVar[tuple[Reading, ...]] = ()
-    couples: ClassVar[tuple[str, ...]] = ()
+    alone: ClassVar[Mapping[str, Any] | None] = None
+    couples: tuple[str, ...] = ()
 
     @abstractmethod
     def losses(self, batch: Any, window: AccumulationWindow) -> dict[str, Term]:

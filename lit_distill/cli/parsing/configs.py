@@ -14,6 +14,7 @@ from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
 
 from lit_distill.cli.parsing.yaml_nodes import read_yaml
 from lit_distill.errors import UserError
+from lit_distill.files.shipped_configs import beside
 
 INCLUDE = "include"
 LOGGER = "trainer.logger"
@@ -171,7 +172,8 @@ class ConfigFile(ActionConfigFile):
 def read_config(path: Path) -> list[Config]:
     """A file with all that it includes, in the order in which they apply: its own keys last.
 
-    `include` is a file or a list of files, relative to the file in which it stands.
+    `include` is a file or a list of files, relative to the file in which it stands, or the names of
+    shipped configs.
 
     Raises:
         UserError: a file is missing, broken, or includes itself.
@@ -188,7 +190,7 @@ def _read(path: Path, chain: tuple[Path, ...]) -> Iterator[Config]:
         if key.value == INCLUDE:
             node.value.remove((key, value))
             for line, name in _included(path, value):
-                inner = Path(os.path.normpath(path.parent / name))
+                inner = Path(os.path.normpath(beside(path, name)))
                 check_exists(inner, f"{path}:{line}: {INCLUDE}")
                 yield from _read(inner, (*chain, path))
     yield Config(path, node)

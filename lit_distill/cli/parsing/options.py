@@ -1,4 +1,4 @@
-"""The options of `fit`, `validate` and `test` that are ours, and the help that begins with them.
+"""The commands, options of `fit`, `validate` and `test` that are ours, and the help of these.
 
 Nothing heavy is imported, so that `--help` answers at once; what has to look at classes is in
 `lit_distill.cli.help`.
@@ -11,6 +11,34 @@ import sys
 import textwrap
 from collections.abc import Mapping
 from typing import Any
+
+TRAINING = {
+    "fit": "train students, or go on with a run (--ckpt_path last)",
+    "validate": "measure a model on the validation text, per language",
+    "test": "the same measurement on the test text",
+}
+CACHE = "cache-teacher"
+CHECK = "check"
+TOOLS = {
+    CHECK: "try a run before hours are spent: what is wrong, how much memory, time and disk",
+    CACHE: "write down what a teacher says about a corpus; students then train without it",
+    "export": "turn a checkpoint into a Hugging Face folder, or into ONNX",
+    "train-tokenizer": "train a tokenizer: WordPiece, Unigram or byte-level BPE",
+    "corpus-report": "count what a corpus holds per language, and what will be drawn of it",
+    "pseudo-label": "let a teacher answer prompts once: a file of responses to train on",
+    "preview": "print prompts as student and teacher will read them",
+    "compare": "measure several model folders side by side",
+    "evaluate": "ask models about tasks, and what a student retains of its teacher's scores",
+    "compare-texts": "compare what runs wrote behind the same prompts, with paired intervals",
+    "run": "run a recipe: stages one after the other, finished ones are skipped",
+    "report": "write one page about runs, a recipe or an evaluation: HTML, and Markdown",
+    "new-method": "write the files of a method, in which only its formula is missing",
+    "configs": "list the configs that come with the package",
+    "copy-config": "write one of them to a file of yours, to be changed",
+    "completion": "print what makes bash, zsh or tcsh complete commands, options and configs",
+}
+COMMANDS = {**TRAINING, **TOOLS}
+"""All commands with a line on each."""
 
 HELP_ALL = "--help-all"
 OPTION = "--allow-module"
@@ -37,6 +65,11 @@ OWN: dict[str, dict[str, Any]] = {
         "default": True,
         "help": "Whether a fit writes its students as Hugging Face folders; checkpoints are "
         "switched off by --trainer.enable_checkpointing false.",
+    },
+    "--control": {
+        "metavar": "no_teacher|truncation",
+        "help": "Instead, what a distilled student is compared with: the same run without the "
+        "teacher's signal, or its start as it is.",
     },
     OPTION: {
         "metavar": "NAME",
@@ -75,6 +108,10 @@ TRAINER = {
 OF_CACHE = {
     "--output FOLDER": "Folder of the cache.",
     "--cache.OPTION VALUE": "What is kept of the teacher; --cache.help shows the options.",
+}
+OF_CHECK = {
+    "--check.OPTION VALUE": "How much is rehearsed; --check.help shows all.",
+    "--json": "Print for programs. Exit codes: 0, 1 (warnings), 2 (errors).",
 }
 LOOK_UP = {
     "--model.help": "The methods; --model.help=TripleLoss shows the options of one.",

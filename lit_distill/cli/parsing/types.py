@@ -54,6 +54,13 @@ def classes_in(annotation: Any) -> list[type]:
     return list(dict.fromkeys(found for part in inner for found in classes_in(part)))
 
 
+def is_unfinished(one: type) -> bool:
+    """Whether a class has methods to be written, also where no metaclass says so."""
+    return any(
+        getattr(getattr(one, name, None), "__isabstractmethod__", False) for name in dir(one)
+    )
+
+
 def subclasses_of(root: type) -> Iterator[type]:
     """Classes under a root that a config can name: neither abstract nor private."""
     child: type

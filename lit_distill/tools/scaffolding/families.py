@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
-FamilyName = Literal["logits", "hidden_states", "generated_text", "peers", "pretraining"]
+FamilyName = Literal["logits", "hidden_states", "generated_text", "peers", "labels", "pretraining"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,13 @@ FAMILIES: Mapping[FamilyName, Family] = {
         students='{"one": 3, "two": 2}',
         options="students=students",
         hears=False,
+    ),
+    "labels": Family(
+        knobs="temperature: 1.0",
+        tiny="families: [classifier]\n",
+        fixture="tiny_classifier",
+        imports="from labelled import collate, pairs",
+        batch="collate(pairs(8), extra=2)",
     ),
     "pretraining": Family(tiny="has_soft_targets: false\n", options="", hears=False),
 }

@@ -1,0 +1,1 @@
+"""What is delivered, and what a user chose of it."""

@@ -1,0 +1,1 @@
+"""One page about runs, recipes and evaluations, from the files that they left."""
