@@ -2,13 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help quickstart test quick times mutants faults gradients house lint format install
+.PHONY: help quickstart test quick times mutants faults gradients house docs lint format install
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 quickstart: .venv/.runs  ## install into .venv and run the main job on the embedded corpus
-	$(BIN)/python -m lit_distill run configs/quickstart/recipe.yaml
+	$(BIN)/python -m lit_distill run quickstart
 
 test: .venv/.tests  ## run the test suite, on two cores
 	$(BIN)/python -m pytest -n 2 --dist worksteal
@@ -31,6 +31,9 @@ gradients: .venv/.tests  ## compare gradients over ranks, accumulation, sharding
 house: .venv/.tests  ## draw the rooms of the project and who imports whom; writes docs/house.png
 	$(BIN)/python tests/support/house_picture.py docs/house.png
 
+docs: .venv/.docs  ## build the documentation as a site, into build/site; broken links fail
+	PYTHONPATH=. $(BIN)/python docs/site/site_build.py build/site
+
 lint: .venv/.dev  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,11 +51,15 @@ install: .venv/.dev  ## install everything a developer needs
 # The stamps say what is installed. torch first and pinned: a range would fetch another build.
 .venv/.runs: pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .[evaluate]
 	touch $@
 
 .venv/.tests: .venv/.runs
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .[test]
+	touch $@
+
+.venv/.docs: .venv/.runs
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .[docs]
 	touch $@
 
 .venv/.dev: .venv/.tests

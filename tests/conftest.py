@@ -25,6 +25,7 @@ from cpu_times import pytest_runtest_setup as pytest_runtest_setup
 from equalities import Equalities, page
 from hub_client import HubClient, client
 from hub_server import HubServer, serving
+from labelled import classifier
 
 torch.set_num_threads(1)
 
@@ -150,9 +151,15 @@ def tiny_gpt2(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="session")
-def tiny_models(tiny_bert: Path, tiny_gpt2: Path) -> dict[str, Path]:
+def tiny_classifier(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random BERT that labels texts."""
+    return classifier(tiny_bert, tmp_path_factory.mktemp("tiny_classifier"))
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tiny_bert: Path, tiny_gpt2: Path, tiny_classifier: Path) -> dict[str, Path]:
     """By family."""
-    return {"bert": tiny_bert, "gpt2": tiny_gpt2}
+    return {"bert": tiny_bert, "gpt2": tiny_gpt2, "classifier": tiny_classifier}
 
 
 @pytest.fixture

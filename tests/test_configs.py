@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ PARTS = {part: sorted((CONFIGS / part).glob("*.yaml")) for part in (
 OWN_MODELS = {"mini_mbert_teacher": ["student"], "mini_mbert_triple_loss": ["teacher"],
               "mini_mbert_control": ["teacher"], "mini_mbert_minilm": ["teacher"],
               "mini_mbert_minilm_v2": ["teacher"], "mini_mbert_head_fit": ["student"],
+              "e5_hidden_states": ["teacher"], "e5_minilm_v2": ["teacher"],
               "mini_mixed_distil_bert": ["student"],
               "mini_mixed_distil_bert_distilled": ["teacher"]}  # fmt: skip
 """Models that an experiment leaves to its user."""
@@ -31,6 +34,8 @@ FAMILIES = {"distilgpt2": "gpt2"}
 PROMPTED = {"gkd_phrasebook": "gpt2", "gkd_gsm8k": "gpt2", "gkd_qwen": "gpt2",
             "gkd_t5_translation": "t5", "distillm_gpt2": "gpt2"}  # fmt: skip
 """Experiments on prompts, and which kind of models they have."""
+OF_TASKS = {"multi_task_phrasebook": ("topic", "sentiment", "entities")}
+"""Experiments on several tasks, whose students and teachers are left to their user."""
 TINY_KNOBS = {"relation_heads": 4, "teacher_layer": 3}
 """In the place of those that fit no model of width 16 with 4 layers."""
 TINY_SHAPE = {"num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 2}
@@ -50,10 +55,11 @@ def printed(*args: str, command: str = "fit") -> dict[str, Any]:
 
 def test_every_folder_of_configs_is_known() -> None:
     found = {path.name for path in CONFIGS.iterdir() if path.is_dir()}
-    assert found == {*PARTS, "quickstart", "recipes", "translation"}
+    assert found == {*PARTS, "evaluations", "quickstart", "recipes", "translation"}
     assert all(PARTS.values())
 
 
+@pytest.mark.rotated(3)  # each is a command
 @pytest.mark.parametrize(
     "path", [p for part, paths in PARTS.items() if part != "experiments" for p in paths], ids=name
 )
@@ -64,6 +70,7 @@ def test_every_part_is_parsed(path: Path) -> None:
     assert yaml.safe_load(path.read_text("utf-8")).keys() <= merged.keys()
 
 
+@pytest.mark.rotated(3)  # every stage is a command
 @pytest.mark.parametrize("path", RECIPES, ids=name)
 def test_every_stage_of_a_recipe_is_parsed(path: Path) -> None:
     """Of stages that differ in values only (seeds, rates, folders), the first."""
@@ -79,9 +86,36 @@ def test_every_stage_of_a_recipe_is_parsed(path: Path) -> None:
             assert merged["output"] == str(stage.folder)
 
 
-@pytest.mark.rotated(2)  # a whole run each
+@pytest.mark.rotated(3)  # each is a command
+@pytest.mark.parametrize("path", sorted((CONFIGS / "evaluations").glob("*.yaml")), ids=name)
+def test_every_evaluation_is_parsed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lit_distill.tools.evaluating import evaluate as command
+
+    given: dict[str, Any] = {}
+
+    @functools.wraps(command.evaluate)
+    def noted(**options: Any) -> None:
+        given.update(options)
+
+    monkeypatch.setattr(command, "evaluate", noted)
+    below = ["-c", f"{CONFIGS}/evaluations/retention.yaml"] * path.stem.endswith("_encoder")
+    more = ["--models.teacher=x", "--output=y"]
+    assert main(["evaluate", *below, "-c", str(path), *more]) == 0
+    assert given["models"] == {"teacher": "x"}
+    written = yaml.safe_load(path.read_text("utf-8"))
+    kinds = {task: type(own.mode).__name__ for task, own in (given["tasks"] or {}).items()}
+    wanted = written.get("tasks", {}).items()
+    assert kinds == {task: own["mode"]["class_path"] for task, own in wanted}
+    probes = {name: type(own).__name__ for name, own in (given["probes"] or {}).items()}
+    wanted = written.get("probes", {}).items()
+    assert probes == {name: own["class_path"].rpartition(".")[2] for name, own in wanted}
+
+
+@pytest.mark.rotated(5)  # a whole run each
 @pytest.mark.parametrize(
-    "path", [path for path in PARTS["experiments"] if path.stem not in PROMPTED], ids=name
+    "path",
+    [path for path in PARTS["experiments"] if path.stem not in {*PROMPTED, *OF_TASKS}],
+    ids=name,
 )
 def test_an_experiment_names_real_models_and_runs(
     path: Path, tiny_models: dict[str, Path], text_folder: Path, tmp_path: Path
@@ -126,6 +160,22 @@ def test_an_experiment_names_real_models_and_runs(
         assert (tmp_path / "run/student" / student / "model.safetensors").is_file()
 
 
+@pytest.mark.parametrize("stem", OF_TASKS)
+def test_an_experiment_on_tasks_is_parsed(stem: str) -> None:
+    """That such a run trains and exports is in test_every_method.py."""
+    start = {"class_path": "PretrainedStudent", "init_args": {"name": "x"}}
+    students = dict.fromkeys(OF_TASKS[stem], start)
+    teachers = {task: {"name": "x"} for task in OF_TASKS[stem]}
+    models = [
+        f"--model.students={json.dumps(students)}",
+        f"--model.teachers={json.dumps(teachers)}",
+    ]
+    merged = printed("-c", str(CONFIGS / f"experiments/{stem}.yaml"), *models)
+    parts = merged["model"]["init_args"], merged["data"]["init_args"]["tasks"]
+    assert {*parts[0]["students"]} == {*parts[0]["teachers"]} == {*parts[1]} == {*OF_TASKS[stem]}
+
+
+@pytest.mark.rotated(3)  # a whole run each
 @pytest.mark.filterwarnings("ignore:The student ended 0 of")
 @pytest.mark.parametrize("stem", PROMPTED)
 def test_an_experiment_on_prompts_names_real_models_and_runs(

@@ -1,4 +1,4 @@
-"""Planted bugs turn tests red; `make mutants` plants all, `make test` another eighth each day."""
+"""Planted bugs turn tests red: `make mutants` plants all, `make test` another 24th each day."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from mutants import MUTANTS, Mutant
 from planting import OURS, Planter, planter
 
 ROOT = Path(__file__).parents[1]
-COPIED = (*OURS, "configs", "tests", "pyproject.toml")
+PAGES = ("docs", "benchmarks", "README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+COPIED = (*OURS, *PAGES, "configs", "tests", "pyproject.toml")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,20 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planter]:
         yield running
 
 
-@pytest.mark.rotated(8)
+def test_every_bug_fits_the_code() -> None:
+    """Each day, as bugs are planted on one day of many."""
+    texts = {mutant.file: (ROOT / mutant.file).read_text("utf-8") for mutant in MUTANTS}
+    assert not [one.name for one in MUTANTS if texts[one.file].count(one.old) != 1]
+    assert not [one.name for one in MUTANTS for test in one.tests.split() if not _exists(test)]
+
+
+def _exists(argument: str) -> bool:
+    """Whether the file that an argument of pytest names is there; others are options."""
+    path = argument.partition("::")[0]
+    return not path.endswith(".py") or (ROOT / path).is_file()
+
+
+@pytest.mark.rotated(24)
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_planted_bug_turns_a_test_red(mutant: Mutant, copy: Planter) -> None:
     path = copy.folder / mutant.file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, compress
 from pathlib import Path
 from statistics import fmean
 
@@ -25,6 +25,7 @@ from data_modules.pairing.sources import resolve_parallel
 from data_modules.reading.readers import Broken, Reader
 from data_modules.reading.sources import Source, resolve
 from data_modules.reading.tagged_text import TaggedText, Word
+from data_modules.recording.exclusion import Exclusion
 from data_modules.storing.tokenising import held_out
 from lit_distill.errors import UserError
 
@@ -45,15 +46,23 @@ class Mixer:
         root: where relative paths start.
         seed: of all chances.
         holdout: one row of so many is for validation, by a hash of its matrix sentence.
+        excluded: no text is made of rows that have a text in these files.
 
     Attributes:
         broken: rows that could not be mixed; there once the sentences are read.
     """
 
-    def __init__(self, mix: Mix, root: Path, seed: int, holdout: int) -> None:
+    def __init__(
+        self,
+        mix: Mix,
+        root: Path,
+        seed: int,
+        holdout: int,
+        excluded: Exclusion = Exclusion(),  # noqa: B008 (frozen)
+    ) -> None:
         mix.check()
         self.mix, self.root, self.seed, self.holdout = mix, root, seed, holdout
-        self.broken: list[Broken] = []
+        self.broken, self.excluded = list[Broken](), excluded
         self._frames: dict[bool, list[Frame]] | None = None
 
     @property
@@ -187,7 +196,8 @@ class Mixer:
                 rows.setdefault(row[self.mix.matrix], row)
         if not rows:
             raise UserError(f"The mix {self.mix.name!r}: no row has all of {', '.join(wanted)}.")
-        return list(rows.values())
+        kept = self.excluded.kept([[*row.values()] for row in rows.values()])
+        return list(compress(rows.values(), kept))
 
     def _texts(self) -> list[Reader]:
         if not self.mix.texts:

@@ -48,6 +48,12 @@ class PromptText(RowText):
         """See `RowText.identity`."""
         return json.dumps([self.prompt, self.response])
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """See `RowText.texts`: prompt, response, and by what they are held out."""
+        every = self.prompt, self.response, self.group
+        return tuple(dict.fromkeys(text for text in every if text))
+
 
 @dataclass(frozen=True)
 class PromptForm:

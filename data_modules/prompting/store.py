@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from data_modules.prompting.form import PromptText
 from data_modules.prompting.rendering import Rendered, Renderer
 from data_modules.reading.sources import LanguageTexts
+from data_modules.recording.text_record import TextRecord
 from data_modules.storing.corpus_report import FileReport
 from data_modules.storing.splitting import Rows, readers_of, split_rows
 from data_modules.storing.store_files import array_of, reading, require
@@ -62,11 +63,12 @@ def write_prompts(
     """
     names = [language.language for language in texts]
     writers = {split: _Writer(folder / split, names, vocab_size) for split in SPLITS}
-    reports: list[FileReport] = []
+    record, reports = TextRecord(SPLITS), list[FileReport]()
     with TokenisingBar(readers_of(texts)) as bar:
         for file in split_rows(texts, PromptText, writing.settings, writing.max_broken):
             reports.append(file.report)
             for part in file.parts:
+                record.note(part)
                 tokens = 0
                 for split, own in part.items():
                     kept = _fitting(own, writing, file.report)
@@ -76,6 +78,7 @@ def write_prompts(
             bar.finish(file.reader)
     for writer in writers.values():
         writer.close()
+    record.write(folder)
     (folder / "report.json").write_text(
         json.dumps([asdict(report) for report in reports], ensure_ascii=False, indent=1), "utf-8"
     )

@@ -8,8 +8,10 @@ from typing import Any
 
 from shipped_methods import OURS
 
-CLASSES = {shipped.node["class_path"]: name for name, shipped in OURS.items()}
-"""Names of shipped configs by the class of their method."""
+CLASSES = {
+    shipped.node["class_path"]: name for name, shipped in OURS.items() if not shipped.reads_labels
+}
+"""Names of shipped configs by the class of their method; the runs harmed are of plain text."""
 UPDATES = 12
 VALIDATED_EVERY = 3
 SAVED_EVERY = {"DistiLLM": 3}

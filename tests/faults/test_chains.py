@@ -14,6 +14,7 @@ from faults.report import Chain
 EVERYDAY = "MaskedLM"  # no teacher, one student: the cheapest
 
 
+@pytest.mark.rotated(3)  # eleven runs
 @pytest.mark.parametrize(
     "method",
     [

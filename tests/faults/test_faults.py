@@ -14,6 +14,7 @@ INJECTIONS = planned()
 EVERYDAY = everyday(INJECTIONS)
 
 
+@pytest.mark.rotated(2)  # three runs each
 @pytest.mark.parametrize(
     "injection",
     [

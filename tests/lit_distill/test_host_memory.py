@@ -45,3 +45,20 @@ def test_freed_blocks_are_taken_again_without_new_pages() -> None:
 
 def test_what_the_environment_chose_stays() -> None:
     assert printed("kept", MALLOC_TRIM_THRESHOLD_="1000000")[0] == "False"
+
+
+def test_peaks_are_of_what_was_touched_since() -> None:
+    """64 MiB that are filled and given back are in the peak, and no more after a reset."""
+    code = (
+        "from lit_distill.host_memory import peak_resident, reset_peak, resident\n"
+        "import mmap\n"
+        "before = resident()\n"
+        "with mmap.mmap(-1, 64 << 20) as block: block.write(b'x' * (64 << 20))\n"
+        "reset_possible = __import__('os').path.exists('/proc/self/clear_refs')\n"
+        "high = peak_resident(); reset_peak(); low = peak_resident()\n"
+        "print((high - before) >> 20, (low - before) >> 20, reset_possible)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    high, low, possible = done.stdout.split()
+    assert int(high) >= 64
+    assert possible != "True" or int(low) < int(high)

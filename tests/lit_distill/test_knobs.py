@@ -29,6 +29,7 @@ from lit_distill.knobs import (
     ranges_in,
 )
 from lit_distill.losses import Weight
+from lit_distill.measures.probing import Fact, Judge, MaskedPronouns
 from lit_distill.methods import DistiLLM, MaskedLM, MiniLM, TripleLoss
 from lit_distill.models import FreshStudent, TeacherSpec
 from lit_distill.schedules import Ramp
@@ -46,6 +47,17 @@ NEEDED: dict[str, Any] = {  # what classes cannot do without, by the name of the
     "end": 1.0,
     "updates": 100,
     "weights": {"en": 1.0},
+    "words": {"good": "good", "bad": "bad"},
+    "probe": MaskedPronouns(),
+    "file": "texts.jsonl",
+    "groups": ["women"],
+    "positive": "toxic",
+    "prompts": ["Who are you?"],
+    "facts": {"maker": Fact([], ["X"])},
+    "style": Judge("nowhere", "neutral"),
+    "embedder": "nowhere",
+    "fluency": Judge("nowhere", "fluent"),
+    "tasks": {"topic": data_modules.PhrasebookTasks()},
 }
 STUDENTS = {"large": FreshStudent({}), "small": FreshStudent({})}
 VALUES = (math.nan, math.inf, -math.inf, 0, -1, 1e38, 10**18, 0.5, 1, 1.5, "", "six", None, True)
@@ -106,10 +118,13 @@ class Knob:
         elif dict in self.kinds:
             value = {"en": value}
         owner = CONCRETE.get(self.owner.__name__, self.owner)
-        given = {name: NEEDED[name] for name in inspect.signature(owner).parameters & NEEDED.keys()}
+        parameters = inspect.signature(owner).parameters.values()
+        named = [one.name for one in parameters if one.kind != one.VAR_KEYWORD]
+        given = {name: NEEDED[name] for name in named if name in NEEDED}
         if issubclass(owner, Distillation):
             several = owner.takes_several
-            given |= {"teacher": NEEDED["teacher"], **({"students": STUDENTS} if several else {})}
+            alone = {} if owner.by_task else {"teacher": NEEDED["teacher"]}
+            given |= {**alone, **({"students": STUDENTS} if several else {})}
         return owner(**{**given, self.name: value})
 
     def takes(self, value: Any) -> bool:

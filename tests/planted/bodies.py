@@ -55,8 +55,8 @@ MUTANTS = (
     Mutant(
         "methods of logits are given a body without a head",
         LOADING,
-        "if not (needs_head or fresh_head):",
-        "if not fresh_head:",
+        "bodies = ANATOMIES if not (needs_head or fresh_head) else ()",
+        "bodies = ANATOMIES if not fresh_head else ()",
         f"{HEADLESS} -k refuse",
     ),
     Mutant(

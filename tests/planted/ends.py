@@ -69,16 +69,16 @@ ENDS = (
     ),
     Mutant(
         "a stage whose student is gone is done",
-        "lit_distill/tools/recipes/run.py",
-        "    wanted += [path for path in read if stage.folder in (path, *path.parents)]\n",
+        "lit_distill/tools/recipes/progress.py",
+        "        wanted += [path for path in read if stage.folder in (path, *path.parents)]\n",
         "",
         f"{RUN_TEST} -k leaves_no_student",
     ),
     Mutant(
         "a stage's own student is not missed",
-        "lit_distill/tools/recipes/run.py",
-        "    wanted = [stage.folder / name for name in outputs]\n",
-        "    wanted: list[Path] = []\n",
+        "lit_distill/tools/recipes/progress.py",
+        "        wanted = [stage.folder / name for name in outputs]\n",
+        "        wanted: list[Path] = []\n",
         f"{RUN_TEST} -k is_gone",
     ),
     Mutant(

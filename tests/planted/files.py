@@ -28,7 +28,7 @@ FILES = (
     ),
     Mutant(
         "of two columns with one name the first is read",
-        "data_modules/reading/readers.py",
+        "data_modules/reading/cells.py",
         "there.count(column) > 1:",
         "there.count(column) > 2:",
         "tests/data_modules/reading/test_readers.py -k two_columns",

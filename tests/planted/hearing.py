@@ -17,15 +17,15 @@ HEARING = (
     Mutant(
         "a teacher of other tokens is compared with in validation",
         "lit_distill/training/cast.py",
-        "return [*self.teacher_models.values()] if self.shares_vocabulary else []",
-        "return [*self.teacher_models.values()]",
+        "return [*models.values()] if self.shares_vocabulary else []",
+        "return [*models.values()]",
         "tests/lit_distill/training/test_views.py -k another_tokenizer",
     ),
     Mutant(
         "a teacher of other tokens is checked as if it had the student's",
         "lit_distill/models/fitting/vocabulary.py",
-        "teacher = teacher if same_vocabulary else None",
-        "teacher = teacher",
+        "teacher, facts = teacher if same_vocabulary else None, DataFacts(data)",
+        "facts = DataFacts(data)",
         "tests/lit_distill/training/test_views.py -k another_tokenizer",
     ),
     Mutant(

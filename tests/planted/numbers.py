@@ -64,8 +64,8 @@ NUMBERS = (
     Mutant(
         "the settings with which a student writes are dropped",
         "callbacks/saving/student_folder.py",
-        'generation = description["students"][name].get("generation")',
-        "generation = None",
+        'own = description["students"][name].get("generation")',
+        "own = None",
         "tests/callbacks/saving/test_student_ends.py -k carved",
     ),
     Mutant(

@@ -16,16 +16,16 @@ CONTRACT = (
     ),
     Mutant(
         "texts padded on the left are taken for texts",
-        "lit_distill/training/data_contract.py",
+        "lit_distill/models/fitting/first_batch.py",
         "(mask[:, 1:] > mask[:, :-1]).any()",
         "(mask[:, 1:] > 1).any()",
         f"{OWN_TEST} -k fit",
     ),
     Mutant(
         "losses are divided by counts that nobody counted",
-        "lit_distill/training/data_contract.py",
-        "counts[name] != found[name]",
-        "counts[name] < 0",
+        "lit_distill/models/fitting/first_batch.py",
+        "counts.get(name) != found[name]",
+        "(counts.get(name) or 0) < 0",
         f"{OWN_TEST} -k fit",
     ),
     Mutant(

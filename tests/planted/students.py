@@ -27,7 +27,7 @@ CHANGES = (
     ),
     Mutant(
         "a student comes back without what was changed",
-        "lit_distill/models/students/student.py",
+        "lit_distill/models/students/restoring.py",
         'operate(student, map(surgery_from, state.get("surgeries", ())))',
         'student.surgeries = state.get("surgeries", [])',
         f"{STUDENTS}/test_surgery.py -k comes_back",
@@ -80,6 +80,30 @@ CHANGES = (
         'warnings.filterwarnings("error", "Found missing adapter keys")',
         'warnings.filterwarnings("ignore", "Found missing adapter keys")',
         f"{STUDENTS}/test_lora.py -k cannot_be_merged",
+    ),
+)
+
+HEADS = (
+    Mutant(
+        "a fresh head is torn from the embeddings",
+        "lit_distill/models/students/carving.py",
+        "place.get(value.data_ptr(), value) for name",
+        "named.get(name, value) for name",
+        "tests/lit_distill/cli/test_control.py -k begins_with_one",
+    ),
+    Mutant(
+        "the control of a sentence encoder has no head",
+        "lit_distill/cli/control.py",
+        "    if headless:",
+        "    if not headless:",
+        "tests/lit_distill/cli/test_control.py -k begins_with_one",
+    ),
+    Mutant(
+        "a teacher that is heard may lack its head",
+        "lit_distill/training/cast.py",
+        "not (self.hears is None and alone)",
+        "not alone",
+        "tests/lit_distill/cli/test_control.py -k begins_with_one",
     ),
 )
 

@@ -16,7 +16,7 @@ TABLES = (
     ),
     Mutant(
         "a checkpoint restores two tables as one",
-        "lit_distill/models/students/student.py",
+        "lit_distill/models/students/restoring.py",
         "    keep_apart(student.model, sorted(apart))\n",
         "",
         f"{TIES} -k llama-pretrained",
@@ -37,7 +37,7 @@ TABLES = (
     ),
     Mutant(
         "checkpoints of the first release are restored with one table",
-        "lit_distill/models/students/student.py",
+        "lit_distill/models/students/restoring.py",
         "        apart.update(differing_names(student.model, named))\n",
         "        del named\n",
         f"{TIES} -k first_release",

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from lit_distill.models import Anatomy
+from lit_distill.models import Anatomy, TaskHead
 from lit_distill.models.architectures.table import anatomy_of_type
 
 SHAPE = {
@@ -104,9 +104,12 @@ def random_model(kind: str | Anatomy, **changes: Any) -> PreTrainedModel:
     """
     torch.manual_seed(0)
     anatomy = anatomy_of_type(kind) if isinstance(kind, str) else kind
-    if anatomy.has_labels:
-        numbers = {label: number for number, label in enumerate(LABELS)}
-        changes = {"id2label": dict(enumerate(LABELS)), "label2id": numbers, **changes}
+    if anatomy.has_task:
+        head = TaskHead(anatomy.predicts, tuple(LABELS) if anatomy.has_labels else ())
+        problem = {} if anatomy.has_labels else {"problem_type": head.config["problem_type"]}
+        names = {key: head.config[key] for key in ("id2label", "label2id")}
+        pads = {"pad_token_id": 0} if anatomy.causal else {}  # by which it finds the last token
+        changes = {**names, **problem, **pads, **changes}
     architecture = anatomy.model_class()
     config = architecture.config_class(**{**SHAPES[anatomy.model_type], **changes})
     model = architecture(config)

@@ -110,6 +110,9 @@ class Served(LightningDataModule):
         super().__init__()
         self.train, self.validation, self.tokenizer = train, validation, tokenizer
         self.languages = ["xx", "yy"]
+        first = [batch for batch in train[0][:1] if isinstance(batch, dict)]
+        counts = [name for batch in first for name in batch["counts"]]
+        self.tasks = {one.removesuffix("/batches"): None for one in counts if "/batches" in one}
 
     def train_dataloader(self) -> Fixed:
         assert self.trainer is not None

@@ -14,8 +14,10 @@ import callbacks
 import data_modules
 import lit_distill
 from lit_distill.cli.parsing.types import classes_in, subclasses_of
+from lit_distill.measures.probing import Probe
 from lit_distill.schedules import Ramp
 from lit_distill.tools.caching.cache_teacher import cache_teacher
+from lit_distill.tools.evaluating.cells.mode import Mode
 from lit_distill.tools.invocation import PLACES
 from lit_distill.training.distillation import Distillation
 
@@ -53,6 +55,8 @@ def roots() -> Iterator[Any]:
     for package, root in ((data_modules, LightningDataModule), (callbacks, Callback)):
         exported = [found for found in vars(package).values() if is_ours(found)]
         yield from (found for found in exported if issubclass(found, root))
+    for root in (Mode, Probe):
+        yield from filter(is_ours, subclasses_of(root))
     yield Ramp
     for command, place in PLACES.items():
         yield vars(importlib.import_module(f"lit_distill.tools.{place}"))[command.replace("-", "_")]

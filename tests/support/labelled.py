@@ -7,7 +7,9 @@ import random
 from pathlib import Path
 from typing import Any
 
+import batches
 import torch
+from batches import Sample
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from lit_distill.batch import LabelledBatch, labelled_batch
@@ -73,3 +75,15 @@ def collate(texts: list[Pair], extra: int = 0) -> LabelledBatch:
     labels = torch.tensor([label for _, _, label in texts])
     languages = [sum(one) % 2 for one, _, _ in texts]
     return labelled_batch(ids, mask, labels, languages, types)
+
+
+def labels_of(texts: list[Sample], extra: int = 0) -> LabelledBatch:
+    """Texts with a label each; those without masked positions have none."""
+    read = batches.collate(texts, extra)
+    ids, mask, languages = read["input_ids"], read["attention_mask"], read["language"].tolist()
+    labels = torch.tensor([t.number % len(LABELS) for t in texts])
+    batch = labelled_batch(ids, mask, labels, languages)
+    known = torch.tensor([bool(text.masked) for text in texts])
+    batch["rows"], batch["targets"] = batch["rows"][known], batch["targets"][known]
+    batch["counts"].update(rows=int(known.sum()), decisions=int(known.sum()))
+    return batch

@@ -14,6 +14,7 @@ from lit_distill.losses import (
     AlphaBeta,
     CrossEntropy,
     Divergence,
+    DynamicTemperatureKL,
     FocalLoss,
     ForwardKL,
     JensenShannon,
@@ -95,6 +96,21 @@ CASES = {
     "focal 0.5": hard(FocalLoss(0.5), oracle.focal, gamma=0.5),
     "symmetric ce": hard(
         SymmetricCrossEntropy(), oracle.symmetric_cross_entropy, alpha=0.1, beta=1.0, log_zero=-4.0
+    ),
+    "dynamic temperature": soft(
+        DynamicTemperatureKL().around(0.7),
+        oracle.dynamic_temperature_kl,
+        64.0,
+        mean=0.7,
+        temperature=8.0,
+    ),
+    "dynamic temperature without T^2": soft(
+        DynamicTemperatureKL(3.0, 0.5, 2.0, t_squared=False).around(1.3),
+        oracle.dynamic_temperature_kl,
+        mean=1.3,
+        temperature=3.0,
+        beta=0.5,
+        gamma=2.0,
     ),
     "mse": soft(LogitMSE(), triple_loss.squared_distance),
     "nkd": Case(

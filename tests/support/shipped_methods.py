@@ -10,12 +10,15 @@ from typing import Any
 import torch
 import yaml
 from batches import Sample, collate, typed
+from labelled import labels_of
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from prompts import halved, prompt_batch
 from torch.distributed.tensor import DTensor
 
 import lit_distill.losses
+import lit_distill.methods
 from lit_distill.batch import Batch, Reading
+from lit_distill.losses import SoftTarget
 from lit_distill.models import (
     Execution,
     LayerCopyStudent,
@@ -24,6 +27,7 @@ from lit_distill.models import (
     TextFilter,
 )
 from lit_distill.schedules import Constant
+from lit_distill.task_batches import of_task
 from lit_distill.training.distillation import Distillation
 
 ROOT = Path(__file__).parents[2]
@@ -87,6 +91,16 @@ class Shipped:
         return self.method.reads[:1] == (Reading.PLAIN,)
 
     @property
+    def reads_labels(self) -> bool:
+        """Whether its batches are of labels alone, and its models classifiers."""
+        return self.method.reads == (Reading.LABELS,)
+
+    @property
+    def by_task(self) -> bool:
+        """Whether each of its students has a task and a teacher of its own."""
+        return self.method.by_task
+
+    @property
     def couples(self) -> bool:
         """Whether terms compare the texts of a batch, so that one cannot be split."""
         return bool(self.method.couples)
@@ -95,6 +109,9 @@ class Shipped:
         """A batch of texts as the models of a family read them for this method."""
         if self.reads_prompts:
             return prompt_batch([halved(text) for text in texts], **options)
+        if self.reads_labels:
+            made = labels_of(texts, **options)
+            return of_task(made, next(iter(self.students)), self.students) if self.by_task else made
         made = collate(texts, causal=family == "gpt2", **options)
         return typed(made) if "token_type_ids" in self.inputs else made
 
@@ -113,12 +130,19 @@ PRECISIONS = {"64-true": 1e-12, "32-true": 1e-5}
 
 
 def made(value: Any) -> Any:
-    """A knob as the command line makes it: losses are given by class."""
+    """A knob as the command line makes it: losses and layer maps are given by class."""
     if not isinstance(value, dict):
         return value
     if "class_path" not in value:
+        if all(isinstance(one, dict) and "loss" in one for one in value.values()):
+            return {
+                key: SoftTarget(**{k: made(v) for k, v in one.items()})
+                for key, one in value.items()
+            }
         return (TextFilter if "ended" in value else Sampling)(**value)
-    return getattr(lit_distill.losses, value["class_path"])(**value.get("init_args", {}))
+    name = value["class_path"]
+    kind = getattr(lit_distill.losses, name, None) or getattr(lit_distill.methods, name)
+    return kind(**value.get("init_args", {}))
 
 
 def build(
@@ -126,12 +150,14 @@ def build(
 ) -> Distillation:
     """The method of one shipped config on a tiny teacher, with plain SGD of rate 1."""
     seed_everything(0, verbose=False)  # as the command line does, also on ranks that start later
-    own = {**shipped.node.get("init_args", {}), **shipped.knobs}
+    node = {**shipped.node.get("init_args", {}), **shipped.knobs}
     several = {name: LayerCopyStudent(num_layers=n) for name, n in shipped.students.items()}
-    models = {"teacher": TeacherSpec(str(folder)), "students": several or None}
+    models = {"teacher": TeacherSpec(str(folder)), "students": several or None, **starts}
+    own = {key: made(value) for key, value in node.items()}
+    if shipped.by_task:
+        own["teachers"] = dict.fromkeys(several, models.pop("teacher"))
     return shipped.method(
-        **{key: made(value) for key, value in own.items()},
-        **{**models, **starts},
+        **{**own, **models},
         tokenizer=str(folder),
         optimizer=lambda groups: torch.optim.SGD(groups, lr=1.0),
         schedule=Constant(warmup=0.0),

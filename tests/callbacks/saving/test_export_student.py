@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCard, ModelCardData
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from safetensors.torch import load_file
@@ -26,9 +28,10 @@ from callbacks import (
     RunCheckpoint,
     TeacherAgreement,
     Throughput,
+    facts_of,
     write_student,
 )
-from callbacks.saving.student_folder import Training, model_card
+from callbacks.saving.model_card import Training, model_card
 from lit_distill.errors import UserError
 from lit_distill.measures import Measurement
 from lit_distill.tools.export import export
@@ -264,6 +267,69 @@ def test_the_card_of_a_causal_model_without_teacher() -> None:
     assert "teacher: none" in card
     assert yaml.safe_load(card.split("---")[1])["language"] == ["en"]
     assert "config.yaml" not in card
+
+
+FACTS = {
+    "students": {"student": {"architecture": "B", "layers": 2, "parameters": 1_500_000}},
+    "teachers": {"teacher": {"name": "owner/teacher", "layers": 4, "parameters": 3_000_000}},
+    "data": {
+        "origins": [
+            {"texts": "owner/texts 1", "dataset": "owner/texts", "licence": "cc-by-4.0"},
+            {"texts": "a|b.txt", "dataset": None, "licence": None},
+        ]
+    },
+    "environment": {"python": "3.11.7", "torch": "2.13.0"},
+}
+
+
+def test_a_card_passes_the_hub_library_and_tells_data_cost_and_limits() -> None:
+    teacher = {"name": "owner/teacher", "revision": None, "fingerprint": "abc"}
+    description = {
+        "method": "TripleLoss",
+        "config": "",
+        "teachers": {"teacher": teacher, "second": {**teacher, "name": "/here/teacher"}},
+        "students": {"student": {"config": {"architectures": ["BertForMaskedLM"]}}},
+    }
+    languages = {"no": {"loss": 2.0}, "hi": {"loss": 3.5}, "en": {"loss": 1.0}, "de": {"loss": 1.5}}
+    measured = Measurement.by_language(dict(languages))
+    training = Training(5, list(languages), measured, 4, facts=FACTS)
+    card = model_card("student", description, training)
+    read = ModelCard(card)  # raises where the header is none, or a result in it is not whole
+    assert read.data.base_model == ["owner/teacher"]
+    assert read.data.datasets == ["owner/texts"]
+    assert read.data.language == ["no", "hi", "en", "de"]
+    assert read.data.license is None  # none is invented
+    (result,) = read.data.eval_results
+    assert (result.metric_type, result.metric_value) == ("loss", 2.0)
+    assert result.task_type == "fill-mask"
+    assert ModelCardData(**{**yaml.safe_load(card.split("---")[1]), "model_name": "student"})
+    assert "it is worst in hi (3.5000), no (2.0000), de (1.5000); the mean is 2.0000" in card
+    assert "| student | 2 | 1.50 M |" in card
+    assert "| owner/texts 1 | those above | cc\\-by\\-4\\.0 |" in card
+    assert "| a\\|b\\.txt | those above | not noted |" in card
+    assert "python 3.11.7, torch 2.13.0." in card
+
+
+def test_a_run_notes_what_it_is_made_of(fit: Fit, tmp_path: Path, tiny_bert: Path) -> None:
+    _, module = fit(ExportStudent(), taught=True, max_epochs=1)
+    facts = facts_of(tmp_path)
+    assert (
+        facts["teachers"]["teacher"]["fingerprint"]
+        == (module.cast.identities["teacher"]["fingerprint"])
+    )
+    assert facts["teachers"]["teacher"]["layers"] == 4
+    assert facts["students"]["student"]["parameters"] == sum(
+        own.numel() for own in module.student.parameters()
+    )
+    assert facts["hears"] == module.hears.name.lower()
+    assert facts["environment"]["torch"] == torch.__version__
+    assert socket.gethostname() not in json.dumps(facts["environment"])
+    assert (
+        f"{facts['students']['student']['parameters'] / 1e6:,.2f} M"
+        in (tmp_path / "student/README.md").read_text()
+    )
+    (tmp_path / "facts.json").write_text("[")
+    assert facts_of(tmp_path) == {}
 
 
 @pytest.mark.parametrize("every", [1, 5])  # epochs; of the one of this run, it is the end's

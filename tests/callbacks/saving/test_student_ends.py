@@ -147,6 +147,11 @@ def test_a_card_names_the_class_that_loads_the_student(anatomy: Anatomy, tmp_pat
             else "text2text-generation",
             "AutoModelForSequenceClassification": "text-classification",
             "AutoModelForTokenClassification": "token-classification",
+            "AutoModelForMultipleChoice": "multiple-choice",
+            "AutoModelForQuestionAnswering": "question-answering",
         }[name.rstrip(",")]
     )
     assert ("- labels: bad, fair, good" in card) == anatomy.has_labels
+    assert f"# {anatomy.predicts.noun.capitalize()}\n" in card
+    if anatomy.has_task:
+        assert loaded.config.id2label == model.config.id2label

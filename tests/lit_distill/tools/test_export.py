@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lit_distill.models import (
     student_state,
     tokenizer_files,
 )
+from lit_distill.tools.delivering.deliverables.choices import Gate, Int8Spec, OnnxSpec, Request
 from lit_distill.tools.export import export
 from lit_distill.training.checkpoints import KEY
 
@@ -100,6 +102,78 @@ def test_several_students_are_one_folder_each(run: Path, tmp_path: Path) -> None
 def test_other_precision(run: Path, tmp_path: Path) -> None:
     export(str(run / "checkpoints/last.ckpt"), str(tmp_path / "o"), dtype="bfloat16")
     assert load(tmp_path / "o").dtype == torch.bfloat16
+
+
+@pytest.fixture
+def delivered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, Path, Request, str]]:
+    """What is handed to the room that makes ONNX, which has tests of its own."""
+    calls: list[tuple[Path, Path, Request, str]] = []
+
+    def deliver(folder: Path, output: Path, request: Request, called: str) -> None:
+        assert load(folder)
+        calls.append((folder, output, request, called))
+
+    monkeypatch.setattr("lit_distill.tools.delivering.deliver.deliver", deliver)
+    return calls
+
+
+def test_students_become_onnx_by_way_of_folders_that_are_gone_afterwards(
+    run: Path, delivered: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(str(run), format="onnx") == {"student": run / "student-last-onnx"}
+    folder, _, request, called = delivered.pop()
+    assert request.int8 is None
+    assert called == f"student of {run / 'checkpoints/last.ckpt'}"
+    assert not folder.exists()
+    places = {name: tmp_path / "out" / name for name in ("small", "large")}
+    two, out = str(run / "checkpoints/two.ckpt"), str(tmp_path / "out")
+    assert export(two, out, format="onnx-int8") == places
+    assert [call[1] for call in delivered] == list(places.values())
+    assert all(call[2].int8 == Int8Spec() for call in delivered)
+    assert str(delivered[0][0]) not in capsys.readouterr().out
+
+
+def test_any_folder_becomes_onnx(
+    tiny_bert: Path, delivered: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["export", str(tiny_bert), "--format=onnx-int8", "--texts.de=a.txt", "--texts.en=b.txt"]
+    more = ["--int8.per_channel=false", "--gate.int8_kl=0.5", "--labelled.de=c.jsonl"]
+    assert main([*args, *more, "--onnx.pooling=mean"]) == 0
+    ((folder, output, request, called),) = delivered
+    assert (folder, called) == (tiny_bert, str(tiny_bert))
+    assert output == tiny_bert.parent / f"{tiny_bert.name}-onnx-int8"
+    assert request == Request(
+        Int8Spec(per_channel=False),
+        {"de": "a.txt", "en": "b.txt"},
+        {"de": "c.jsonl"},
+        OnnxSpec(pooling="mean"),
+        Gate(int8_kl=0.5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"texts": {"de": "x"}}, "--texts and --labelled are read for ONNX alone"),
+        ({"format": "onnx", "dtype": "bfloat16"}, "an ONNX file is made of float32"),
+    ],
+)
+def test_options_of_another_format_are_refused(
+    options: Any, message: str, run: Path, tiny_bert: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        export(str(run), **options)
+    with pytest.raises(UserError, match="is a folder, and neither a run folder"):
+        export(str(tiny_bert))  # it is what it would become
+
+
+def test_a_missing_library_is_named_before_anything_is_done(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(UserError, match=r"need the package onnxscript, .*lit-distill\[onnx\]"):
+        export(str(tiny_bert), str(tmp_path / "out"), format="onnx")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_no_checkpoint(run: Path, tmp_path: Path) -> None:

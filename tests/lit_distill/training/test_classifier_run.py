@@ -17,6 +17,7 @@ import torch
 from conftest import WORDS
 from labelled import LABELS
 from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from lit_distill.__main__ import main
 from lit_distill.training.distillation import Distillation
@@ -77,6 +78,7 @@ def killed(arguments: list[str], at: int) -> int:
     return os.WTERMSIG(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.rotated(2)  # whole runs
 def test_from_labelled_files_to_a_folder_that_loads_elsewhere(
     fit: list[str], tmp_path: Path
 ) -> None:
@@ -106,7 +108,7 @@ def test_from_labelled_files_to_a_folder_that_loads_elsewhere(
     measured = report["last"]["students"]["student"]["languages"]
     assert measured.keys() == {"de", "en"}
     assert {"accuracy", "macro_f1", "label_loyalty"} <= measured["de"].keys()
-    assert "| language | loss | accuracy | macro F1 | loyalty |" in (
+    assert "| language | loss | accuracy | macro F1 | ECE | loyalty | p-loyalty | KL |" in (
         whole / "student/README.md"
     ).read_text("utf-8")
 
@@ -128,11 +130,38 @@ def test_a_language_model_is_fine_tuned(fit: list[str], tmp_path: Path) -> None:
     assert main(taught) == 0
 
 
+def test_a_decoder_is_fine_tuned_and_loads_elsewhere(
+    fit: list[str], tmp_path: Path, tiny_gpt2: Path
+) -> None:
+    """Plain Transformers finds the last token of every text of a padded batch."""
+    labels = json.dumps(LABELS)
+    tuned = [
+        *fit, "--model.alpha_kd=0", "--model.alpha_hard=1", "--model.student=PretrainedStudent",
+        f"--model.student.name={tiny_gpt2}", "--model.student.head.predicts=TEXT_LABELS",
+        f"--model.student.head.labels={labels}", f"--tokenizer={tiny_gpt2}",
+        f"--run_dir={tmp_path / 'tuned'}",
+    ]  # fmt: skip
+    assert main(tuned) == 0
+    folder = tmp_path / "tuned/student"
+    assert "AutoModelForSequenceClassification" in (folder / "README.md").read_text("utf-8")
+    model, report = AutoModelForSequenceClassification.from_pretrained(
+        folder, output_loading_info=True
+    )
+    assert not any(report.values())
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert model.config.pad_token_id == tokenizer.pad_token_id
+    texts = ["the river runs", "cats sleep and children read long books"]
+    with torch.no_grad():
+        together = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
+        alone = [model(**tokenizer(text, return_tensors="pt")).logits for text in texts]
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
-        (["bad", "fair", "fine"], "The data has the labels good, which the model does not know"),
-        (["no", "yes"], "The data has the labels bad, fair, good"),
+        (["bad", "fair", "fine"], "says nothing about good: leave these out"),
+        (["no", "yes"], "says nothing about bad, fair, good: leave these out"),
     ],
 )
 def test_labels_that_the_model_does_not_know_are_told_at_start(
@@ -143,6 +172,21 @@ def test_labels_that_the_model_does_not_know_are_told_at_start(
     given = [f"--model.teacher.name={tmp_path / 'other'}", f"--run_dir={tmp_path / 'run'}"]
     assert main([*fit, *given]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_head_of_another_task_is_told_at_start(
+    fit: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = [
+        *fit, "--model.alpha_kd=0", "--model.student=PretrainedStudent",
+        f"--model.student.name={tmp_path / 'mlm'}", f"--tokenizer={tmp_path / 'mlm'}",
+        f"--run_dir={tmp_path / 'run'}",
+    ]  # fmt: skip
+    assert main([*start, "--model.student.head.predicts=TEXT_VALUE"]) == 2
+    told = capsys.readouterr().err
+    assert "which predicts a number for each text, and the data has labels of texts" in told
+    assert main([*start, "--model.student.head.predicts=TEXT_LABELS"]) == 2
+    assert "name two or more, each once" in capsys.readouterr().err
 
 
 def test_a_language_model_on_labels_is_told_what_to_do(

@@ -231,6 +231,7 @@ def uninterrupted(runs: Callable[..., Run]) -> list[torch.Tensor]:
     return run.bits()
 
 
+@pytest.mark.rotated(2)  # three runs each
 @pytest.mark.parametrize(
     ("trap", "survived"),
     [
@@ -313,6 +314,7 @@ def whole(runs: Callable[..., Run]) -> dict[str, Any]:
     return left_behind(run.folder)
 
 
+@pytest.mark.rotated(3)  # three runs each
 @pytest.mark.parametrize(
     ("trap", "code"),
     [
@@ -389,6 +391,7 @@ COHORTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.rotated(2)  # three runs each
 @pytest.mark.parametrize("method", COHORTS)
 def test_every_peer_of_a_killed_run_goes_on_bit_by_bit(
     runs: Callable[..., Run], tiny_bert: Path, method: str

@@ -27,9 +27,14 @@ EITHER = {"MaskedTokens", "NextToken", "Responses"}
 READS = {
     "masked_lm": {"MaskedTokens"},
     "causal_lm": {"NextToken", "Responses"},
-    **{name: {"NoTargets", "NextToken", "Responses"} for name in ("minilm", "minilm_v2")},
+    **{
+        name: {"NoTargets", "NextToken", "Responses"}
+        for name in ("minilm", "minilm_v2", "hidden_states")
+    },
     **dict.fromkeys(("triple_loss", "co_distillation", "mutual_learning"), EITHER),
     "supervised_kd": {*EITHER, "Labels"},
+    "fine_tune": {"Labels"},
+    "multi_task": {"Labels"},
     **{name: {"Responses"} for name, one in OURS.items() if one.reads_prompts},
 }
 MINILM = ("-c", "exp.yaml", "--model=MiniLMv2", "--model.relation_heads=4")
@@ -38,22 +43,23 @@ MINILM = ("-c", "exp.yaml", "--model=MiniLMv2", "--model.relation_heads=4")
 class Asking:
     """A data module that is only asked for its objective."""
 
-    def __init__(self, objective: Any) -> None:
-        self.objective = objective
+    def __init__(self, objective: Any, tasks: Any = ()) -> None:
+        self.objective, self.tasks = objective, dict.fromkeys(tasks)
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_method_refuses_what_it_does_not_read(name: str, tmp_path: Path) -> None:
     method = build(OURS[name], tmp_path)
+    tasks = OURS[name].students if OURS[name].by_task else ()
     for objective in (*TEXTS, Responses(), Labels()):
         kind = type(objective).__name__
         if kind in READS[name]:
-            method.check_reading(Asking(objective))
+            method.check_reading(Asking(objective, tasks))
             continue
         with pytest.raises(UserError, match=f"^{type(method).__name__} reads .*: ") as error:
-            method.check_reading(Asking(objective))
+            method.check_reading(Asking(objective, tasks))
         assert "\n" not in str(error.value)
-    method.check_reading(Asking(object()))  # an objective of one's own may be anything
+    method.check_reading(Asking(object(), tasks))  # an objective of one's own may be anything
     method.check_reading(None)
 
 
@@ -72,6 +78,7 @@ def test_what_a_method_reads_is_the_objective_where_none_is_given(
     assert found == {
         "masked_lm": (MaskedTokens(), MaskedTokens()),
         "causal_lm": (NextToken(), NextToken()),
+        "hidden_states": (NoTargets(), NoTargets()),
         "minilm": (NoTargets(), NoTargets()),
         "minilm_v2": (NoTargets(), NoTargets()),
     }.get(name, (MaskedTokens(), NextToken()))

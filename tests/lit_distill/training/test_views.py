@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -88,7 +89,8 @@ def test_rows_of_another_view_are_not_taken_for_the_students(tiny_bert: Path) ->
 
 def test_a_cache_knows_one_text_only(tiny_bert: Path) -> None:
     module = method(tiny_bert, told=True)
-    module.cast.source = CachedTeacher("somewhere")
+    module.cast.source = source = CachedTeacher("somewhere")
+    source._cache = SimpleNamespace(view="")
     with pytest.raises(UserError, match=r"asks its teacher about the view 'tgt_'"):
         module.teach(two_views(), view="tgt_")
 

@@ -27,6 +27,16 @@ NEEDED: dict[str, Any] = {  # what classes cannot do without, by the name of the
     "end": 1.0,
     "updates": 100,
     "weights": {"en": 1.0},
+    "words": {"good": "good", "bad": "bad"},
+    "probe": {"class_path": "lit_distill.measures.probing.MaskedPronouns"},
+    "file": "texts.jsonl",
+    "groups": ["women"],
+    "positive": "toxic",
+    "prompts": ["Who are you?"],
+    "facts": {"maker": {"right": [], "wrong": ["X"]}},
+    "style": {"model": "nowhere", "label": "neutral"},
+    "embedder": "nowhere",
+    "fluency": {"model": "nowhere", "label": "fluent"},
 }
 CLASSES = [o for o in CONFIGURABLE if isinstance(o, type) and not inspect.isabstract(o)]
 THIRDS = range(3)

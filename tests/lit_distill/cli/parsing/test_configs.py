@@ -118,7 +118,7 @@ def test_a_small_file_that_stands_for_a_huge_one_is_refused_at_once(
     start = time.process_time()
     with pytest.raises(UserError, match=message):
         read_config(Path("a.yaml"))
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 20  # all that a bomb stands for would take hours
 
 
 def test_aliases_within_bounds_are_read(folder: Path) -> None:

@@ -180,6 +180,7 @@ def test_tools_take_it_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("imported").exists()
 
 
+@pytest.mark.rotated(3)  # processes of their own
 def test_folders_called_like_our_packages_do_no_harm() -> None:
     """`python -m` looks into the current folder first."""
     for name in ("callbacks", "data_modules"):

@@ -184,6 +184,7 @@ class OwnMethod(MaskedLM):
 """
 
 
+@pytest.mark.rotated(3)  # processes of their own
 def test_classes_and_options_of_a_user_keep_their_names(tmp_path: Path) -> None:
     """In a process of its own, or other tests would find these classes."""
     (tmp_path / "own_names.py").write_text(OWN)
