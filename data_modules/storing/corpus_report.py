@@ -117,7 +117,9 @@ def left_out(reports: Sequence[FileReport], language: str) -> str:
     sums = {text: sum(getattr(one, name) for one in own) for name, text in counts.items()}
     listed = ", ".join(f"{count:,} {text}" for text, count in sums.items() if count)
     rows = sum(report.rows for report in own)
-    return f" Of its {rows:,} rows: {listed}." if listed else ""
+    long = sums["too long"] + sums["too long with their response"]
+    more = " Raise data.init_args.max_length (of prompts also max_prompt_length) for longer ones."
+    return f" Of its {rows:,} rows: {listed}.{more * bool(long)}" if listed else ""
 
 
 def missing_column(report: FileReport) -> str:

@@ -35,6 +35,7 @@ from lit_distill.models.fitting.labels import task_of as task_of
 from lit_distill.models.fitting.vocabulary import check_agreement as check_agreement
 from lit_distill.models.fitting.vocabulary import check_model_vocabulary as check_model_vocabulary
 from lit_distill.models.fitting.vocabulary import check_models as check_models
+from lit_distill.models.fitting.vocabulary import read_otherwise as read_otherwise
 from lit_distill.models.fitting.vocabulary import settle_padding as settle_padding
 from lit_distill.models.fitting.vocabulary import share_vocabulary as share_vocabulary
 from lit_distill.models.generation.continuation import (
@@ -59,6 +60,7 @@ from lit_distill.models.generation.text_ends import known_endings as known_endin
 from lit_distill.models.generation.text_ends import restore_generation as restore_generation
 from lit_distill.models.generation.text_filter import TextFilter as TextFilter
 from lit_distill.models.loading.finite import gives_non_finite as gives_non_finite
+from lit_distill.models.loading.saved_size import parameters_of as parameters_of
 from lit_distill.models.loading.tokenizer_files import tokenizer_files as tokenizer_files
 from lit_distill.models.loading.tokenizer_files import tokenizer_from_files as tokenizer_from_files
 from lit_distill.models.loading.tokenizer_files import (

@@ -8,8 +8,10 @@ import numpy as np
 from torch import nn
 from torch.optim import Optimizer
 
-from data_modules import Corpus
+from data_modules import Corpus, PromptCorpus
 from lit_distill.cli.preflight.findings import Finding
+from lit_distill.cli.preflight.precision import doubtful
+from lit_distill.cli.preflight.readings import misread
 from lit_distill.models import FreshStudent, LanguageModel
 from lit_distill.training.distillation import Distillation
 
@@ -24,7 +26,9 @@ FEW = 20
 """Validation windows of a language below which its loss is mostly chance."""
 
 
-def look(module: Distillation, optimizer: Optimizer, updates: int, ranks: int) -> Iterator[Finding]:
+def look(
+    module: Distillation, optimizer: Optimizer, updates: int, ranks: int, precision: str
+) -> Iterator[Finding]:
     """All that can be seen, as findings.
 
     Args:
@@ -32,10 +36,13 @@ def look(module: Distillation, optimizer: Optimizer, updates: int, ranks: int) -
         optimizer: of the run.
         updates: of the whole run.
         ranks: that read batches of their own.
+        precision: of the trainer, such as "bf16-mixed".
     """
     yield from _sizes(module)
     yield from _rates(module, optimizer)
+    yield from doubtful(module, optimizer, precision)
     yield from _padding(module)
+    yield from misread(module)
     if isinstance(module.data, Corpus):
         yield from _texts(module.data)
         yield from _passes(module.data, updates * ranks)
@@ -96,6 +103,7 @@ def _padding(module: Distillation) -> Iterator[Finding]:
             "vocabulary",
             f"Tables have different numbers of rows ({listed}) for {len(tokenizer):,} tokens: "
             "losses leave out the rows without a token.",
+            "Nothing is to be done here; elsewhere, resize the smaller table to the larger one.",
         )
 
 
@@ -104,17 +112,22 @@ def _texts(data: Corpus) -> Iterator[Finding]:
     cut, rows = dict[str, int](), dict[str, int]()
     for report in data.report:
         rows[report.language] = rows.get(report.language, 0) + report.rows
-        cut[report.language] = cut.get(report.language, 0) + report.cut + report.too_long
+        lost = report.cut + report.too_long + report.too_long_responses
+        cut[report.language] = cut.get(report.language, 0) + lost
     over = {name: cut[name] / rows[name] for name in rows if rows[name] and cut[name]}
     over = {name: share for name, share in over.items() if share > CUT}
     if over:
         listed = ", ".join(f"{name} {share:.0%}" for name, share in sorted(over.items())[:6])
+        fits, more = f"{data.max_length} tokens", "--data.max_length"
+        if isinstance(data, PromptCorpus):
+            fits = f"{fits} with their response, or a prompt than {data.limits.prompt}"
+            more = f"{more} and --data.max_prompt_length"
         yield Finding(
             "warning",
             "length",
-            f"Many texts are longer than {data.max_length} tokens, and are cut or left out: "
-            f"{listed}.",
-            "--data.max_length takes longer ones; `preview` or `corpus-report` shows some.",
+            f"Many texts are longer than {fits}, and are cut or left out: {listed}.",
+            f"{more} {'takes' if more.count('--') == 1 else 'take'} longer ones; `preview` or "
+            "`corpus-report` shows some.",
         )
     windows = data.windows("validation")
     few = {name: count for name, count in windows.items() if count < FEW}

@@ -67,6 +67,36 @@ def check_agreement(
             )
 
 
+def read_otherwise(tokenizer: PreTrainedTokenizerFast, own: PreTrainedTokenizerFast) -> str:
+    """How a tokenizer reads texts otherwise than a model's own one, in words; "" if it does not.
+
+    Roles of special tokens do not count, nor tokens that the model does not know, nor added ones
+    that the tokenizer lacks.
+
+    Args:
+        tokenizer: the run's.
+        own: of the model.
+    """
+    ours, theirs = tokenizer.get_vocab(), own.get_vocab()
+    added = {str(token) for token in own.added_tokens_decoder.values()}
+    moved = [
+        token
+        for token in _differing(ours, theirs)
+        if token in theirs and (token in ours or token not in added)
+    ]
+    if moved:
+        shown = ", ".join(
+            f"{token!r} is {ours.get(token, 'absent')} and was {theirs[token]}"
+            for token in moved[:3]
+        )
+        return f"{len(moved):,} of {len(theirs):,} tokens have other ids ({shown})"
+    mine, yours = _pipeline(tokenizer), _pipeline(own)
+    for step in ("normaliser", "pre-tokeniser", "splitting model"):
+        if mine[step] != yours[step]:
+            return f"its {step} is {_short(mine[step])} and was {_short(yours[step])}"
+    return ""
+
+
 def _differing(ours: dict[str, int], theirs: dict[str, int]) -> list[str]:
     """Tokens with different ids, lowest id first."""
     tokens = {

@@ -201,7 +201,7 @@ def open_model(
         model, anatomy = merge_folder(base, folder), anatomy_of(type(base).__name__)
         check_finite(model, anatomy, name, folder)
         return model
-    values, names = _text_part(_config_of(source))
+    values, names = text_part(config_of(source))
     anatomy = own = anatomy_of_config(values)
     if head is not None:
         anatomy, values = _with_head(name, anatomy, values, head, fresh_head)
@@ -235,10 +235,11 @@ def predicted_by(name: str, revision: str | None) -> Predicted:
     source = locate(name, revision)
     if source.cached_only and is_adapter(folder := Path(source.name)):
         return predicted_by(*base_of(folder))
-    return anatomy_of_config(_text_part(_config_of(source))[0]).predicts
+    return anatomy_of_config(text_part(config_of(source))[0]).predicts
 
 
-def _config_of(source: Source) -> dict[str, Any]:
+def config_of(source: Source) -> dict[str, Any]:
+    """The values of its config.json."""
     with reading("config", source):
         values, _ = PretrainedConfig.get_config_dict(source.name, **source.options)
         if "model_type" not in values:  # a missing file reads as an empty config
@@ -281,7 +282,7 @@ def _with_head(
     return anatomy_of_type(row.model_type, head.predicts), {**values, **head.config}
 
 
-def _text_part(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str] | None]:
+def text_part(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str] | None]:
     """The config of the text model alone and how its weights are named, of a model of more media.
 
     Of others, the config as it is.

@@ -14,16 +14,18 @@ from lightning.pytorch.cli import LightningArgumentParser
 from rich.console import Console
 
 from lit_distill.cli.parsing.types import imported
-from lit_distill.cli.preflight.findings import Checked, Finding
+from lit_distill.cli.preflight.findings import Checked, Finding, in_bytes
 from lit_distill.cli.preflight.preflight import Preflight
+from lit_distill.cli.preflight.room import available, too_large
 from lit_distill.cli.trainer import check_batches
 from lit_distill.cli.training import DistillCLI
 from lit_distill.errors import UserError
 from lit_distill.host_memory import resident
 from lit_distill.tools.checking.heard import Heard
 from lit_distill.tools.checking.options import CheckOptions
-from lit_distill.tools.checking.outlook import outlook
+from lit_distill.tools.checking.outlook import outlook, strategy_name, world_size
 from lit_distill.tools.checking.rehearsal import Rehearsal
+from lit_distill.tools.checking.samples import show_samples
 
 UNNEEDED = (
     *("RunCheckpoint", "ExportStudent", "RngState", "RunProgress", "LearningRateMonitor"),
@@ -139,8 +141,30 @@ class CheckCLI(DistillCLI):
             checked: gets findings and figures.
         """
         options: CheckOptions = self.config_init["check"]
-        rehearsal = Rehearsal(options.updates, options.seconds)
         check_batches(self.asked, self.datamodule)  # of the run, and not of its rehearsal
+        if self._teachers_fit(checked, options):
+            self._rehearse(checked, options)
+        show_samples(checked, self.model, self.datamodule)
+
+    def _teachers_fit(self, checked: Checked, options: CheckOptions) -> bool:
+        """Whether teachers can be loaded here; what does not fit, here or there, is a finding."""
+        device, ranks = self.trainer.strategy.root_device, world_size(self.asked)
+        here, specs = available(device), self.model.cast.teacher_specs
+        room = int(options.memory_gib * 2**30) if options.memory_gib else here
+        if device.type == "cpu" and not options.memory_gib:
+            room //= ranks  # which share one machine
+        split = strategy_name(self.asked) == "ModelParallelStrategy"
+        found = list(too_large(specs, room, ranks if split else 1))
+        fit = not any(too_large(specs, here))
+        if not (fit or found):
+            text = f"Teachers fit there and not here, where there are {in_bytes(here)}."
+            remedy = "Nothing was rehearsed: run `check` on that machine."
+            found.append(Finding("warning", "teacher", text, remedy))
+        checked.add(found)
+        return fit
+
+    def _rehearse(self, checked: Checked, options: CheckOptions) -> None:
+        rehearsal = Rehearsal(options.updates, options.seconds)
         kept = [one for one in self.trainer.callbacks if not isinstance(one, Preflight)]  # type: ignore[attr-defined]
         self.trainer.callbacks = [rehearsal, *kept]  # type: ignore[attr-defined]
         self.model.config_text, self.program = self.config_text, resident()

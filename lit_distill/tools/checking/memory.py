@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
-
-import torch
 
 from lit_distill.cli.preflight.findings import Finding, Level, in_bytes
-from lit_distill.host_memory import resident
 
 ROOM = 0.9
 """Share of the memory that may be planned with: allocators and other programs take the rest."""
@@ -89,27 +84,6 @@ class Batches:
     tokens: int
     longest: int
     accumulated: int
-
-
-def available(device: torch.device) -> int:
-    """Bytes that a run could have on a device now, this process's own included."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device)
-    found = _free() + resident()
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        if Path(limit).exists() and (text := Path(limit).read_text().strip()).isdigit():
-            found = min(found, int(text))
-    return found
-
-
-def _free() -> int:
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def too_much(memory: Memory, room: int, batch: Batches | None) -> list[Finding]:

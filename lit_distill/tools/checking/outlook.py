@@ -12,11 +12,12 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from data_modules import Corpus
+from lit_distill.cli.preflight import disk
 from lit_distill.cli.preflight.findings import Checked, Finding, in_bytes, in_time
 from lit_distill.cli.preflight.looks import look
-from lit_distill.models import LanguageModel
-from lit_distill.tools.checking import disk
-from lit_distill.tools.checking.memory import Batches, Memory, available, too_much
+from lit_distill.cli.preflight.room import available
+from lit_distill.models import CachedTeacher, Hears, LanguageModel
+from lit_distill.tools.checking.memory import Batches, Memory, too_much
 from lit_distill.tools.checking.options import CheckOptions
 from lit_distill.tools.checking.rehearsal import Rehearsal, weights_of
 from lit_distill.tools.checking.teacher_answers import doubts
@@ -41,7 +42,8 @@ def outlook(checked: Checked, made: CheckCLI, rehearsal: Rehearsal, options: Che
     module: Distillation = made.model
     total = total_updates(made.asked, made.datamodule)
     if made.trainer.optimizers:
-        checked.add(look(module, made.trainer.optimizers[0], total, world_size(made.asked)))
+        precision, ranks = str(made.asked["precision"]), world_size(made.asked)
+        checked.add(look(module, made.trainer.optimizers[0], total, ranks, precision))
     checked.add(_losses(rehearsal))
     if made.trainer.val_dataloaders:
         checked.add(doubts(module, made.trainer.val_dataloaders))
@@ -165,8 +167,26 @@ def _disk(checked: Checked, made: CheckCLI, rehearsal: Rehearsal) -> None:
         cache = disk.size_of(data.place)
         checked.figures["Disk"]["the tokenised corpus, written"] = in_bytes(cache)
         checked.numbers["disk"]["corpus"] = cache
+    checked.numbers["disk"] |= _teacher_cache(checked, made.model, data)
     if made.asked["enable_checkpointing"] is not False:
         checked.add(disk.too_full(made.real_run_dir, wanted))
+
+
+def _teacher_cache(checked: Checked, module: Distillation, data: LightningDataModule) -> Any:
+    """Bytes of the teacher cache that a run reads, or of one that it could."""
+    source, figures = module.cast.source, checked.figures["Disk"]
+    if isinstance(source, CachedTeacher):
+        size = disk.size_of(source.folder)
+        figures["the teacher cache, written"] = in_bytes(size)
+        return {"teacher_cache": size}
+    teachers = list(module.cast.answering_teachers.values())
+    if module.hears != Hears.TOP_K or len(teachers) != 1 or not isinstance(data, Corpus):
+        return {}
+    size = disk.teacher_cache(data, teachers[0])
+    if size:
+        masks = ", each drawing of masks" if data.objective.masked else ""
+        figures[f"a teacher cache of positions with a target{masks}, if written"] = in_bytes(size)
+    return {"teacher_cache_if_written": size}
 
 
 def _time(

@@ -194,38 +194,10 @@ def test_a_planted_mistake_is_named_with_its_remedy(
     )
 
 
-def test_good_set_ups_are_not_doubted(check: Check, teacher: Path, tmp_path: Path) -> None:
-    rows = [
-        {"text": f"the {['river', 'cat', 'books'][i % 3]} and {i}", "label": "abc"[i % 3]}
-        for i in range(200)
-    ]
-    write(tmp_path / "train.jsonl", rows)
-    fine_tuned = classifier(teacher, tmp_path / "model", ["a", "b", "c"])
-    for more in (
-        [],
-        [
-            "-c",
-            "methods/masked_lm",
-            "--model.student",
-            "PretrainedStudent",
-            "--model.student.name",
-            str(teacher),
-        ],
-        ["-c", "methods/hidden_states"],
-        [
-            "-c",
-            "methods/minilm_v2",
-            "--model.relation_heads",
-            "4",
-            "--trainer.accumulate_grad_batches",
-            "2",
-        ],
-        labelled(tmp_path, fine_tuned),
-    ):
-        found = check(*more)
-        assert found["code"] == 0, (more, found["findings"])
-        assert found["time"]["run"] > 0
-        assert found["memory"]["total"] > found["memory"]["program"] > 0
+def test_the_page_lists_each_of_them() -> None:
+    text = (Path(__file__).parents[4] / "docs/check.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", text.partition("of our own making")[2], re.M)
+    assert rows == [*MISTAKES]
 
 
 def test_numbers_are_those_of_the_run(check: Check) -> None:
