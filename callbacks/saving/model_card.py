@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -10,12 +9,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from callbacks.reports.markdown import escaped, table_row
 from lit_distill.measures import LanguageModelMeasure, Measurement, MetricSpec, Scores
 from lit_distill.models import anatomy_of
 
 HUB_NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 """A name of a hub; a path of two parts that is a folder here is none."""
+_ISO_639_1 = (
+    "aa ab ae af ak am an ar as av ay az ba be bg bi bm bn bo br bs ca ce ch co cr cs cu cv cy "
+    "da de dv dz ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht "
+    "hu hy hz ia id ie ig ii ik io is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky "
+    "la lb lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no nr nv ny "
+    "oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss "
+    "st su sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo "
+    "za zh zu"
+)
+ISO_639_1 = frozenset(_ISO_639_1.split())
+"""Codes of two letters that are a language's; a hub refuses cards with any other."""
+BASES = {"LayerCopyStudent": "layers of the teacher", "FreshStudent": "none, random weights"}
+"""What students began as that were not saved before."""
 WORST = 3
 """Languages that the limits name."""
 VERSIONS = ("python", "lit-distill", "torch", "transformers", "tokenizers")
@@ -52,19 +66,22 @@ def model_card(name: str, description: Mapping[str, Any], training: Training) ->
     config = description["students"][name]["config"]
     anatomy = anatomy_of(config["architectures"][0], config)
     loader = anatomy.auto_class
+    start = _mapping(_mapping(_mapping(training.facts, "students"), name), "start")
+    taught = [teacher["name"] for teacher in description["teachers"].values()]
     front = [
         "---",
         "library_name: transformers",
         f"pipeline_tag: {anatomy.pipeline_tag}",
-        "tags: [lit_distill, knowledge-distillation]",
+        f"tags: [lit_distill{', knowledge-distillation' if teachers else ''}]",
         *_codes(training.languages),
-        *_names("base_model", [teacher["name"] for teacher in description["teachers"].values()]),
+        *_names("base_model", [start.get("name"), *taught]),
         *_names("datasets", [origin.get("dataset") for origin in _origins(training)]),
         *_index(name, anatomy.pipeline_tag, training),
         "---",
     ]
     facts = [
         f"- method: {description['method']}, {training.updates} updates",
+        *_base(start),
         f"- teacher: {', '.join(teachers) or 'none'}",
         f"- architecture: {config['architectures'][0]}",
         f"- languages and mixes: {', '.join(training.languages) or 'not recorded'}",
@@ -83,7 +100,7 @@ def model_card(name: str, description: Mapping[str, Any], training: Training) ->
         "```python",
         f"from transformers import {loader}, AutoTokenizer",
         "",
-        'folder = "."  # where this file is',
+        'folder = "."  # where this file is, or its name on a hub',
         f"model = {loader}.from_pretrained(folder)",
         "tokenizer = AutoTokenizer.from_pretrained(folder)",
         "```",
@@ -100,10 +117,26 @@ def _teacher(teacher: Mapping[str, Any]) -> str:
     return f"{teacher['name']}{revision} (sha256 of its weights {teacher['fingerprint']})"
 
 
+def _base(start: Mapping[str, Any]) -> list[str]:
+    """What the student was before it was trained; nothing where a run did not note it."""
+    if not start.get("kind"):
+        return []
+    name = start.get("name") or BASES.get(str(start["kind"]), "see the configuration")
+    revision = f" at {start['revision']}" if start.get("revision") else ""
+    return [f"- base: {name}{revision} (`{start['kind']}`)"]
+
+
 def _codes(languages: Sequence[str]) -> list[str]:
-    """The line of the card's header that the hub searches by: plain language codes only."""
-    codes = [language for language in languages if re.fullmatch(r"[a-z]{2,3}", language)]
-    return [f"language: [{', '.join(repr(code) for code in codes)}]"] if codes else []
+    """The lines of the card's header that the hub searches by: languages, and scripts of them.
+
+    A hub takes codes of ISO 639 alone as languages; mixes and names of one's own are in the text.
+    """
+    scripts = [one for one in languages if re.fullmatch(r"[a-z]{2,3}-[A-Z][a-z]{3}", one)]
+    plain = dict.fromkeys(one.partition("-")[0] if one in scripts else one for one in languages)
+    codes = [one for one in plain if one in ISO_639_1 or re.fullmatch(r"[a-z]{3}", one)]
+    known = [one for one in scripts if one.partition("-")[0] in codes]
+    found = {"language": codes, "language_bcp47": known}
+    return [header_line(key, own) for key, own in found.items() if own]
 
 
 def _scores(training: Training) -> list[list[str]]:
@@ -129,11 +162,27 @@ def _names(key: str, names: Sequence[object]) -> list[str]:
     """A line of the header that names what is on a hub; folders of one's own are left out."""
     known = [name for name in dict.fromkeys(names) if isinstance(name, str)]
     on_hub = [one for one in known if HUB_NAME.fullmatch(one) and not Path(one).exists()]
-    return [f"{key}: {json.dumps(on_hub)}"] if on_hub else []
+    # of several bases a hub would think that they were merged
+    relation = ["base_model_relation: finetune"] if key == "base_model" and on_hub[1:] else []
+    return [header_line(key, on_hub), *relation] if on_hub else []
+
+
+class _Plain(yaml.SafeDumper):
+    """YAML in which what is there twice is written twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Always."""
+        return True
+
+
+def header_line(key: str, value: Any) -> str:
+    """A line of a card's header, of plain values; not JSON, whose 1e-05 is a text in YAML."""
+    options: dict[str, Any] = {"default_flow_style": True, "sort_keys": False, "width": 10**9}
+    return str(yaml.dump({key: value}, Dumper=_Plain, allow_unicode=True, **options)).strip()[1:-1]
 
 
 def _index(name: str, task: str, training: Training) -> list[str]:
-    """The line of the header with the mean scores, as a hub shows them; JSON is YAML."""
+    """The line of the header with the mean scores, as a hub shows them."""
     own = [metric for metric in training.metrics if metric.in_card and not metric.compares]
     means = {metric.name: training.measured.mean.get(metric.name) for metric in own}
     metrics = [
@@ -145,7 +194,7 @@ def _index(name: str, task: str, training: Training) -> list[str]:
         return []
     dataset = {"type": "held-out", "name": "held-out text of the run"}
     results = [{"task": {"type": task}, "dataset": dataset, "metrics": metrics}]
-    return [f"model-index: {json.dumps([{'name': name, 'results': results}])}"]
+    return [header_line("model-index", [{"name": name, "results": results}])]
 
 
 def _limits(training: Training) -> list[list[str]]:

@@ -14,7 +14,12 @@ from lightning.pytorch import Trainer
 
 from lit_distill.files import strict_json
 from lit_distill.files.atomic_files import replacing
-from lit_distill.models import LanguageModel
+from lit_distill.models import (
+    LanguageModel,
+    PretrainedStudent,
+    Student,
+    VocabularyTransferStudent,
+)
 from lit_distill.training.distillation import Distillation
 
 FACTS = "facts.json"
@@ -43,7 +48,10 @@ def note_facts(trainer: Trainer, module: Distillation) -> None:
     live = module.cast.teacher_models
     facts: dict[str, Any] = {
         "format": FORMAT,
-        "students": {name: _model(own) for name, own in module.cast.student_models.items()},
+        "students": {
+            name: {**_model(own), "start": _start(module.cast.student_specs.get(name))}
+            for name, own in module.cast.student_models.items()
+        },
         "teachers": {
             name: {**identity, **(_model(live[name]) if name in live else {})}
             for name, identity in teachers.items()
@@ -80,6 +88,19 @@ def _model(model: LanguageModel) -> dict[str, Any]:
         "layers": len(model.layers),
         "parameters": sum(own.numel() for own in model.parameters()),
     }
+
+
+def _start(spec: Student | None) -> dict[str, str]:
+    """How a student began, and the name of the saved model in which it did.
+
+    Nothing of one that a method makes itself, such as a mean of others.
+    """
+    if spec is None:
+        return {}
+    named = {"kind": type(spec).__name__}
+    if isinstance(spec, PretrainedStudent | VocabularyTransferStudent):
+        named |= {"name": spec.name, **({"revision": spec.revision} if spec.revision else {})}
+    return named
 
 
 def _environment(trainer: Trainer) -> dict[str, str]:

@@ -153,7 +153,7 @@ def _of_the_first_release(folder: Path) -> set[str]:
         card = (folder / "README.md").read_text("utf-8")
     except (OSError, ValueError):
         return set()
-    if "tags: [lit_distill, knowledge-distillation]" not in card:
+    if "tags: [lit_distill" not in card:
         return set()
     ours = re.compile(
         r"README\.md|(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|"

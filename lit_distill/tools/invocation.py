@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from itertools import takewhile
 from typing import Any
@@ -15,6 +15,8 @@ from lit_distill.cli.parsing.modules import permit
 
 PLACES = {
     "export": "export",
+    "model-card": "publishing.model_card",
+    "push": "publishing.push",
     "train-tokenizer": "corpora.train_tokenizer",
     "corpus-report": "corpora.corpus_report",
     "pseudo-label": "labelling.pseudo_label",
@@ -37,8 +39,9 @@ def invoke(command: str, args: Sequence[str]) -> None:
 
     Args:
         command: one of `PLACES`.
-        args: its options, named as the function's arguments; the first may come without its name,
-            and if it is a list, all of it before any option.
+        args: its options, named as the function's arguments, with - or _ in them; a switch alone
+            is true. The first may come without its name, and if it is a list, all of it before any
+            option; else those behind it that have no default may, too.
 
     Raises:
         UserError: something the user gave cannot work.
@@ -62,13 +65,7 @@ def read(
     args = replacing_options(permit(args))
     module = import_module(f"lit_distill.tools.{PLACES[command]}")
     function: Callable[..., Any] = vars(module)[command.replace("-", "_")]
-    first = next(iter(inspect.signature(function).parameters.values()))
-    if args and not args[0].startswith("-"):
-        if str(first.annotation).startswith("list["):
-            given = list(takewhile(lambda arg: not arg.startswith("-"), args))
-            args = [f"--{first.name}={json.dumps(given)}", *args[len(given) :]]
-        else:
-            args = [f"--{first.name}", *args]
+    args = _named(args, inspect.signature(function).parameters)
     parser = OneLineErrors(
         prog=f"lit_distill {command}", description=(function.__doc__ or "").partition("\n")[0]
     )
@@ -81,3 +78,24 @@ def read(
         return {name: value for name, value in made.items() if name != "config"}
 
     return function, config
+
+
+def _named(args: Sequence[str], parameters: Mapping[str, inspect.Parameter]) -> list[str]:
+    """A command line in which every value has the name of its option, as that is written."""
+    given = list(takewhile(lambda arg: not arg.startswith("-"), args))
+    first, *others = parameters.values()
+    if given and str(first.annotation).startswith("list["):
+        named, rest = [f"--{first.name}={json.dumps(given)}"], args[len(given) :]
+    else:
+        needed = [first, *takewhile(lambda one: one.default is one.empty, others)]
+        pairs = list(zip(needed, given, strict=False))
+        named = [part for one, value in pairs for part in (f"--{one.name}", value)]
+        rest = args[len(pairs) :]
+    for place, arg in enumerate(rest):
+        name, equals, value = arg.partition("=")
+        known = parameters.get(name[2:].replace("-", "_")) if name.startswith("--") else None
+        alone = not equals and all(other.startswith("-") for other in rest[place + 1 :][:1])
+        switched = known is not None and known.annotation == "bool" and alone
+        own = f"--{known.name}" if known else name
+        named.append(f"{own}=true" if switched else f"{own}{equals}{value}")
+    return named

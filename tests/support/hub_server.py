@@ -1,7 +1,7 @@
-"""A small hub on 127.0.0.1: as much of the HTTP API as loading asks for, and faults on request.
+"""A small hub on 127.0.0.1: as much of the HTTP API as loading and pushing ask for, and faults.
 
 It answers like the real one where the client libraries look at the answer: status, error codes in
-headers, commit, ETag, ranges. What it was asked is in `requests`.
+headers, commit, ETag, ranges. What it was asked is in `requests`; what it takes, in `hub_uploads`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
+
+from hub_uploads import Account, Uploads
 
 Kind = Literal["models", "datasets"]
 FILE = re.compile(
@@ -39,10 +41,11 @@ class Repository:
     token: str | None = None
     gated: bool = False
 
-    def push(self, files: dict[str, bytes], branch: str = "main") -> str:
-        """The new commit's hash."""
+    def push(self, files: Mapping[str, bytes | None], branch: str = "main") -> str:
+        """The new commit's hash; None instead of a content removes a file."""
         parent = self.commits.get(self.branches.get(branch, ""), {})
-        merged = {**parent, **files}
+        both = {**parent, **files}
+        merged = {path: data for path, data in both.items() if data is not None}
         listing = repr(sorted((path, hashlib.sha1(data).digest()) for path, data in merged.items()))
         commit = hashlib.sha1(listing.encode()).hexdigest()
         self.commits[commit] = merged
@@ -94,6 +97,8 @@ class HubServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.endpoint = f"http://127.0.0.1:{self.server_address[1]}"
         self.repositories: dict[tuple[str, str], Repository] = {}
+        self.accounts: dict[str | None, Account] = {}
+        self.uploads = Uploads(self)
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
         self.stopped = threading.Event()
@@ -159,22 +164,43 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
         request = Request(self.command, path, self.headers.get("Range"), token, time.monotonic())
         self.fault = self.server.note(request)
+        body = self._body()
         if self.fault.silent:
             self.server.stopped.wait()
             self.close_connection = True
         elif self.fault.status:
             self._json(self.fault.status, {"error": "as the test asked"}, self.fault.headers)
+        elif told := self.server.uploads.answer(self.command, path, token, body):
+            codes = {"X-Error-Code": told.code} if told.code else {}
+            self._json(told.status, told.content, codes)
         elif match := FILE.fullmatch(path) or API.fullmatch(path):
             kind = (match["kind"] or "models").rstrip("/")
             repository = self.server.repositories.get((kind, match["name"]))
             self._repository(repository, match, token)
         else:
             self._json(404, {"error": "no such page"})
+
+    def _body(self) -> bytes:
+        """What was sent, in one piece or in chunks."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     def _repository(
         self, repository: Repository | None, match: re.Match[str], token: str | None

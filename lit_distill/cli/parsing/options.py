@@ -23,6 +23,8 @@ TOOLS = {
     CHECK: "try a run before hours are spent: what is wrong, how much memory, time and disk",
     CACHE: "write down what a teacher says about a corpus; students then train without it",
     "export": "turn a checkpoint into a Hugging Face folder, or into ONNX",
+    "model-card": "put what an evaluation found about a model into its card",
+    "push": "send a model folder to a hub, private unless you say otherwise",
     "train-tokenizer": "train a tokenizer: WordPiece, Unigram or byte-level BPE",
     "corpus-report": "count what a corpus holds per language, and what will be drawn of it",
     "pseudo-label": "let a teacher answer prompts once: a file of responses to train on",

@@ -44,15 +44,19 @@ class Patience:
     Attributes:
         busy: while the hub answers that it is busy or out of order.
         silent: while it does not answer, or breaks off.
+        answer: until an answer has to begin or go on; 0: as long as the libraries say.
     """
 
     busy: float = 10.0
     silent: float = 10.0
+    answer: float = 0.0
 
 
 LOADING = Patience()
 FIRST_ASK = Patience(silent=0.0)
 """For the question whether there is a hub at all."""
+SENDING = Patience(silent=0.0, answer=300.0)
+"""For uploads: a hub answers a commit when all is stored, and may have it though it is silent."""
 
 
 class HubGivesNothing(Exception):
@@ -137,9 +141,11 @@ def answer_within() -> float:
 
 def _limit_waiting(request: httpx2.Request) -> None:
     """Some requests come without a limit, and some with a minute."""
-    given = request.extensions.get("timeout", {})
+    given, answer = request.extensions.get("timeout", {}), _Client.patience.answer
     request.extensions["timeout"] = {
-        name: min(given.get(name) or answer_within(), answer_within())
+        name: answer
+        if answer and name in ("read", "write")
+        else min(given.get(name) or answer_within(), answer_within())
         for name in ("connect", "read", "write", "pool")
     }
 

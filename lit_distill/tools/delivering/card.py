@@ -19,6 +19,10 @@ from lit_distill.tools.delivering.gate.scores import Score
 from lit_distill.tools.delivering.gate.verdict import FLOAT32, INT8
 
 HEADING = "## ONNX"
+_NEW = "---\nlibrary_name: onnxruntime\ntags: [onnx]\n---\n\n# {name}"
+_OF_THE_MODEL = (
+    "Scores above, and what an evaluation found, are those of the model that became this file."
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def latency_table(findings: Findings) -> str:
 def card(what: Deliverable, request: Request, findings: Findings) -> str:
     """The README of an export: that of its model, if it has one, and what the gate found."""
     readme = what.folder / "README.md"
-    own = readme.read_text("utf-8") if readme.is_file() else f"# {what.folder.name}"
+    own = readme.read_text("utf-8") if readme.is_file() else _NEW.format(name=what.folder.name)
     kind = FLOAT32 if request.int8 is None else INT8
     threads = torch.get_num_threads()
     parts = [
@@ -79,6 +83,7 @@ def card(what: Deliverable, request: Request, findings: Findings) -> str:
         f"`model.onnx` is this model in {kind}, made by torch {torch.__version__} and onnxruntime "
         f"{importlib.metadata.version('onnxruntime')}, of any batch and length. {_names(what)}",
         _use(what),
+        _OF_THE_MODEL,
         f"It was compared with the model on {held(request)}. {_bounds(request)}",
         parity_table(findings),
         f"Medians on one machine ({threads} thread{'s' * (threads > 1)}), each read in turns; torch"

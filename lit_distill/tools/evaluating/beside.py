@@ -32,6 +32,11 @@ class Beside:
         marks = {name: model_mark(source) for name, source in models.items()} if ask else {}
         self._marks = marks
 
+    @property
+    def marks(self) -> dict[str, str]:
+        """Hashes of the models' files, by name; nothing where nothing is asked."""
+        return dict(self._marks)
+
     def costs(self, spec: CostSpec | None) -> dict[str, Cost]:
         """The costs of all models; nothing without a way to measure.
 

@@ -69,8 +69,8 @@ def evaluate(
     results = _answers(cells, report_only)
     beside = Beside(named(models, seeds[0]), place, ask=not report_only and only == Only())
     answers, broken = _probed(beside, probes)
-    metrics = {name: task.metrics for name, task in tasks.items() if task.metrics}
-    more: dict[str, Any] = {"costs": beside.costs(cost), "probes": answers, "metrics": metrics}
+    more: dict[str, Any] = {"costs": beside.costs(cost), "probes": answers, "marks": beside.marks}
+    more["metrics"] = {name: task.metrics for name, task in tasks.items() if task.metrics}
     write_report(place, results, models=models, reference=reference, control=control, **more)
     _tell(broken, results)
     return results

@@ -40,6 +40,7 @@ def write_report(
     metrics: Mapping[str, Sequence[str]] | None = None,
     costs: Mapping[str, Cost] | None = None,
     probes: Probes | None = None,
+    marks: Mapping[str, str] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Scored:
@@ -57,6 +58,7 @@ def write_report(
         metrics: names by task, the leading one first; of tasks without an entry the usual ones.
         costs: by model.
         probes: numbers by probe, model and name.
+        marks: hashes of the files of models, by which a model card knows whom this is about.
         resamples: how often the examples are drawn anew for the intervals.
         seed: of these draws.
 
@@ -68,7 +70,7 @@ def write_report(
     costs, probes = costs or {}, probes or {}
     settings = {"reference": reference, "control": control, "resamples": resamples, "seed": seed}
     priced = {name: asdict(cost) for name, cost in costs.items()}
-    results = {"models": dict(models), **settings, **_plain(scored)}
+    results = {"models": dict(models), "marks": dict(marks or {}), **settings, **_plain(scored)}
     results |= {"cost": priced, "probes": probes, "cells": _finished(ordered)}
     found = tables(scored, costs, probes)
     _write(output / RESULTS, strict_json.dumps(results, indent=1) + "\n")
