@@ -6,6 +6,8 @@ from planted.mutant import Mutant
 
 ROOM = "lit_distill/tools/delivering"
 TESTS = "tests/lit_distill/tools/delivering"
+PUSHING = "lit_distill/tools/publishing"
+PUSHED = "tests/lit_distill/tools/publishing"
 DELIVER = f"{TESTS}/test_deliver.py"
 
 DELIVERIES = (
@@ -50,6 +52,20 @@ DELIVERIES = (
         'value = padding if name.endswith("input_ids") else 0',
         'value = padding if name.endswith("input_ids") else 1',
         f"{TESTS}/gate/test_examples.py -k side",
+    ),
+    Mutant(
+        "blocks that were asked for are whole matrices",
+        f"{ROOM}/making/int8.py",
+        "if spec.blocks:",
+        "if spec.blocks and not spec.per_channel:",
+        f"{TESTS}/making/test_int8.py -k spoils",
+    ),
+    Mutant(
+        "a weight that lies transposed is taken as it lies",
+        f"{ROOM}/making/int8.py",
+        "numpy_helper.to_array(weights[weight]).T",
+        "numpy_helper.to_array(weights[weight]).reshape(96, -1)",
+        f"{TESTS}/making/test_int8.py -k spoils",
     ),
     Mutant(
         "no text is of one token",
@@ -148,5 +164,47 @@ DELIVERIES = (
         'small = int8 if format == "onnx-int8" else None',
         "small = int8",
         "tests/lit_distill/tools/test_export.py -k by_way",
+    ),
+    Mutant(
+        "what is pushed is public",
+        f"{PUSHING}/push.py",
+        "private=not public,",
+        "private=public,",
+        f"{PUSHED}/test_push.py -k private",
+    ),
+    Mutant(
+        "a repository that holds something is written over",
+        f"{PUSHING}/push.py",
+        "if there.files and there.head and not overwrite:",
+        "if there.files and not there.head and not overwrite:",
+        f"{PUSHED}/test_push.py -k added_to",
+    ),
+    Mutant(
+        "links lead out of what is pushed",
+        f"{PUSHING}/sent_files.py",
+        "if not path.resolve().is_relative_to(folder.resolve()):",
+        "if not path.absolute().is_relative_to(folder.absolute()):",
+        f"{PUSHED}/test_sent_files.py -k link",
+    ),
+    Mutant(
+        "whatever lies in a folder is pushed",
+        f"{PUSHING}/sent_files.py",
+        "if path.is_dir() or not _fits(name, (*MODEL, *RIGHTS)):",
+        "if path.is_dir():",
+        f"{PUSHED}/test_sent_files.py -k told",
+    ),
+    Mutant(
+        "a second evaluation stands below the first",
+        f"{PUSHING}/model_card.py",
+        "    if earlier:\n",
+        "    if not earlier and text in card:\n",
+        f"{PUSHED}/test_model_card.py -k second",
+    ),
+    Mutant(
+        "numbers of other weights go into a card",
+        f"{PUSHING}/evaluation.py",
+        "elif mark != model_mark(str(folder)):",
+        "elif not mark.isascii():",
+        f"{PUSHED}/test_model_card.py -k other_weights",
     ),
 )

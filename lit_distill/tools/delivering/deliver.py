@@ -141,8 +141,8 @@ def measured(
 def _instead(request: Request, beyond: Sequence[str]) -> str:
     if request.int8 is not None and all(one.startswith(INT8) for one in beyond):
         return (
-            "Float32 would pass: take --format onnx, keep embeddings out of int8 "
-            "(--int8.embeddings false), or set other bounds (--gate)."
+            "Float32 would pass: take --format onnx, scales for smaller parts (--int8.blocks 32), "
+            "keep embeddings out of int8 (--int8.embeddings false), or set other bounds (--gate)."
         )
     return "The file does not compute what the model does: take --format hf, and report this."
 

@@ -28,7 +28,7 @@ def found(file: str, row: Parity = GOOD, **changes: Any) -> dict[str, dict[str, 
         ("float32", GOOD, {"difference": 2e-3}, "float32 de: largest difference 0.002"),
         ("float32", GOOD, {"difference": float("nan")}, "float32 de: largest difference nan"),
         ("float32", GOOD, {"agreement": 0.99}, "float32 de: agreement 0.9900, at least 0.999"),
-        ("int8", GOOD, {"agreement": 0.85}, "int8 de: agreement 0.8500, at least 0.9"),
+        ("int8", GOOD, {"agreement": 0.84}, "int8 de: agreement 0.8400, at least 0.85"),
         ("int8", GOOD, {"kl": 0.2}, "int8 de: KL 0.2, at most 0.1"),
         ("int8", GOOD, {"kl": float("nan")}, "int8 de: KL nan"),
         ("int8", GOOD, {"difference": float("inf")}, "int8 de: outputs that are no numbers"),
@@ -43,10 +43,10 @@ def test_one_language_is_enough(file: str, row: Parity, changes: Any, fault: str
 
 
 def test_int8_of_all_languages_together_has_bounds_of_its_own() -> None:
-    row = replace(GOOD, agreement=0.92, kl=0.08)
+    row = replace(GOOD, agreement=0.88, kl=0.08)
     told = faults({"int8": {"en": row, "de": row}}, {}, Gate())
     assert told == [
-        "int8, mean: agreement 0.9200, at least 0.95",
+        "int8, mean: agreement 0.8800, at least 0.9",
         "int8, mean: KL 0.08, at most 0.05",
     ]
     assert not faults({"int8": {"en": row, "de": row}}, {}, Gate(int8_agreement=0, int8_kl=1))

@@ -93,3 +93,34 @@ def test_one_scale_for_a_matrix_is_worse_than_one_for_each_output(
         difference = np.abs(run(source)[1] - run(path)[1])
         errors[per_channel] = difference[..., : VOCABULARY // 4].max()  # of small rows
     assert errors[True] < errors[False] / 2
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_large_number_spoils_its_own_row_alone(tmp_path: Path, transposed: bool) -> None:
+    """As some activations of decoders have it; a product with a bias is a product."""
+    draw = np.random.default_rng(0)
+    weight = draw.normal(size=(96, 64)).astype(np.float32)
+    bias = draw.normal(size=64).astype(np.float32)
+    made = [numpy_helper.from_array(weight.T if transposed else weight, "weight")]
+    made.append(numpy_helper.from_array(bias, "bias"))
+    node = helper.make_node("Gemm", ["x", "weight", "bias"], ["y"], transB=int(transposed))
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", width])
+        for name, width in (("x", 96), ("y", 64))
+    ]
+    graph = helper.make_graph([node], "g", values[:1], values[1:], made)
+    opset = [helper.make_opsetid("", 20)]
+    source = tmp_path / "source.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), source)
+    x = draw.normal(size=(5, 96)).astype(np.float32)
+    x[0, 3] = 1e4
+    errors = {}
+    for blocks in (None, 32):
+        path = tmp_path / f"{blocks}.onnx"
+        write_int8(source, path, Int8Spec(blocks=blocks))
+        kinds = {one.op_type for one in onnx.load(path).graph.node}
+        assert ("MatMulNBits" in kinds) is (blocks is not None)
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        errors[blocks] = np.abs(session.run(None, {"x": x})[0] - (x @ weight + bias))
+    assert errors[32][1:].max() < 0.5 < errors[None][1:].max()
+    assert max(floats(tmp_path / "32.onnx")) < weight.size
