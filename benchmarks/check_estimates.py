@@ -107,6 +107,8 @@ def checked(args: list[str], folder: Path) -> dict[str, dict[str, float]]:
     """The numbers of `check`."""
     command = lit_distill("check", *args, "--json")
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if "memory" not in done.stdout:
+        raise SystemExit(f"{' '.join(command)}: {done.stdout[-2000:]} {done.stderr[-2000:]}")
     found: dict[str, dict[str, float]] = json.loads(done.stdout)
     return found
 
