@@ -1,6 +1,6 @@
 """What `check` says beside what a run then takes: memory of eight set-ups, and the time of some.
 
-    python benchmarks/check_estimates.py [--only WORDS ...] [--updates 200]
+    python benchmarks/check_estimates.py [--only WORDS ...] [--updates 200] [--tokens 4096]
 
 Models of 6 layers x 384 are made at random, their text is the embedded phrasebook. Memory is the
 largest resident set of a `fit` of four updates with a validation (wait4), time the wall clock of
@@ -16,10 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 SHAPE = {"hidden": 384, "layers": 6, "heads": 12, "wide": 1536}
-TEXT = ["-c", "quickstart/corpus", "--data.batch_tokens", "4096"]
+TEXT = ["-c", "quickstart/corpus"]
 BF16 = ["--trainer.precision", "bf16-mixed"]
 CHECKPOINTING = ["--model.execution.gradient_checkpointing", "true"]
 ACCUMULATION = ["--trainer.accumulate_grad_batches", "4"]
@@ -78,7 +79,7 @@ def make_models(folder: Path) -> None:
         tokenizer.save_pretrained(folder / name)
 
 
-def options(folder: Path, family: str, more: list[str], updates: int, every: int) -> list[str]:
+def options(folder: Path, family: str, more: Sequence[str], updates: int, every: int) -> list[str]:
     """Half of a teacher by the triple loss."""
     parts = ("trainer/cpu", "methods/triple_loss", "models/half", "optimizers/small_model")
     return [
@@ -116,6 +117,7 @@ def checked(args: list[str], folder: Path) -> dict[str, dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", default=[""])
+    parser.add_argument("--tokens", type=int, default=4096, help="of a batch")
     parser.add_argument("--updates", type=int, default=0, help="of runs that are timed; 0: none")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -130,7 +132,8 @@ def main() -> None:
                 continue
             updates = asked.updates or 4
             accumulate = 4 if ACCUMULATION[0] in more else 1
-            args = options(folder, family, more, updates, max(updates // 2, 1) * accumulate)
+            size = ["--data.batch_tokens", str(asked.tokens), *more]
+            args = options(folder, family, size, updates, max(updates // 2, 1) * accumulate)
             said = checked([*args, "--run_dir", f"check{number}"], folder)
             largest, _ = run(lit_distill("fit", *args, "--run_dir", f"fit{number}"), folder)
             row = [f"{said['memory']['total'] / 2**20:,.0f}", f"{largest / 2**20:,.0f}"]

@@ -23,6 +23,8 @@ def validation_is_due(trainer: Trainer) -> bool:
 def validate_now(trainer: Trainer) -> None:
     """Runs the validation as the Trainer would between two batches of a fit, from its beginning."""
     loop: Any = trainer.fit_loop.epoch_loop.val_loop
+    logged: Any = trainer._logger_connector
+    first = logged._first_loop_iter  # which a validation forgets, and the batch's end asks for
     loop.restarting = False  # not from where a killed one was
     loop.reset_restart_stage()
     trainer.validating = True
@@ -30,6 +32,7 @@ def validate_now(trainer: Trainer) -> None:
         loop.run()
     finally:
         trainer.training = True
+        logged._first_loop_iter = first
     # Or a loop that goes on at an epoch's end would think itself done, never leave its restart, and
     # pass over the next epoch.
     loop._has_run = False

@@ -46,8 +46,10 @@ def is_good(found: dict[str, object]) -> None:
          "--trainer.accumulate_grad_batches", "2"],
         ["--data.sampler=Temperature", "--data.sampler.temperature=2"],
         ["--trainer.precision", "bf16-mixed"],
+        ["--check.updates", "12", "--check.seconds", "0.01"],
     ],
-    ids=["masked texts", "hidden states", "relations", "a mixture of languages", "mixed precision"],
+    ids=["masked texts", "hidden states", "relations", "a mixture of languages",
+         "mixed precision", "no time for all updates"],
 )  # fmt: skip
 def test_an_encoder_that_learns_from_its_teacher(more: list[str], check: Check) -> None:
     is_good(check(*more))
