@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lit_distill.cli.preflight.findings import Finding, Level, in_bytes
 
+FEWEST = 8
+"""Updates from which growth can be told."""
+FILLED = 500
+"""Updates after which little is new: the caches of libraries are of a fixed number of entries."""
 ROOM = 0.9
 """Share of the memory that may be planned with: allocators and other programs take the rest."""
 
@@ -84,6 +90,23 @@ class Batches:
     tokens: int
     longest: int
     accumulated: int
+
+
+def still_to_grow(residents: Sequence[int], updates: int) -> int:
+    """Bytes that the libraries of a CPU will keep beyond those of a rehearsal.
+
+    They keep compiled operations for every shape that they meet, and the allocator the holes of
+    earlier ones. What comes falls with the number of updates, so that each doubling adds as much.
+
+    Args:
+        residents: largest resident set until the end of each update of the rehearsal.
+        updates: of the run.
+    """
+    seen = len(residents)
+    if seen < FEWEST or updates <= seen:
+        return 0
+    doubling = residents[-1] - residents[seen // 2 - 1]
+    return int(doubling * math.log2(min(updates, FILLED) / seen))
 
 
 def too_much(memory: Memory, room: int, batch: Batches | None) -> list[Finding]:

@@ -18,14 +18,14 @@ class CheckOptions:
     """How much of a run is rehearsed, and what machine it is meant for.
 
     Attributes:
-        updates: how many are rehearsed: the first warms up, the memory of the last two is counted,
-            those between are timed.
+        updates: how many are rehearsed, at most: the first warms up, the memory of the last two is
+            counted, those between are timed; their second half tells how long an update takes.
         seconds: after so many no further update is timed, where three have been.
         memory_gib: memory of a device of the machine that the run is for; None: what is free here.
         days: a run that takes longer is said.
     """
 
-    updates: Rehearsed = 10
+    updates: Rehearsed = 40
     seconds: Positive = 60.0
     memory_gib: Positive | None = None
     days: Positive = 7.0

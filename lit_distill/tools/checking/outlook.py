@@ -17,7 +17,7 @@ from lit_distill.cli.preflight.findings import Checked, Finding, in_bytes, in_ti
 from lit_distill.cli.preflight.looks import look
 from lit_distill.cli.preflight.room import available
 from lit_distill.models import CachedTeacher, Hears, LanguageModel
-from lit_distill.tools.checking.memory import Batches, Memory, too_much
+from lit_distill.tools.checking.memory import Batches, Memory, still_to_grow, too_much
 from lit_distill.tools.checking.options import CheckOptions
 from lit_distill.tools.checking.rehearsal import Rehearsal, weights_of
 from lit_distill.tools.checking.teacher_answers import doubts
@@ -117,7 +117,9 @@ def _memory(checked: Checked, made: CheckCLI, rehearsal: Rehearsal, options: Che
         rest=max(rehearsal.peak - trainable, 0),
     )
     if device.type == "cpu":
-        alone = replace(alone, kept=max(rehearsal.resident - alone.total, 0))
+        updates = total_updates(made.asked, made.datamodule)
+        resident = rehearsal.resident + still_to_grow(rehearsal.residents, updates)
+        alone = replace(alone, kept=max(resident - alone.total, 0))
     layers = [layer for model in _models(module).values() for layer in model.layers]
     largest = max(sum(p.numel() * p.element_size() for p in layer.parameters()) for layer in layers)
     ranks = world_size(made.asked)
@@ -192,7 +194,7 @@ def _teacher_cache(checked: Checked, module: Distillation, data: LightningDataMo
 def _time(
     checked: Checked, made: CheckCLI, rehearsal: Rehearsal, total: int, options: CheckOptions
 ) -> None:
-    times = rehearsal.updates
+    times = rehearsal.updates[len(rehearsal.updates) // 2 :]  # new shapes take longer at first
     update = statistics.mean(times)
     spread = statistics.stdev(times) if len(times) > 1 else update
     validations = _validations(made.asked, made.datamodule, total)

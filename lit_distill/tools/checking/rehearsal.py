@@ -31,7 +31,8 @@ class Rehearsal(Callback):
         losses: of every update.
         validation: seconds of the batches of the short validation, and how many there were.
         around: seconds of that validation beside its batches: reports and figures.
-        resident: largest resident set until then, on a CPU.
+        residents: largest resident set until the end of each timed update, on a CPU.
+        resident: likewise, until the tensors are counted, and in the validation.
         peak: most bytes of what an update makes, alive at once, without the optimizer's states.
         states: bytes of the optimizer's states.
         gradients: bytes of gradients.
@@ -41,6 +42,7 @@ class Rehearsal(Callback):
         self.seconds = seconds
         self.updates: list[float] = []
         self.losses: list[float] = []
+        self.residents: list[int] = []
         self.validation: list[float] = []
         self.around = 0.0
         self.resident = self.peak = self.states = self.gradients = 0
@@ -100,6 +102,7 @@ class Rehearsal(Callback):
             self.losses.append(float(loss))
         if 1 < done <= self._counted_from:
             self.updates.append(now - self._started)
+            self.residents.append(peak_resident())
         if now - self._begun > self.seconds and 3 <= len(self.updates) < self._counted_from - 1:
             self._counted_from = done
         if done == self._counted_from + COUNTED:
@@ -134,8 +137,10 @@ class Rehearsal(Callback):
         self.validation.append(time.perf_counter() - self._batch)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Notes what took time beside the batches."""
+        """Notes what took time beside the batches, and how much memory the whole has taken."""
         self.around = time.perf_counter() - self._validation - sum(self.validation)
+        if pl_module.device.type == "cpu":
+            self.resident = max(self.resident, peak_resident())
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
