@@ -67,7 +67,9 @@ def _named(plan: Recipe, option: str, name: str | None) -> list[str]:
     found = [stage.name for stage in plan.stages if name in (stage.name, stage.definition)]
     if name is not None and not found:
         names = ", ".join(dict.fromkeys(stage.definition for stage in plan.stages))
-        raise UserError(f"--{option}: there is no stage {name!r}; there is {names}.")
+        cell = next((one.name for one in plan.stages if one.name != one.definition), "")
+        example = f" One cell of a grid is named as {cell}." if cell else ""
+        raise UserError(f"--{option}: there is no stage {name!r}; there is {names}.{example}")
     return found
 
 
