@@ -124,6 +124,7 @@ def test_a_control_can_be_measured_as_any_run(folder: Path) -> None:
         assert main(["export", control, "--output", f"{control}/again"]) == 0
 
 
+@pytest.mark.rotated(3)  # whole runs
 def test_a_control_has_a_folder_of_its_own(folder: Path) -> None:
     args = ["-c", "exp.yaml", "--model=TripleLoss", f"--model.teacher.name={teacher(folder)}"]
     assert main(["fit", *args]) == 0

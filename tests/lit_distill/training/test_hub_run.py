@@ -86,7 +86,6 @@ def test_without_the_token_it_is_one_line(
     assert not (folder / "run/config.yaml").exists()
 
 
-@pytest.mark.rotated(4)  # the libraries wait and try again
 @pytest.mark.parametrize(
     ("trouble", "said"),
     [

@@ -185,6 +185,7 @@ def in_pieces(folders: bool = False) -> ModelParallelStrategy:
     )
 
 
+@pytest.mark.rotated(3)  # whole runs
 def test_two_ranks_move_as_one(tiny_bert: Path, tmp_path: Path) -> None:
     """Under DDP; and under FSDP2, in float32, whose moments resume where one has never moved."""
     expected = plain_loop(started(tiny_bert))

@@ -112,6 +112,7 @@ def test_no_more_runs_than_the_sites_are_made_of(model: LanguageModel, batch: Ba
     assert set(ran) == {0, 1}
 
 
+@pytest.mark.rotated(3)  # whole runs
 def test_layers_that_are_run_again_or_compiled_give_the_same(
     make_model: Callable[..., Any], make_batch: Callable[..., Batch]
 ) -> None:
