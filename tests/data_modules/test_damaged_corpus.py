@@ -315,6 +315,9 @@ def test_where_the_rows_went_is_said() -> None:
     full = FileReport("a", "en", 10, broken=2, repeated=3, too_long=5, reasons={"empty": 2})
     other = FileReport("b", "en", 5, held_out=5)
     assert left_out([full, other, FileReport("c", "de", 7)], "en") == (
-        " Of its 15 rows: 2 broken, 3 repeats, 5 held out, 5 too long."
+        " Of its 15 rows: 2 broken, 3 repeats, 5 held out, 5 too long. Raise data.init_args."
+        "max_length (of prompts also max_prompt_length) for longer ones."
     )
+    short = FileReport("a", "en", 10, broken=2, reasons={"empty": 2})
+    assert left_out([short], "en") == " Of its 10 rows: 2 broken."
     assert left_out([full], "de") == ""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from evaluated import cell, right_share
 from huggingface_hub import ModelCard
-from published import CARD, evaluation, folder_with
+from model_folders import CARD, evaluation, folder_with
 
 from lit_distill.__main__ import main
 from lit_distill.errors import UserError

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hub_client import HubClient, environment
 from hub_server import Fault, HubServer
-from published import CARD, READER, TOKEN, folder_with, pushed, with_accounts
+from model_folders import CARD, READER, TOKEN, folder_with, pushed, with_accounts
 
 from lit_distill.__main__ import main
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from published import folder_with
+from model_folders import folder_with
 
 from lit_distill.errors import UserError
 from lit_distill.tools.publishing.sent_files import is_of_model, sent_files

@@ -12,7 +12,7 @@ from hub_client import HubClient
 from hub_server import HubServer
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
-from published import evaluation, pushed, with_accounts
+from model_folders import evaluation, pushed, with_accounts
 
 from lit_distill.__main__ import main
 from lit_distill.tools.delivering.card import card as onnx_card
