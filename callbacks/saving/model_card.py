@@ -186,7 +186,7 @@ def _index(name: str, task: str, training: Training) -> list[str]:
     own = [metric for metric in training.metrics if metric.in_card and not metric.compares]
     means = {metric.name: training.measured.mean.get(metric.name) for metric in own}
     metrics = [
-        {"type": name, "value": value, "name": f"{name}, mean over languages"}
+        {"type": name, "value": round(value, 6), "name": f"{name}, mean over languages"}
         for name, value in means.items()
         if value is not None and math.isfinite(value)
     ]

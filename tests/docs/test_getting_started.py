@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lit_distill.__main__ import COMMANDS, main
-from lit_distill.cli.parsing.options import CACHE, TRAINING
+from lit_distill.cli.parsing.options import CACHE, CHECK, TRAINING
 from lit_distill.files.shipped_configs import with_paths
 from lit_distill.tools.invocation import read
 from lit_distill.tools.recipes.recipe import read_recipe
@@ -33,7 +33,7 @@ def commands(text: str) -> Iterator[list[str]]:
 
 def parse(command: str, *args: str) -> None:
     """Reads a command line to the end of what can be known without models and data."""
-    if command in (*TRAINING, CACHE):
+    if command in (*TRAINING, CACHE, CHECK):
         own = re.compile(r"runs/.*/config\.yaml")  # there once the run has been; another whole one
         given = ["experiments/ctcd_phrasebook" if own.fullmatch(arg) else arg for arg in args]
         printed = io.StringIO()

@@ -17,7 +17,6 @@ from lit_distill.training.distillation import Distillation
 KEPT = 3
 """`last`, `previous` and the best, of which one more is written before an older one goes."""
 
-
 KEPT_TOKENS, SAMPLED = 64, 500
 """Tokens of a position that `cache-teacher` keeps by default; windows that are looked at."""
 

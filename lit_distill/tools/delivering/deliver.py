@@ -140,9 +140,10 @@ def measured(
 
 def _instead(request: Request, beyond: Sequence[str]) -> str:
     if request.int8 is not None and all(one.startswith(INT8) for one in beyond):
+        finer = "" if request.int8.blocks else "scales for smaller parts (--int8.blocks 32), "
+        floats = "embeddings in float (--int8.embeddings false), " * request.int8.embeddings
         return (
-            "Float32 would pass: take --format onnx, scales for smaller parts (--int8.blocks 32), "
-            "keep embeddings out of int8 (--int8.embeddings false), or set other bounds (--gate)."
+            f"Float32 would pass: take --format onnx, {finer}{floats}or set other bounds (--gate)."
         )
     return "The file does not compute what the model does: take --format hf, and report this."
 

@@ -157,12 +157,16 @@ def number(value: object, digits: int = 4) -> str:
     return f"{known:,.0f}" if known == int(known) and abs(known) < 1e15 else f"{known:.{digits}g}"
 
 
+LARGEST = 1e100
+"""Beyond it sums and squares of a chart's axis overflow; nothing that is measured is."""
+
+
 def finite(value: object) -> float | None:
-    """A finite number of a file; None for anything else."""
+    """A finite number of a file, of a size that can be drawn; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         known = float(value)
     except OverflowError:
         return None
-    return known if abs(known) < float("inf") else None
+    return known if abs(known) < LARGEST else None
