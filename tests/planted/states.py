@@ -5,7 +5,8 @@ from __future__ import annotations
 from planted.mutant import Mutant
 
 METHOD = "lit_distill/methods/hidden_states/hidden_states.py"
-MAPS = "lit_distill/methods/hidden_states/_layer_maps.py"
+MAPS = "lit_distill/training/states/layer_maps.py"
+TERMS = "lit_distill/training/states/state_terms.py"
 LOSSES = "lit_distill/losses/state_losses.py"
 OF_METHOD = "tests/lit_distill/methods/test_hidden_states.py"
 OF_LOSSES = "tests/lit_distill/losses/test_state_losses.py"
@@ -13,30 +14,30 @@ OF_LOSSES = "tests/lit_distill/losses/test_state_losses.py"
 STATES = (
     Mutant(
         "the last state is read in front of the final norm",
-        METHOD,
+        TERMS,
         "    if state == len(model.layers):\n        return None\n",
         "",
         f"{OF_METHOD} -k modernbert",
     ),
     Mutant(
         "states are those of the layer above",
-        METHOD,
+        TERMS,
         'Site("hidden", state - 1) if state',
         'Site("hidden", state) if state',
         f"{OF_METHOD} -k own_hidden_states",
     ),
     Mutant(
         "every pair has the first one's projection",
-        METHOD,
-        "self.projection.name((own, other))",
-        "self.projection.name(self.pairs[0])",
+        TERMS,
+        "projection.name((own, other))",
+        "projection.name(self.pairs[0])",
         f"{OF_METHOD} -k own_hidden_states",
     ),
     Mutant(
         "states at padding",
         METHOD,
-        'terms, tokens = {}, batch["tokens"]',
-        'terms, tokens = {}, batch["tokens"].new_tensor(range(batch["input_ids"].numel()))',
+        'self.states.of(batch["tokens"], student',
+        'self.states.of(torch.arange(batch["input_ids"].numel()), student',
         "tests/test_every_method.py -k hidden_states",
     ),
     Mutant(

@@ -9,19 +9,13 @@ import torch
 from torch import Tensor
 
 from lit_distill.batch import Batch
-from lit_distill.errors import UserError
 from lit_distill.knobs import check_knobs, check_one_weighs
 from lit_distill.losses import AccumulationWindow, StateLoss, StateMSE, Term, Weight
 from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
-from lit_distill.methods.hidden_states._layer_maps import LayerMap, Uniform
-from lit_distill.methods.hidden_states._projections import StateProjection
-from lit_distill.models import (
-    Hears,
-    LanguageModel,
-    Site,
-    check_layer,
-    check_same_causality,
-)
+from lit_distill.models import Hears
+from lit_distill.training.states.layer_maps import LayerMap, Uniform
+from lit_distill.training.states.projections import StateProjection
+from lit_distill.training.states.state_terms import PairedStates, StateTerms
 
 
 class HiddenStates(HiddenStateMethod):
@@ -65,57 +59,26 @@ class HiddenStates(HiddenStateMethod):
         super().__init__(**base)
         check_knobs(HiddenStates, locals())
         check_one_weighs(HiddenStates, alpha_states=alpha_states)
-        self.layer_map, self.projection, self.loss = layer_map, projection, loss
-        self.embeddings, self.alpha_states = embeddings, alpha_states
+        self.state_terms = StateTerms(layer_map, projection, loss, embeddings, alpha_states)
+        self.states: PairedStates  # once there are models
 
     def on_models_built(self) -> None:
         """Pairs the states; makes the projections; refuses what cannot be compared."""
-        ours, theirs = (check_layer(m, None, "layer") + 1 for m in (self.student, self.teacher))
-        check_same_causality(self.student, self.teacher)
-        first = {(0, 0)} if self.embeddings else set()
-        self.pairs = sorted({*first, *self.layer_map.pairs(ours, theirs)})
-        widths = self.student.hidden_size, self.teacher.hidden_size
-        if self.projection is not None:
-            for name in dict.fromkeys(map(self.projection.name, self.pairs)):
-                self.auxiliary[name] = self.projection.build(*widths)
-        elif widths[0] != widths[1]:
-            raise UserError(
-                f"The student's states are {widths[0]} wide and the teacher's {widths[1]}, and "
-                "model.projection is null: give it a LinearProjection."
-            )
+        self.states = self.state_terms.between(self.student, self.teacher, self.auxiliary)
         super().on_models_built()
 
     def probe_student(self) -> Sequence[Tensor]:
         """See `HiddenStateMethod`."""
         ids = torch.zeros(1, 2, dtype=torch.int64, device=next(self.student.parameters()).device)
         tiny = Batch(input_ids=ids, attention_mask=torch.ones_like(ids))
-        states = [_site(self.student, own) for own, _ in self.pairs]
-        encoded = self.student.encode(tiny, capture=[site for site in states if site])
-        return [encoded.captured[site] if site else encoded.hidden for site in states]
+        return self.states.states(self.student.encode(tiny, capture=self.states.student_sites))
 
     def counterparts(self) -> dict[int, int]:
         """See `HiddenStateMethod`."""
-        return {own - 1: other - 1 for own, other in self.pairs if own and other}
+        return {own - 1: other - 1 for own, other in self.states.pairs if own and other}
 
     def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
         """A term for every pair."""
-        ours = {own: _site(self.student, own) for own, _ in self.pairs}
-        theirs = {other: _site(self.teacher, other) for _, other in self.pairs}
-        student = self.student.encode(batch, capture=[site for site in ours.values() if site])
-        teacher = self.teach(batch, [site for site in theirs.values() if site])
-        terms, tokens = {}, batch["tokens"]
-        for own, other in self.pairs:
-            states = student.rows(tokens, ours[own])
-            if self.projection is not None:
-                states = self.auxiliary[self.projection.name((own, other))](states)
-            parts = teacher.states(tokens, theirs[other])
-            value = torch.stack([share * self.loss(states, its) for share, its in parts]).sum()
-            terms[f"state_{own}_{other}"] = Term(value, "tokens", self.alpha_states)
-        return terms
-
-
-def _site(model: LanguageModel, state: int) -> Site | None:
-    """Where a state lies inside of a model; None: it is what the model's head reads."""
-    if state == len(model.layers):
-        return None
-    return Site("hidden", state - 1) if state else Site("embeddings", 0)
+        student = self.student.encode(batch, capture=self.states.student_sites)
+        teacher = self.teach(batch, self.states.teacher_sites)
+        return self.states.of(batch["tokens"], student, teacher)

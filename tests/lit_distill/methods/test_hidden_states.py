@@ -125,7 +125,7 @@ def test_terms_are_sums_over_transformers_own_hidden_states(family: str, make_ba
         m.model(**read, output_hidden_states=True).hidden_states for m in (student, teacher)
     )
     real = batch["attention_mask"].bool()
-    for (own, other), term in zip(method.pairs, terms.values(), strict=True):
+    for (own, other), term in zip(method.states.pairs, terms.values(), strict=True):
         projected = method.auxiliary[f"to_{other}_from_{own}"](ours[own][real])
         wanted = theirs[other][real]
         total = sum(

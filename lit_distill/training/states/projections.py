@@ -12,7 +12,7 @@ from typing import Literal
 from torch import nn
 
 from lit_distill.knobs import check_knobs
-from lit_distill.methods.hidden_states._layer_maps import Pair
+from lit_distill.training.states.layer_maps import Pair
 
 
 class StateProjection(ABC):
