@@ -16,6 +16,7 @@ import yaml
 from safetensors.torch import load_file
 
 from lit_distill.__main__ import main
+from lit_distill.tools.evaluating import evaluate as evaluating
 from lit_distill.tools.recipes.recipe import read_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +25,9 @@ PARTS = {part: sorted((CONFIGS / part).glob("*.yaml")) for part in (
     "trainer", "loggers", "methods", "models", "optimizers", "data", "experiments")}  # fmt: skip
 OWN_MODELS = {"mini_mbert_teacher": ["student"], "mini_mbert_triple_loss": ["teacher"],
               "mini_mbert_control": ["teacher"], "mini_mbert_minilm": ["teacher"],
+              "mini_mbert_output_distribution": ["teacher"],
+              "mini_mbert_states_uniform": ["teacher"],
+              "mini_mbert_states_uniform_plus_last": ["teacher"],
               "mini_mbert_minilm_v2": ["teacher"], "mini_mbert_head_fit": ["student"],
               "e5_hidden_states": ["teacher"], "e5_minilm_v2": ["teacher"],
               "mini_mixed_distil_bert": ["student"],
@@ -53,6 +57,19 @@ def printed(*args: str, command: str = "fit") -> dict[str, Any]:
     return yaml.safe_load(output.getvalue())
 
 
+def noted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What `evaluate` would be called with, once `main` has run it."""
+    given: dict[str, Any] = {}
+
+    @functools.wraps(evaluating.evaluate)
+    def note(**options: Any) -> None:
+        given.clear()
+        given.update(options)
+
+    monkeypatch.setattr(evaluating, "evaluate", note)
+    return given
+
+
 def test_every_folder_of_configs_is_known() -> None:
     found = {path.name for path in CONFIGS.iterdir() if path.is_dir()}
     assert found == {*PARTS, "evaluations", "quickstart", "recipes", "translation"}
@@ -72,7 +89,7 @@ def test_every_part_is_parsed(path: Path) -> None:
 
 @pytest.mark.rotated(3)  # every stage is a command
 @pytest.mark.parametrize("path", RECIPES, ids=name)
-def test_every_stage_of_a_recipe_is_parsed(path: Path) -> None:
+def test_every_stage_of_a_recipe_is_parsed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of stages that differ in values only (seeds, rates, folders), the first."""
     kinds = {}
     for stage in read_recipe(path, {}).stages:
@@ -84,20 +101,17 @@ def test_every_stage_of_a_recipe_is_parsed(path: Path) -> None:
         elif stage.command == "cache-teacher":
             merged = printed(*stage.args, command=stage.command)
             assert merged["output"] == str(stage.folder)
+        elif stage.command == "evaluate":
+            given = noted(monkeypatch)
+            assert main([stage.command, *stage.args]) == 0
+            assert given["models"]
+            assert Path(given["output"]) == stage.folder
 
 
 @pytest.mark.rotated(3)  # each is a command
 @pytest.mark.parametrize("path", sorted((CONFIGS / "evaluations").glob("*.yaml")), ids=name)
 def test_every_evaluation_is_parsed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lit_distill.tools.evaluating import evaluate as command
-
-    given: dict[str, Any] = {}
-
-    @functools.wraps(command.evaluate)
-    def noted(**options: Any) -> None:
-        given.update(options)
-
-    monkeypatch.setattr(command, "evaluate", noted)
+    given = noted(monkeypatch)
     below = ["-c", f"{CONFIGS}/evaluations/retention.yaml"] * path.stem.endswith("_encoder")
     more = ["--models.teacher=x", "--output=y"]
     assert main(["evaluate", *below, "-c", str(path), *more]) == 0

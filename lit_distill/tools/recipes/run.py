@@ -8,17 +8,21 @@ from pathlib import Path
 
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, check_knobs
+from lit_distill.tools.recipes.grid import as_text
 from lit_distill.tools.recipes.processes import INTERRUPTED, execute
 from lit_distill.tools.recipes.progress import Progress, Start
 from lit_distill.tools.recipes.recipe import Recipe, read_recipe
 from lit_distill.tools.recipes.side_by_side import SideBySide
+
+Variable = str | list[str | int | float] | dict[str, str | int | float]
+"""As a command line gives it: text, or the values of an axis."""
 
 RESUMES = "The same `run` goes on from here; finished stages are skipped."
 
 
 def run(
     recipe: str,
-    variables: dict[str, str] | None = None,
+    variables: dict[str, Variable] | None = None,
     from_stage: str | None = None,
     only: str | None = None,
     jobs: Count = 1,
@@ -43,7 +47,8 @@ def run(
         SystemExit: a stage failed, with its exit code; 130 if it was told to stop.
     """
     check_knobs(run, locals())
-    plan = read_recipe(Path(recipe), variables or {})
+    texts = {name: as_text(value) for name, value in (variables or {}).items()}
+    plan = read_recipe(Path(recipe), texts)
     first, single = _named(plan, "from_stage", from_stage), _named(plan, "only", only)
     names = [stage.name for stage in plan.stages]
     forced = {*names[names.index(first[0]) :]} if first else {*single}

@@ -195,6 +195,18 @@ def test_of_a_longer_list_only_the_new_cells_run(stages: Stages) -> None:
     assert stages.take() == []
 
 
+@pytest.mark.parametrize(
+    ("given", "cells"),
+    [("[1, 3]", ["seed=1", "seed=3"]), ("{a: 7}", ["seed=a"]), ("12e4567", ["seed=12e4567"])],
+)
+def test_values_of_an_axis_come_from_the_command_line(
+    stages: Stages, given: str, cells: list[str]
+) -> None:
+    Path("recipe.yaml").write_text(GRID)
+    assert main(["run", "recipe.yaml", f"--variables.seeds={given}"]) == 0
+    assert stages.take() == [f"{stage}-{cell}" for stage in ("one", "two") for cell in cells]
+
+
 def test_choosing_a_cell_or_a_whole_grid(stages: Stages) -> None:
     Path("recipe.yaml").write_text(GRID)
     run("recipe.yaml", only="one")
