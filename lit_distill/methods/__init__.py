@@ -9,6 +9,7 @@ from lit_distill.methods.hidden_states.minilm_v2 import MiniLMv2 as MiniLMv2
 from lit_distill.methods.labels._task_terms import TaskTerms as TaskTerms
 from lit_distill.methods.labels.fine_tune import FineTune as FineTune
 from lit_distill.methods.labels.multi_task import MultiTask as MultiTask
+from lit_distill.methods.logits.output_distribution import OutputDistribution as OutputDistribution
 from lit_distill.methods.logits.supervised_kd import SupervisedKD as SupervisedKD
 from lit_distill.methods.logits.triple_loss import TripleLoss as TripleLoss
 from lit_distill.methods.peers.co_distillation import CoDistillation as CoDistillation

@@ -9,6 +9,20 @@ CO_DISTILLATION = "tests/lit_distill/methods/test_co_distillation.py"
 
 METHODS = (
     Mutant(
+        "output distributions of all tokens are divided by the masked ones",
+        "lit_distill/methods/logits/output_distribution.py",
+        '(batch["tokens"], "tokens")',
+        '(batch["tokens"], "rows")',
+        "tests/lit_distill/methods/test_output_distribution.py -k formula",
+    ),
+    Mutant(
+        "output distributions at padding",
+        "lit_distill/methods/logits/output_distribution.py",
+        '(batch["tokens"], "tokens")',
+        '(batch["tokens"].new_tensor(range(batch["input_ids"].numel())), "tokens")',
+        "tests/lit_distill/methods/test_output_distribution.py -k formula",
+    ),
+    Mutant(
         "cosine over the student and itself",
         "lit_distill/methods/logits/triple_loss.py",
         "share * cosine(states, its)",

@@ -31,7 +31,9 @@ READS = {
         name: {"NoTargets", "NextToken", "Responses"}
         for name in ("minilm", "minilm_v2", "hidden_states")
     },
-    **dict.fromkeys(("triple_loss", "co_distillation", "mutual_learning"), EITHER),
+    **dict.fromkeys(
+        ("triple_loss", "output_distribution", "co_distillation", "mutual_learning"), EITHER
+    ),
     "supervised_kd": {*EITHER, "Labels"},
     "fine_tune": {"Labels"},
     "multi_task": {"Labels"},
