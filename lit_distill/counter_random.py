@@ -39,6 +39,7 @@ class Purpose(IntEnum):
     REPLAY = 13
     NOISE = 17
     TASK = 19
+    DIRECTIONS = 23
 
 
 def key(seed: int, purpose: Purpose, *parts: ArrayLike) -> Words:

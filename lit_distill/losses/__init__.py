@@ -1,5 +1,7 @@
 """Losses: pure functions of tensors, no Lightning, no transformers."""
 
+from lit_distill.losses.coupled_states import CoupledStateLoss as CoupledStateLoss
+from lit_distill.losses.coupled_states import Texts as Texts
 from lit_distill.losses.fused.head import Head as Head
 from lit_distill.losses.fused.linear import linear_losses as linear_losses
 from lit_distill.losses.fused.linear import row_losses as row_losses
@@ -10,6 +12,11 @@ from lit_distill.losses.fused.signals import MeanOfProbabilities as MeanOfProbab
 from lit_distill.losses.fused.signals import SumOfDivergences as SumOfDivergences
 from lit_distill.losses.fused.signals import TeacherSignal as TeacherSignal
 from lit_distill.losses.fused.signals import TopK as TopK
+from lit_distill.losses.information.critics import BilinearCritic as BilinearCritic
+from lit_distill.losses.information.critics import CosineCritic as CosineCritic
+from lit_distill.losses.information.critics import Critic as Critic
+from lit_distill.losses.information.critics import SeparableCritic as SeparableCritic
+from lit_distill.losses.information.mutual_information import MutualInformation as MutualInformation
 from lit_distill.losses.over_ranks import gathered as gathered
 from lit_distill.losses.relations import Relation as Relation
 from lit_distill.losses.relations import Visible as Visible
@@ -38,6 +45,7 @@ from lit_distill.losses.rows.row_loss import SoftLoss as SoftLoss
 from lit_distill.losses.state_losses import StateCosine as StateCosine
 from lit_distill.losses.state_losses import StateL1 as StateL1
 from lit_distill.losses.state_losses import StateL1Cosine as StateL1Cosine
+from lit_distill.losses.state_losses import StateLogSigmoidCosine as StateLogSigmoidCosine
 from lit_distill.losses.state_losses import StateLoss as StateLoss
 from lit_distill.losses.state_losses import StateMSE as StateMSE
 from lit_distill.losses.state_losses import StateNormalisedMSE as StateNormalisedMSE

@@ -26,7 +26,7 @@ def cosine(student: Tensor, teacher: Tensor) -> Tensor:
     student, teacher = comparable(student, teacher)
     counted = (student.ne(0).any(-1)) & (teacher.ne(0).any(-1))
     # Half the squared distance of the unit vectors is 1 - cos, and exactly zero where they agree.
-    distances = (_unit(student) - _unit(teacher)).square().sum(-1) / 2
+    distances = (unit(student) - unit(teacher)).square().sum(-1) / 2
     return torch.where(counted, distances, 1.0).sum()
 
 
@@ -63,7 +63,7 @@ def comparable(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     return student.to(dtype), teacher.detach().to(dtype)
 
 
-def _unit(rows: Tensor) -> Tensor:
+def unit(rows: Tensor) -> Tensor:
     """Rows of length 1; rows of zeros stay so, and get no gradient."""
     squares = rows.square().sum(-1, keepdim=True)
     return rows * torch.where(squares == 0, 1.0, squares).rsqrt()

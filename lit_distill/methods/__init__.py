@@ -27,4 +27,5 @@ from lit_distill.training.states.layer_maps import TopAligned as TopAligned
 from lit_distill.training.states.layer_maps import Uniform as Uniform
 from lit_distill.training.states.layer_maps import UniformPlusLast as UniformPlusLast
 from lit_distill.training.states.projections import LinearProjection as LinearProjection
+from lit_distill.training.states.projections import PCAProjection as PCAProjection
 from lit_distill.training.states.projections import StateProjection as StateProjection

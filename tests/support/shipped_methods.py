@@ -51,6 +51,7 @@ class Shipped:
         students: of a method that trains several, how many layers each has.
         inputs: what its batches have beside ids and masks.
         has_soft_targets: whether any term has another target than one token.
+        compares_texts: whether its options make it compare the texts of a batch.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Shipped:
     students: dict[str, int] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     has_soft_targets: bool = True
+    compares_texts: bool = False
 
     @property
     def node(self) -> dict[str, Any]:
@@ -103,7 +105,7 @@ class Shipped:
     @property
     def couples(self) -> bool:
         """Whether terms compare the texts of a batch, so that one cannot be split."""
-        return bool(self.method.couples)
+        return self.compares_texts or bool(self.method.couples)
 
     def batch(self, texts: list[Sample], family: str, **options: Any) -> Batch:
         """A batch of texts as the models of a family read them for this method."""
@@ -142,7 +144,7 @@ def made(value: Any) -> Any:
         return (TextFilter if "ended" in value else Sampling)(**value)
     name = value["class_path"]
     kind = getattr(lit_distill.losses, name, None) or getattr(lit_distill.methods, name)
-    return kind(**value.get("init_args", {}))
+    return kind(**{knob: made(one) for knob, one in value.get("init_args", {}).items()})
 
 
 def build(

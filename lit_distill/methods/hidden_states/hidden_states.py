@@ -10,9 +10,18 @@ from torch import Tensor
 
 from lit_distill.batch import Batch
 from lit_distill.knobs import check_knobs, check_one_weighs
-from lit_distill.losses import AccumulationWindow, StateLoss, StateMSE, Term, Weight
+from lit_distill.losses import (
+    AccumulationWindow,
+    CoupledStateLoss,
+    StateLoss,
+    StateMSE,
+    Term,
+    Texts,
+    Weight,
+)
 from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
 from lit_distill.models import Hears
+from lit_distill.training.states.computed_projections import compute_projections
 from lit_distill.training.states.layer_maps import LayerMap, Uniform
 from lit_distill.training.states.projections import StateProjection
 from lit_distill.training.states.state_terms import PairedStates, StateTerms
@@ -34,8 +43,9 @@ class HiddenStates(HiddenStateMethod):
 
     Args:
         layer_map: which state learns from which.
-        projection: what student's states pass before they are compared; None: nothing.
-        loss: l.
+        projection: what one model's states pass before they are compared; None: nothing. A
+            `PCAProjection` narrows the teacher's: l(h_i^S, P_j h_j^T).
+        loss: l; `MutualInformation` compares the texts of a batch with each other instead.
         embeddings: whether h_0 learns the teacher's h_0, beside what the map pairs.
         alpha_states: weight of every pair.
         base: see `Distillation`.
@@ -51,7 +61,7 @@ class HiddenStates(HiddenStateMethod):
         self,
         layer_map: LayerMap = Uniform(),  # noqa: B008 (frozen)
         projection: StateProjection | None = None,
-        loss: StateLoss = StateMSE(),  # noqa: B008 (frozen)
+        loss: StateLoss | CoupledStateLoss = StateMSE(),  # noqa: B008 (frozen)
         embeddings: bool = False,
         alpha_states: Weight = 1.0,
         **base: Any,
@@ -60,12 +70,18 @@ class HiddenStates(HiddenStateMethod):
         check_knobs(HiddenStates, locals())
         check_one_weighs(HiddenStates, alpha_states=alpha_states)
         self.state_terms = StateTerms(layer_map, projection, loss, embeddings, alpha_states)
+        self.couples = self.state_terms.couples
         self.states: PairedStates  # once there are models
 
     def on_models_built(self) -> None:
         """Pairs the states; makes the projections; refuses what cannot be compared."""
         self.states = self.state_terms.between(self.student, self.teacher, self.auxiliary)
         super().on_models_built()
+
+    def on_fit_start(self) -> None:
+        """Computes projections that are not trained."""
+        super().on_fit_start()
+        compute_projections(self.states, self)
 
     def probe_student(self) -> Sequence[Tensor]:
         """See `HiddenStateMethod`."""
@@ -81,4 +97,5 @@ class HiddenStates(HiddenStateMethod):
         """A term for every pair."""
         student = self.student.encode(batch, capture=self.states.student_sites)
         teacher = self.teach(batch, self.states.teacher_sites)
-        return self.states.of(batch["tokens"], student, teacher)
+        texts = Texts.of(batch, over_ranks=self.training) if self.couples else None
+        return self.states.of(batch["tokens"], student, teacher, texts)

@@ -5,15 +5,16 @@ Shapes: B sequences, T positions, D width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from lit_distill.errors import UserError
 from lit_distill.knobs import check_knobs
-from lit_distill.losses import StateLoss, StateMSE, Term, Weight
+from lit_distill.losses import CoupledStateLoss, StateLoss, StateMSE, Term, Texts, Weight
 from lit_distill.models import (
     Encoded,
     LanguageModel,
@@ -32,20 +33,26 @@ class StateTerms:
 
     Attributes:
         layer_map: which state learns from which.
-        projection: what student's states pass before they are compared; None: nothing.
-        loss: of a row of each, an average over the width.
+        projection: what one model's states pass before they are compared; None: nothing.
+        loss: of a row of each, an average over the width; or of all texts of a batch.
         embeddings: whether state 0 learns the teacher's state 0, beside what the map pairs.
         weight: of every pair.
     """
 
     layer_map: LayerMap = Uniform()  # noqa: RUF009 (frozen)
     projection: StateProjection | None = None
-    loss: StateLoss = StateMSE()  # noqa: RUF009 (frozen)
+    loss: StateLoss | CoupledStateLoss = StateMSE()  # noqa: RUF009 (frozen)
     embeddings: bool = False
     weight: Weight = 1.0
 
     def __post_init__(self) -> None:
         check_knobs(StateTerms, vars(self))
+
+    @property
+    def couples(self) -> tuple[str, ...]:
+        """What compares the texts of a batch: `Method.couples` of who holds these terms."""
+        coupled = isinstance(self.loss, CoupledStateLoss)
+        return (type(self.loss).__name__,) if coupled else ()
 
     def between(
         self, student: LanguageModel, teacher: LanguageModel, auxiliary: nn.ModuleDict
@@ -55,7 +62,7 @@ class StateTerms:
         Args:
             student: whose states learn.
             teacher: whose states they learn.
-            auxiliary: gets the projections.
+            auxiliary: gets the projections, and what a loss trains.
 
         Raises:
             UserError: the states cannot be compared, or the map does not fit.
@@ -68,11 +75,16 @@ class StateTerms:
         if self.projection is not None:
             for name in dict.fromkeys(map(self.projection.name, pairs)):
                 auxiliary[name] = self.projection.build(*widths)
-        elif widths[0] != widths[1]:
+            widths = (widths[not self.projection.of_teacher],) * 2
+        elif widths[0] != widths[1] and not self.couples:
             raise UserError(
                 f"The student's states are {widths[0]} wide and the teacher's {widths[1]}, and "
                 "model.projection is null: give it a LinearProjection."
             )
+        if isinstance(self.loss, CoupledStateLoss):
+            self.loss.check(student.anatomy.causal)
+            for pair in pairs:
+                auxiliary[_name_of_loss(pair)] = self.loss.build(*widths)
         return PairedStates(
             self,
             pairs,
@@ -91,7 +103,7 @@ class PairedStates:
         pairs: of states, in order.
         ours: where the student's lie; None: what its head reads.
         theirs: likewise, of the teacher.
-        auxiliary: with the projections.
+        auxiliary: with the projections, and what a loss trains.
     """
 
     terms: StateTerms
@@ -115,23 +127,47 @@ class PairedStates:
         sites = self.ours.values()
         return [student.captured[site] if site else student.hidden for site in sites]
 
-    def of(self, tokens: Tensor, student: Encoded, teacher: TeacherOutputs) -> dict[str, Term]:
+    def of(
+        self,
+        tokens: Tensor,
+        student: Encoded,
+        teacher: TeacherOutputs,
+        texts: Texts | None = None,
+    ) -> dict[str, Term]:
         """A term for every pair.
 
         Args:
             tokens: flat positions of all real tokens.
             student: with what `student_sites` names.
             teacher: likewise.
+            texts: which of them each token is of; only read where the terms couple texts.
         """
         terms, projection = dict[str, Term](), self.terms.projection
+        per = self.terms.loss.per if isinstance(self.terms.loss, CoupledStateLoss) else "tokens"
         for own, other in self.pairs:
             states = student.rows(tokens, self.ours[own])
-            if projection is not None:
-                states = self.auxiliary[projection.name((own, other))](states)
             parts = teacher.states(tokens, self.theirs[other])
-            value = torch.stack([share * self.terms.loss(states, its) for share, its in parts])
-            terms[f"state_{own}_{other}"] = Term(value.sum(), "tokens", self.terms.weight)
+            if projection is not None:
+                through = self.auxiliary[projection.name((own, other))]
+                if projection.of_teacher:
+                    parts = [(share, through(its)) for share, its in parts]
+                else:
+                    states = through(states)
+            loss = self._loss((own, other), texts)
+            value = torch.stack([share * loss(states, its) for share, its in parts])
+            terms[f"state_{own}_{other}"] = Term(value.sum(), per, self.terms.weight)
         return terms
+
+    def _loss(self, pair: Pair, texts: Texts | None) -> Callable[[Tensor, Tensor], Tensor]:
+        if not isinstance(self.terms.loss, CoupledStateLoss):
+            return self.terms.loss
+        assert texts is not None, "a method with terms that couple texts has to say which"
+        return partial(self.auxiliary[_name_of_loss(pair)], texts=texts)
+
+
+def _name_of_loss(pair: Pair) -> str:
+    own, other = pair
+    return f"loss_of_{own}_and_{other}"
 
 
 def state_site(model: LanguageModel, state: int) -> Site | None:
