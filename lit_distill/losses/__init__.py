@@ -12,11 +12,7 @@ from lit_distill.losses.fused.signals import MeanOfProbabilities as MeanOfProbab
 from lit_distill.losses.fused.signals import SumOfDivergences as SumOfDivergences
 from lit_distill.losses.fused.signals import TeacherSignal as TeacherSignal
 from lit_distill.losses.fused.signals import TopK as TopK
-from lit_distill.losses.information.critics import BilinearCritic as BilinearCritic
-from lit_distill.losses.information.critics import CosineCritic as CosineCritic
-from lit_distill.losses.information.critics import Critic as Critic
-from lit_distill.losses.information.critics import SeparableCritic as SeparableCritic
-from lit_distill.losses.information.mutual_information import MutualInformation as MutualInformation
+from lit_distill.losses.information import interpolated_bounds as interpolated_bounds
 from lit_distill.losses.over_ranks import gathered as gathered
 from lit_distill.losses.relations import Relation as Relation
 from lit_distill.losses.relations import Visible as Visible

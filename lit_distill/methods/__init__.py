@@ -16,6 +16,10 @@ from lit_distill.methods.peers.co_distillation import CoDistillation as CoDistil
 from lit_distill.methods.peers.mutual_learning import MutualLearning as MutualLearning
 from lit_distill.methods.pretraining.causal_lm import CausalLM as CausalLM
 from lit_distill.methods.pretraining.masked_lm import MaskedLM as MaskedLM
+from lit_distill.training.states.critics import BilinearCritic as BilinearCritic
+from lit_distill.training.states.critics import CosineCritic as CosineCritic
+from lit_distill.training.states.critics import Critic as Critic
+from lit_distill.training.states.critics import SeparableCritic as SeparableCritic
 from lit_distill.training.states.layer_maps import AllOnLast as AllOnLast
 from lit_distill.training.states.layer_maps import EveryKth as EveryKth
 from lit_distill.training.states.layer_maps import ExplicitPairs as ExplicitPairs
@@ -26,6 +30,7 @@ from lit_distill.training.states.layer_maps import OneToMany as OneToMany
 from lit_distill.training.states.layer_maps import TopAligned as TopAligned
 from lit_distill.training.states.layer_maps import Uniform as Uniform
 from lit_distill.training.states.layer_maps import UniformPlusLast as UniformPlusLast
+from lit_distill.training.states.mutual_information import MutualInformation as MutualInformation
 from lit_distill.training.states.projections import LinearProjection as LinearProjection
 from lit_distill.training.states.projections import PCAProjection as PCAProjection
 from lit_distill.training.states.projections import StateProjection as StateProjection

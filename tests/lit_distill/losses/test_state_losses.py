@@ -15,6 +15,7 @@ from lit_distill.losses import (
     StateCosine,
     StateL1,
     StateL1Cosine,
+    StateLogSigmoidCosine,
     StateLoss,
     StateMSE,
     StateNormalisedMSE,
@@ -57,11 +58,16 @@ def l1_cosine(student: Sequence[Number], teacher: Sequence[float], weight: float
     return l1(student, teacher) + weight * cmath.log(1 + cmath.exp(-similarity))
 
 
+def log_sigmoid_cosine(student: Sequence[Number], teacher: Sequence[float]) -> complex:
+    return cmath.log(1 + cmath.exp(cosine_distance(student, teacher) - 1))
+
+
 CASES: dict[str, tuple[StateLoss, Formula]] = {
     "mse": (StateMSE(), mse),
     "l1": (StateL1(), l1),
     "smooth_l1": (StateSmoothL1(0.7), lambda s, t: smooth_l1(s, t, 0.7)),
     "cosine": (StateCosine(), cosine_distance),
+    "log_sigmoid_cosine": (StateLogSigmoidCosine(), log_sigmoid_cosine),
     "l1_cosine": (StateL1Cosine(0.6), lambda s, t: l1_cosine(s, t, 0.6)),
     "normalised": (StateNormalisedMSE(), lambda s, t: mse(s, normalised(t, 1e-5))),
     "normalised, both": (
@@ -112,8 +118,9 @@ def test_what_equal_states_leave() -> None:
     student, _ = draw()
     for name, (loss, _) in CASES.items():
         left = loss(student, student.detach()).item() / len(student)
-        if name == "l1_cosine":  # -log sigmoid(1) is its floor
-            assert left == pytest.approx(0.6 * math.log(1 + math.exp(-1)), rel=1e-12)
+        if name in ("l1_cosine", "log_sigmoid_cosine"):  # -log sigmoid(1) is their floor
+            weight = 0.6 if name == "l1_cosine" else 1.0
+            assert left == pytest.approx(weight * math.log(1 + math.exp(-1)), rel=1e-12)
         elif name != "normalised":
             assert left == 0
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, Share, check_knobs
 from lit_distill.losses.coupled_states import CoupledStateLoss, Texts
-from lit_distill.losses.information.bounds import interpolated_bounds
-from lit_distill.losses.information.critics import CosineCritic, Critic, network
+from lit_distill.losses.information import interpolated_bounds
 from lit_distill.losses.over_ranks import gathered
 from lit_distill.losses.rows.row_loss import upcast
+from lit_distill.training.states.critics import CosineCritic, Critic, network
 
 Unit = Literal["mean", "first", "token"]
 

@@ -10,7 +10,7 @@ from oracles.information import bound
 from oracles.triple_loss import gradient
 from torch import Tensor
 
-from lit_distill.losses.information.bounds import STEEPEST, interpolated_bounds
+from lit_distill.losses.information import STEEPEST, interpolated_bounds
 
 ALPHAS = (0.0, 1e-3, 0.3, 1.0)
 SIZE = 5
