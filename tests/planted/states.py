@@ -174,7 +174,7 @@ STATES = (
         INFORMATION,
         "if self.alpha < 1:",
         "if self.alpha <= 1:",
-        f"{OF_INFORMATION} -k starts",
+        f"{OF_INFORMATION} -k alpha_one",
     ),
     Mutant(
         "packed texts of a row are one text",
@@ -188,7 +188,7 @@ STATES = (
         TEXTS,
         "return sums / self.lengths.unsqueeze(1)",
         "return sums",
-        f"{OF_INFORMATION} -k oracles",
+        f"{OF_INFORMATION} -k texts_are",
     ),
     Mutant(
         "a bilinear critic without its scale",

@@ -141,6 +141,10 @@ def test_texts_are_rows_or_what_packed_rows_hold() -> None:
     lengths = batch["attention_mask"].sum(1)
     assert torch.equal(texts.lengths, lengths)
     assert torch.equal(texts.number, torch.arange(3).repeat_interleave(lengths))
+    rows = torch.arange(len(texts.number)).unsqueeze(1)
+    middles = texts.starts + (texts.lengths - 1) / 2
+    assert torch.equal(texts.means(rows).squeeze(1), middles)
+    assert torch.equal(texts.firsts(rows).squeeze(1), texts.starts)
     held = Texts.of(packed())
     assert (held.lengths.tolist(), held.number.tolist()) == ([4, 3], [0, 0, 0, 0, 1, 1, 1])
     ids = torch.ones(2, 3, dtype=torch.int64)  # the second text of a row and the first of the next
