@@ -78,13 +78,13 @@ from lit_distill.models.students.freezing import shortest_module_names as shorte
 from lit_distill.models.students.lora import LoRA as LoRA
 from lit_distill.models.students.restoring import student_from_state as student_from_state
 from lit_distill.models.students.restoring import student_state as student_state
-from lit_distill.models.students.retokenising import (
+from lit_distill.models.students.sharing import share_body as share_body
+from lit_distill.models.students.starts.fresh import FreshStudent as FreshStudent
+from lit_distill.models.students.starts.layer_copy import LayerCopyStudent as LayerCopyStudent
+from lit_distill.models.students.starts.pretrained import PretrainedStudent as PretrainedStudent
+from lit_distill.models.students.starts.retokenising import (
     VocabularyTransferStudent as VocabularyTransferStudent,
 )
-from lit_distill.models.students.sharing import share_body as share_body
-from lit_distill.models.students.student import FreshStudent as FreshStudent
-from lit_distill.models.students.student import LayerCopyStudent as LayerCopyStudent
-from lit_distill.models.students.student import PretrainedStudent as PretrainedStudent
 from lit_distill.models.students.student_spec import Student as Student
 from lit_distill.models.students.surgery import Surgery as Surgery
 from lit_distill.models.students.surgery import undo as undo

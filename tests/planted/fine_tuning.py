@@ -47,7 +47,7 @@ FINE_TUNING = (
     ),
     Mutant(
         "a fine-tuned checkpoint loses its head",
-        "lit_distill/models/students/student.py",
+        "lit_distill/models/students/starts/pretrained.py",
         "if bare and self._new_head() is None else self",
         "if self._new_head() is None else self",
         f"{FINE_TUNE} -k of_its_own_stays",

@@ -48,7 +48,7 @@ HEADS = (
     ),
     Mutant(
         "a student of another type forgets the names of the labels",
-        "lit_distill/models/students/student.py",
+        "lit_distill/models/students/starts/fresh.py",
         "            if teacher.anatomy.has_task:\n",
         "            if False:\n",
         f"{ROWS} -k take_the_labels",

@@ -24,17 +24,17 @@ MODELS = (
     ),
     Mutant(
         "the type-0 embedding is not folded into the positions",
-        "lit_distill/models/students/carving.py",
+        "lit_distill/models/students/starts/distilbert.py",
         "tensor = tensor.to(wide) + types[0].to(wide)",
         "tensor = tensor.to(wide)",
-        "tests/lit_distill/models/students/test_carving.py",
+        "tests/lit_distill/models/students/starts/test_carving.py",
     ),
     Mutant(
         "carved layers take the kind of attention of their new place",
-        "lit_distill/models/students/carving.py",
+        "lit_distill/models/students/starts/carving.py",
         'values["layer_types"] = [values["layer_types"][number] for number in picked]',
         'values["layer_types"] = values["layer_types"][: len(picked)]',
-        "tests/lit_distill/models/students/test_carving.py",
+        "tests/lit_distill/models/students/starts/test_carving.py",
     ),
     Mutant(
         "layers stay compiled while their projections are captured",
@@ -101,17 +101,17 @@ MODELS = (
     ),
     Mutant(
         "the transform of the head is not carved",
-        "lit_distill/models/students/carving.py",
+        "lit_distill/models/students/starts/distilbert.py",
         '(r"^cls\\.predictions\\.transform\\.dense\\.", "vocab_transform."),',
         "",
-        "tests/lit_distill/models/students/test_carving.py",
+        "tests/lit_distill/models/students/starts/test_carving.py",
     ),
     Mutant(
         "feed-forward blocks keep their width where states are narrower",
-        "lit_distill/models/students/config_changes.py",
+        "lit_distill/models/students/starts/config_changes.py",
         "_fit_width(new, config, name in changed, name)",
         "_fit_width(new, config, True, name)",
-        "tests/lit_distill/models/students/test_student.py",
+        "tests/lit_distill/models/students/starts/test_student.py",
     ),
     Mutant(
         "the scale of the logits is forgotten",

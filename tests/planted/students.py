@@ -69,7 +69,7 @@ CHANGES = (
     ),
     Mutant(
         "a carved student passes for its teacher",
-        "lit_distill/models/students/carving.py",
+        "lit_distill/models/students/starts/carving.py",
         '"_name_or_path": ""}',
         "}",
         f"{STUDENTS}/test_surgery.py -k every_start",
@@ -86,7 +86,7 @@ CHANGES = (
 HEADS = (
     Mutant(
         "a fresh head is torn from the embeddings",
-        "lit_distill/models/students/carving.py",
+        "lit_distill/models/students/starts/carving.py",
         "place.get(value.data_ptr(), value) for name",
         "named.get(name, value) for name",
         "tests/lit_distill/cli/test_control.py -k begins_with_one",

@@ -9,7 +9,7 @@ TIES = "tests/lit_distill/models/body/test_ties.py"
 TABLES = (
     Mutant(
         "two tables are carved into one",
-        "lit_distill/models/students/student.py",
+        "lit_distill/models/students/starts/layer_copy.py",
         "        keep_apart(student.model, differing_names(student.model, weights))\n",
         "",
         f"{TIES} -k llama-carved",
@@ -44,10 +44,10 @@ TABLES = (
     ),
     Mutant(
         "a retokenised model's head is tied on the way",
-        "lit_distill/models/students/retokenising.py",
+        "lit_distill/models/students/starts/retokenising.py",
         "    keep_apart(model, apart)\n",
         "",
-        "tests/lit_distill/models/students/test_retokenising.py -k head_of_its_own",
+        "tests/lit_distill/models/students/starts/test_retokenising.py -k head_of_its_own",
     ),
     Mutant(
         "a merged head is resumed as two tables",
@@ -72,17 +72,17 @@ TABLES = (
     ),
     Mutant(
         "half a Gemma looks at its window only",
-        "lit_distill/models/students/student.py",
-        "            picked = respect_kinds(self.layers, picked, kinds)\n",
-        "            del kinds\n",
-        "tests/lit_distill/models/students/test_carving.py -k half_a_gemma",
+        "lit_distill/models/students/starts/carving.py",
+        "return respect_kinds(choice, picked, kinds) if kinds else picked",
+        "return picked",
+        "tests/lit_distill/models/students/starts/test_carving.py -k half_a_gemma",
     ),
     Mutant(
         "a short fresh Gemma looks at its window only",
-        "lit_distill/models/students/config_changes.py",
+        "lit_distill/models/students/starts/config_changes.py",
         "_kinds_of(count, kinds) if",
         "kinds[:count] if",
-        "tests/lit_distill/models/students/test_carving.py -k half_a_gemma",
+        "tests/lit_distill/models/students/starts/test_carving.py -k half_a_gemma",
     ),
     Mutant(
         "pieces keep the numbers of their SentencePiece model",

@@ -12,7 +12,7 @@ from lit_distill.models.architectures.table import anatomy_of
 from lit_distill.models.body.absent import absent
 from lit_distill.models.body.language_model import LanguageModel
 from lit_distill.models.body.ties import differing_names, keep_apart, separate_names
-from lit_distill.models.students.student import fresh_model
+from lit_distill.models.students.fresh_model import fresh_model
 from lit_distill.models.students.surgery import operate, surgery_from
 
 

@@ -25,7 +25,7 @@ from lit_distill.models import (
     student_state,
 )
 from lit_distill.models.architectures.table import anatomy_of_type
-from lit_distill.models.students.student import differing_names
+from lit_distill.models.body.ties import differing_names
 
 ALL = LayerCopyStudent("first", num_layers=4)
 

@@ -20,7 +20,7 @@ from transformers import (
 
 from lit_distill.models import Anatomy, LanguageModel, VocabularyTransferStudent, load_tokenizer
 from lit_distill.models.architectures.table import TASK_HEADS
-from lit_distill.models.students.retokenising import pieces_of
+from lit_distill.models.students.starts.retokenising import pieces_of
 
 ROLES = {f"{role}_token": f"[{role.upper()}]" for role in ("pad", "unk", "cls", "sep", "mask")}
 WORDS = ["casă", "lung", "drum", "a", "ul", "##ul", "##u", "##c", "##m"]

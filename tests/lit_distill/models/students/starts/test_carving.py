@@ -9,13 +9,9 @@ import torch
 
 from lit_distill.errors import UserError
 from lit_distill.models import FreshStudent, LanguageModel, LayerCopyStudent
-from lit_distill.models.students.carving import (
-    carve_layers,
-    distilbert_config,
-    distilbert_weights,
-    pick_layers,
-    respect_kinds,
-)
+from lit_distill.models.students.starts.carving import carve_layers
+from lit_distill.models.students.starts.distilbert import distilbert_config, distilbert_weights
+from lit_distill.models.students.starts.layer_rules import pick_layers, respect_kinds
 
 
 @pytest.mark.parametrize(
@@ -119,7 +115,7 @@ def test_half_a_gemma_attends_in_both_ways(family: str, make_model: Callable[...
         ([1, 2, 1], None, 4, r"\[1\] appear more than once"),
         ([], None, 4, r"at least one layer"),
         ([0, 1], 3, 4, r"names 2 layers and num_layers is 3"),
-        ("every_second", None, 4, r"'every_second': choose every_other, first"),
+        ("every_second", None, 4, r"'every_second': choose every_other, last_of_group"),
     ],
 )
 def test_impossible_choices_say_why(choice: Any, keep: int | None, count: int, message: str):

@@ -9,7 +9,7 @@ from transformers import PretrainedConfig
 
 from lit_distill.errors import UserError
 from lit_distill.models.architectures.anatomy import Anatomy
-from lit_distill.models.students.carving import pick_layers, respect_kinds
+from lit_distill.models.students.starts.layer_rules import pick_layers, respect_kinds
 
 
 def override_config(

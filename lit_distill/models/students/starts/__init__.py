@@ -1,0 +1,1 @@
+"""Starts of students: saved, layers of the teacher, narrower, fresh, of another vocabulary."""
