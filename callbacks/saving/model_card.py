@@ -28,7 +28,11 @@ _ISO_639_1 = (
 )
 ISO_639_1 = frozenset(_ISO_639_1.split())
 """Codes of two letters that are a language's; a hub refuses cards with any other."""
-BASES = {"LayerCopyStudent": "layers of the teacher", "FreshStudent": "none, random weights"}
+BASES = {
+    "LayerCopyStudent": "layers of the teacher",
+    "NarrowCopyStudent": "the teacher, narrower",
+    "FreshStudent": "none, random weights",
+}
 """What students began as that were not saved before."""
 WORST = 3
 """Languages that the limits name."""

@@ -81,6 +81,7 @@ from lit_distill.models.students.restoring import student_state as student_state
 from lit_distill.models.students.sharing import share_body as share_body
 from lit_distill.models.students.starts.fresh import FreshStudent as FreshStudent
 from lit_distill.models.students.starts.layer_copy import LayerCopyStudent as LayerCopyStudent
+from lit_distill.models.students.starts.narrow_copy import NarrowCopyStudent as NarrowCopyStudent
 from lit_distill.models.students.starts.pretrained import PretrainedStudent as PretrainedStudent
 from lit_distill.models.students.starts.retokenising import (
     VocabularyTransferStudent as VocabularyTransferStudent,
