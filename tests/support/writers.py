@@ -6,13 +6,20 @@ from pathlib import Path
 
 import prompted
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    GPT2Config,
+    GPT2LMHeadModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 VOCABULARY = 300
 
 
 def save(family: str, folder: Path, seed: int = 0) -> Path:
-    """Saves a GPT-2, or a T5 whose encoder has 2 layers and whose decoder has 4.
+    """Saves a GPT-2, or a T5 (a BART) whose encoder has 2 layers and whose decoder has 4 (6).
 
     The tokenizer's `</s>` (2) ends their texts.
     """
@@ -29,6 +36,14 @@ def save(family: str, folder: Path, seed: int = 0) -> Path:
                 vocab_size=VOCABULARY, d_model=16, d_kv=8, d_ff=32, num_layers=2,
                 num_decoder_layers=4, num_heads=2, decoder_start_token_id=0, eos_token_id=2,
                 pad_token_id=0,
+            )
+        ),
+        "bart": lambda: BartForConditionalGeneration(
+            BartConfig(
+                vocab_size=VOCABULARY, d_model=16, encoder_layers=2, decoder_layers=6,
+                encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=32,
+                decoder_ffn_dim=32, max_position_embeddings=400, pad_token_id=0, bos_token_id=1,
+                eos_token_id=2, decoder_start_token_id=2, forced_eos_token_id=2,
             )
         ),
     }[family]()  # fmt: skip

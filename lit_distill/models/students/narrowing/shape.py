@@ -118,7 +118,11 @@ def _heads(old: Shape, widths: Widths, hidden: int, heads: int | None) -> int:
 
 
 def narrow_config(config: PretrainedConfig, anatomy: Anatomy, new: Shape) -> PretrainedConfig:
-    """A config of other widths and otherwise the same."""
+    """A config of other widths and otherwise the same.
+
+    Raises:
+        UserError: its class refuses them.
+    """
     values, aliases = config.to_dict(), type(config).attribute_map
     changes: dict[str, Any] = {
         "hidden_size": new.hidden,
@@ -131,6 +135,9 @@ def narrow_config(config: PretrainedConfig, anatomy: Anatomy, new: Shape) -> Pre
         changes["head_dim"] = new.head
     if values.get("n_inner", 0) is None and new.feed_forward == 4 * new.hidden:
         del changes["n_inner"]  # it follows by itself
-    return type(config).from_dict(
-        {**values, **{aliases.get(key, key): value for key, value in changes.items()}}
-    )
+    values |= {aliases.get(key, key): value for key, value in changes.items()}
+    try:
+        return type(config).from_dict(values)
+    except Exception as error:  # Hugging Face validates some sizes
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"The narrower {config.model_type} cannot be used: {reason}") from error
