@@ -17,6 +17,7 @@ from lit_distill.losses.over_ranks import gathered as gathered
 from lit_distill.losses.relations import Relation as Relation
 from lit_distill.losses.relations import Visible as Visible
 from lit_distill.losses.relations import relation_kl as relation_kl
+from lit_distill.losses.relations import relation_mse as relation_mse
 from lit_distill.losses.rows.alpha_beta import AlphaBeta as AlphaBeta
 from lit_distill.losses.rows.divergences import Divergence as Divergence
 from lit_distill.losses.rows.divergences import ForwardKL as ForwardKL

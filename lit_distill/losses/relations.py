@@ -1,9 +1,9 @@
 """How positions relate to each other, compared between two models block by block.
 
-A relation gives every query position a distribution over the keys that it may look at:
-softmax(Q K' / sqrt(d)). Queries and keys may be the same tensor (MiniLMv2's Q-Q, K-K, V-V). The
-tensors (B, H, T, T) never exist: a block of them is made, compared, turned into the gradient of the
-student's part and thrown away, all in the forward pass.
+A relation gives every query position a score of each key that it may look at, Q K' / sqrt(d), or a
+distribution over these keys, the softmax of the scores. Queries and keys may be the same tensor
+(MiniLMv2's Q-Q, K-K, V-V). The tensors (B, H, T, T) never exist: a block of them is made, compared,
+turned into the gradient of the student's part and thrown away, all in the forward pass.
 
 Shapes: B sequences, T positions, H relation heads, W width, d = W / H; small letters are parts.
 """
@@ -12,10 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+from lit_distill.losses.relation_distances import (
+    Distance,
+    divergence,
+    squares_of_probabilities,
+    squares_of_scores,
+)
 
 BLOCK_BYTES = {"cpu": 4 * 2**20}
 """Memory of a block of both models, by device: on a CPU within 5 % of the fastest from 2 to 4 MiB,
@@ -95,9 +102,54 @@ def relation_kl(
     Raises:
         ValueError: the shapes do not fit each other.
     """
+    return _compared(divergence, student, teacher, heads, visible, block_bytes)
+
+
+def relation_mse(
+    student: Relation,
+    teacher: Relation,
+    heads: int,
+    visible: Visible,
+    of: Literal["scores", "probabilities"],
+    block_bytes: int | None = None,
+) -> Tensor:
+    """Mean square between two relations, over heads and visible keys, summed over real positions.
+
+        sum over real t of 1/(H |V_t|) sum over heads and u in V_t of (x_tu^S - x_tu^T)^2
+
+    V_t are the keys that position t looks at; what it cannot see has no part in either.
+
+    Args:
+        student: differentiable once.
+        teacher: never given a gradient.
+        heads: H; see `relation_kl`.
+        visible: of both.
+        of: x: the scores Q K' / sqrt(d), each model's own d, or their softmax over V_t.
+        block_bytes: see `relation_kl`.
+
+    Returns:
+        A scalar in at least float32.
+
+    Raises:
+        ValueError: the shapes do not fit each other.
+    """
+    distance = squares_of_scores if of == "scores" else squares_of_probabilities
+    return _compared(distance, student, teacher, heads, visible, block_bytes)
+
+
+def _compared(
+    distance: Distance,
+    student: Relation,
+    teacher: Relation,
+    heads: int,
+    visible: Visible,
+    block_bytes: int | None,
+) -> Tensor:
+    """A distance of the rows, averaged over heads, summed over real positions."""
     _check(student, teacher, heads, visible)
     device = student.queries.device.type
     comparison = _Comparison(
+        distance=distance,
         teacher=teacher.detach(),
         heads=heads,
         visible=visible,
@@ -105,12 +157,12 @@ def relation_kl(
     )
     with torch.autocast(device, enabled=False):
         if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in student):
-            value: Tensor = _RelationKL.apply(comparison, *student)  # type: ignore[no-untyped-call]
+            value: Tensor = _Compared.apply(comparison, *student)  # type: ignore[no-untyped-call]
             return value
         return comparison.run(student, gradients=False)[0]
 
 
-class _RelationKL(torch.autograd.Function):
+class _Compared(torch.autograd.Function):
     """(queries, keys) -> scalar; the gradients are made in the forward pass."""
 
     @staticmethod
@@ -122,7 +174,7 @@ class _RelationKL(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, incoming: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
-            raise RuntimeError("relation_kl is differentiable once: create_graph cannot work.")
+            raise RuntimeError("Relations are differentiable once: create_graph cannot work.")
         gradients = ctx.saved_tensors
         return None, *(None if g is None else g * incoming.to(g.dtype) for g in gradients)
 
@@ -131,6 +183,7 @@ class _RelationKL(torch.autograd.Function):
 class _Comparison:
     """All but the student."""
 
+    distance: Distance
     teacher: Relation
     heads: int
     visible: Visible
@@ -154,8 +207,8 @@ class _Comparison:
             scores = (ours.queries[block] @ keys.mT).add_(bias)
             target = (theirs.queries[block] @ theirs.keys[sequences, heads].mT).add_(bias)
             rows = counted[sequences, :, queries]
-            divergences, slope = _divergence(scores, target)
-            value += (divergences * rows).sum()
+            distances, slope = self.distance(scores, target, bias)
+            value += (distances * rows).sum()
             if gradients:
                 slopes[0][block] = (slope @ keys).mul_(rows * scale)
                 slopes[1][sequences, heads] += slope.mT @ (ours.queries[block] * rows)
@@ -203,19 +256,6 @@ class _Heads(NamedTuple):
 
     queries: Tensor
     keys: Tensor
-
-
-def _divergence(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """KL (b, h, q, 1) of softmax(target) from softmax(scores), and its gradient by the scores.
-
-    Both arguments' memory is used up. The normalisers come back out of the softmax, which saves a
-    second exponential: the largest score minus the logarithm of its probability.
-    """
-    q, p = scores.softmax(-1), target.softmax(-1)
-    log_zq = scores.amax(-1, True) - q.amax(-1, True).log()
-    log_zp = target.amax(-1, True) - p.amax(-1, True).log()
-    gaps = target.sub_(scores).mul_(p).sum(-1, True)
-    return gaps + log_zq - log_zp, q.sub_(p)
 
 
 def _check(student: Relation, teacher: Relation, heads: int, visible: Visible) -> None:

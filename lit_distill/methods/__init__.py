@@ -16,6 +16,7 @@ from lit_distill.methods.peers.co_distillation import CoDistillation as CoDistil
 from lit_distill.methods.peers.mutual_learning import MutualLearning as MutualLearning
 from lit_distill.methods.pretraining.causal_lm import CausalLM as CausalLM
 from lit_distill.methods.pretraining.masked_lm import MaskedLM as MaskedLM
+from lit_distill.training.states.attention_terms import AttentionTerms as AttentionTerms
 from lit_distill.training.states.critics import BilinearCritic as BilinearCritic
 from lit_distill.training.states.critics import CosineCritic as CosineCritic
 from lit_distill.training.states.critics import Critic as Critic

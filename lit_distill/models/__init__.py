@@ -19,6 +19,7 @@ from lit_distill.models.body.projections import check_layer as check_layer
 from lit_distill.models.body.projections import check_same_causality as check_same_causality
 from lit_distill.models.body.projections import probe as probe
 from lit_distill.models.body.projections import projections as projections
+from lit_distill.models.body.projections import repeat_heads as repeat_heads
 from lit_distill.models.body.sharding import broadcast_buffers as broadcast_buffers
 from lit_distill.models.body.sharding import full_state_dict as full_state_dict
 from lit_distill.models.body.sharding import shard as shard

@@ -168,8 +168,8 @@ LOSSES = (
     Mutant(
         "relations are compared from the student to the teacher",
         "lit_distill/losses/relations.py",
-        "divergences, slope = _divergence(scores, target)",
-        "divergences, slope = _divergence(target, scores)",
+        "distances, slope = self.distance(scores, target, bias)",
+        "distances, slope = self.distance(target, scores, bias)",
         "tests/lit_distill/losses/test_relations.py",
     ),
     Mutant(

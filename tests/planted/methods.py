@@ -31,7 +31,7 @@ METHODS = (
     ),
     Mutant(
         "shared keys belong to the wrong heads",
-        "lit_distill/methods/hidden_states/minilm.py",
+        "lit_distill/models/body/projections.py",
         "split.repeat_interleave(count // heads, -2)",
         "split.repeat(1, 1, count // heads, 1)",
         "tests/lit_distill/methods/test_minilm.py",

@@ -19,6 +19,7 @@ import lit_distill.losses
 import lit_distill.methods
 from lit_distill.batch import Batch, Reading
 from lit_distill.losses import SoftTarget
+from lit_distill.methods import AttentionTerms
 from lit_distill.models import (
     Execution,
     LayerCopyStudent,
@@ -141,6 +142,8 @@ def made(value: Any) -> Any:
                 key: SoftTarget(**{k: made(v) for k, v in one.items()})
                 for key, one in value.items()
             }
+        if "compare" in value:
+            return AttentionTerms(**{key: made(one) for key, one in value.items()})
         return (TextFilter if "ended" in value else Sampling)(**value)
     name = value["class_path"]
     kind = getattr(lit_distill.losses, name, None) or getattr(lit_distill.methods, name)

@@ -1,4 +1,4 @@
-"""Hidden states of mapped layers: LightMBERT, DistilHuBERT's heads, XtremeDistil's first stage."""
+"""Hidden states of mapped layers, and their attention: LightMBERT, TinyBERT, BiStil phase 1."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from lit_distill.losses import (
     Weight,
 )
 from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
-from lit_distill.models import Hears
+from lit_distill.models import Hears, Site
+from lit_distill.training.states.attention_terms import AttentionTerms, PairedAttention
 from lit_distill.training.states.computed_projections import compute_projections
 from lit_distill.training.states.layer_maps import LayerMap, Uniform
 from lit_distill.training.states.projections import StateProjection
@@ -32,6 +33,7 @@ class HiddenStates(HiddenStateMethod):
 
         L = alpha_states sum over pairs (i, j) of l(P_ij h_i^S, h_j^T)   each a mean over all real
                                                                          tokens
+          + attention.weight sum over pairs of layers of their attention's distance
 
     h_0 are the embeddings, h_k the output of the k-th layer, and the last is what a head reads (of
     decoders behind the final norm). l is an average over the width.
@@ -48,6 +50,7 @@ class HiddenStates(HiddenStateMethod):
         loss: l; `MutualInformation` compares the texts of a batch with each other instead.
         embeddings: whether h_0 learns the teacher's h_0, beside what the map pairs.
         alpha_states: weight of every pair.
+        attention: what is compared of the attention of paired layers; None: nothing.
         base: see `Distillation`.
 
     Source: LightMBERT (https://arxiv.org/abs/2103.06418) for the sum over a uniform map; sums, maps
@@ -64,6 +67,7 @@ class HiddenStates(HiddenStateMethod):
         loss: StateLoss | CoupledStateLoss = StateMSE(),  # noqa: B008 (frozen)
         embeddings: bool = False,
         alpha_states: Weight = 1.0,
+        attention: AttentionTerms | None = None,
         **base: Any,
     ) -> None:
         super().__init__(**base)
@@ -71,11 +75,16 @@ class HiddenStates(HiddenStateMethod):
         check_one_weighs(HiddenStates, alpha_states=alpha_states)
         self.state_terms = StateTerms(layer_map, projection, loss, embeddings, alpha_states)
         self.couples = self.state_terms.couples
+        self.attention_terms = attention if attention and attention.weight != 0 else None
         self.states: PairedStates  # once there are models
+        self.attention: PairedAttention | None = None
 
     def on_models_built(self) -> None:
-        """Pairs the states; makes the projections; refuses what cannot be compared."""
+        """Pairs states and layers; makes the projections; refuses what cannot be compared."""
         self.states = self.state_terms.between(self.student, self.teacher, self.auxiliary)
+        if self.attention_terms is not None:
+            models = self.student, self.teacher
+            self.attention = self.attention_terms.between(*models, self.states.pairs)
         super().on_models_built()
 
     def on_fit_start(self) -> None:
@@ -87,15 +96,29 @@ class HiddenStates(HiddenStateMethod):
         """See `HiddenStateMethod`."""
         ids = torch.zeros(1, 2, dtype=torch.int64, device=next(self.student.parameters()).device)
         tiny = Batch(input_ids=ids, attention_mask=torch.ones_like(ids))
-        return self.states.states(self.student.encode(tiny, capture=self.states.student_sites))
+        student = self.student.encode(tiny, capture=self.student_sites)
+        return [*self.states.states(student), *student.captured.values()]
+
+    @property
+    def student_sites(self) -> list[Site]:
+        """What the student is to capture."""
+        return [
+            *self.states.student_sites,
+            *(self.attention.student_sites if self.attention else ()),
+        ]
 
     def counterparts(self) -> dict[int, int]:
         """See `HiddenStateMethod`."""
-        return {own - 1: other - 1 for own, other in self.states.pairs if own and other}
+        attention = self.attention.pairs if self.attention else ()
+        pairs = (*attention, *self.states.pairs)
+        return {own - 1: other - 1 for own, other in pairs if own and other}
 
     def losses(self, batch: Batch, window: AccumulationWindow) -> dict[str, Term]:
-        """A term for every pair."""
-        student = self.student.encode(batch, capture=self.states.student_sites)
-        teacher = self.teach(batch, self.states.teacher_sites)
+        """A term for every pair; the teacher runs first, before the student's graph is there."""
+        attention = self.attention
+        sites = [*self.states.teacher_sites, *(attention.teacher_sites if attention else ())]
+        teacher = self.teach(batch, sites)
+        student = self.student.encode(batch, capture=self.student_sites)
+        of_attention = attention.of(batch, student, teacher) if attention else {}
         texts = Texts.of(batch, over_ranks=self.training) if self.couples else None
-        return self.states.of(batch["tokens"], student, teacher, texts)
+        return {**self.states.of(batch["tokens"], student, teacher, texts), **of_attention}

@@ -23,6 +23,7 @@ from lit_distill.models import (
     check_same_causality,
     probe,
     projections,
+    repeat_heads,
 )
 
 
@@ -107,17 +108,9 @@ class MiniLM(HiddenStateMethod):
         """One model's side of each relation, shared keys and values repeated."""
         heads, sides = attention_heads(model), {}
         if "attention" in self.weights:
-            keys = _repeated(found["key"], heads["key"], self._heads["attention"])
+            keys = repeat_heads(found["key"], heads["key"], self._heads["attention"])
             sides["attention"] = Relation(found["query"], keys)
         if "value" in self.weights:
-            values = _repeated(found["value"], heads["value"], self._heads["value"])
+            values = repeat_heads(found["value"], heads["value"], self._heads["value"])
             sides["value"] = Relation(values)
         return sides
-
-
-def _repeated(shared: Tensor, heads: int, count: int) -> Tensor:
-    """(B, T, heads x d) with every head repeated until there are `count`, as attention does."""
-    if heads == count:
-        return shared
-    split = shared.reshape(*shared.shape[:2], heads, -1)
-    return split.repeat_interleave(count // heads, -2).flatten(-2)

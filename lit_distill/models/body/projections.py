@@ -51,6 +51,20 @@ def attention_heads(model: LanguageModel) -> dict[Projection, int]:
     return {"query": heads, "key": groups or heads, "value": groups or heads}
 
 
+def repeat_heads(shared: Tensor, heads: int, count: int) -> Tensor:
+    """Keys or values whose every head is repeated until there are enough, as attention does.
+
+    Args:
+        shared: (B, T, heads x d).
+        heads: how many there are.
+        count: how many are wanted, a multiple of these.
+    """
+    if heads == count:
+        return shared
+    split = shared.reshape(*shared.shape[:2], heads, -1)
+    return split.repeat_interleave(count // heads, -2).flatten(-2)
+
+
 def check_layer(model: LanguageModel, layer: int | None, name: str) -> int:
     """The number from 0 of a layer that is numbered from 1 as papers do; None is the last.
 

@@ -84,6 +84,14 @@ class CachedOutputs:
         states = self.batch["teacher_states"].float()
         return [(1.0, states if order is None else states.index_select(0, order))]
 
+    def hand_over(self, site: Site) -> list[tuple[float, Tensor]]:
+        """See `TeacherOutputs`.
+
+        Raises:
+            UserError: always; a cache holds last states at most.
+        """
+        raise _inside(self.cache.folder, [site])
+
     def _order(self, rows: Tensor) -> Tensor | None:
         """Places (N,) of flat `rows` among the kept positions; None where they are all of them."""
         positions = self.cache.item("positions")

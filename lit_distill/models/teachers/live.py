@@ -44,6 +44,11 @@ class LiveOutputs:
         found = [encoded.rows(rows, site) for encoded in self.encoded]
         return list(zip(self.ensemble.shares, found, strict=True))
 
+    def hand_over(self, site: Site) -> list[tuple[float, Tensor]]:
+        """See `TeacherOutputs`: their memory is free once the caller has done with them."""
+        found = [encoded.captured.pop(site) for encoded in self.encoded]
+        return list(zip(self.ensemble.shares, found, strict=True))
+
     @property
     def view(self) -> str:
         """See `TeacherOutputs`."""

@@ -57,6 +57,17 @@ class TeacherOutputs(Protocol):
         """
         ...
 
+    def hand_over(self, site: Site) -> list[tuple[float, Tensor]]:
+        """Weight and whole tensor (B, T, W) of each teacher at a site, which they then forget.
+
+        Args:
+            site: one of those that `teach` was asked to capture.
+
+        Raises:
+            UserError: it holds no such tensors.
+        """
+        ...
+
 
 def with_teacher(
     fn: Callable[[TeacherSignal | None], Result],

@@ -11,6 +11,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lit_distill.errors import UserError
 from lit_distill.knobs import check_knobs
@@ -136,27 +137,47 @@ class PairedStates:
     ) -> dict[str, Term]:
         """A term for every pair.
 
+        A pair is computed again in the backward pass, if no texts are coupled: until then nothing is
+        kept but the states.
+
         Args:
             tokens: flat positions of all real tokens.
             student: with what `student_sites` names.
             teacher: likewise.
             texts: which of them each token is of; only read where the terms couple texts.
         """
-        terms, projection = dict[str, Term](), self.terms.projection
-        per = self.terms.loss.per if isinstance(self.terms.loss, CoupledStateLoss) else "tokens"
+        coupled = self.terms.loss if isinstance(self.terms.loss, CoupledStateLoss) else None
+        terms = dict[str, Term]()
         for own, other in self.pairs:
-            states = student.rows(tokens, self.ours[own])
-            parts = teacher.states(tokens, self.theirs[other])
-            if projection is not None:
-                through = self.auxiliary[projection.name((own, other))]
-                if projection.of_teacher:
-                    parts = [(share, through(its)) for share, its in parts]
-                else:
-                    states = through(states)
-            loss = self._loss((own, other), texts)
-            value = torch.stack([share * loss(states, its) for share, its in parts])
-            terms[f"state_{own}_{other}"] = Term(value.sum(), per, self.terms.weight)
+            pair = partial(self._value, own, other, tokens, student, teacher, texts)
+            if coupled:  # ranks that compute it again would have to exchange its vectors again
+                value = pair()
+            else:
+                value = checkpoint(pair, use_reentrant=False, preserve_rng_state=False)
+            per = coupled.per if coupled else "tokens"
+            terms[f"state_{own}_{other}"] = Term(value, per, self.terms.weight)
         return terms
+
+    def _value(
+        self,
+        own: int,
+        other: int,
+        tokens: Tensor,
+        student: Encoded,
+        teacher: TeacherOutputs,
+        texts: Texts | None,
+    ) -> Tensor:
+        """The sum of a pair's losses."""
+        states, projection = student.rows(tokens, self.ours[own]), self.terms.projection
+        parts = teacher.states(tokens, self.theirs[other])
+        if projection is not None:
+            through = self.auxiliary[projection.name((own, other))]
+            if projection.of_teacher:
+                parts = [(share, through(its)) for share, its in parts]
+            else:
+                states = through(states)
+        loss = self._loss((own, other), texts)
+        return torch.stack([share * loss(states, its) for share, its in parts]).sum()
 
     def _loss(self, pair: Pair, texts: Texts | None) -> Callable[[Tensor, Tensor], Tensor]:
         if not isinstance(self.terms.loss, CoupledStateLoss):
