@@ -137,8 +137,8 @@ class PairedStates:
     ) -> dict[str, Term]:
         """A term for every pair.
 
-        Where no texts are coupled, a pair is computed again in the backward pass: until then nothing
-        is kept but the states.
+        A pair that couples no texts is computed again in the backward pass: until then nothing is
+        kept but the states.
 
         Args:
             tokens: flat positions of all real tokens.
