@@ -25,6 +25,7 @@ class AccumulationWindow:
         progress: training progress in [0, 1] at this update, for scheduled weights.
         reduce: None for a single rank.
         means: unweighted means of the terms so far, for logging (this rank's part).
+        factor: what the weight of a term of a name is multiplied with; None: with nothing.
     """
 
     batches: list[Batch]
@@ -32,6 +33,7 @@ class AccumulationWindow:
     progress: float
     reduce: Reduce | None
     means: dict[str, Tensor] = field(default_factory=dict)
+    factor: Callable[[str], float] | None = None
 
     @classmethod
     def of(
@@ -56,19 +58,36 @@ class AccumulationWindow:
         """
         return cls.of([batch], progress, None, torch.device("cpu"))
 
+    def weight(self, name: str, weight: Weight) -> float:
+        """The factor of the mean of the term `name`, which has a weight of its own."""
+        own = weight_at(weight, self.progress)
+        return own if self.factor is None else own * self.factor(name)
+
+    def leaves_out(self, name: str) -> bool:
+        """Whether the term `name` is none of this update's, so that nothing need be computed."""
+        return self.factor is not None and self.factor(name) == 0
+
+    def weighed(self, terms: dict[str, Term]) -> dict[str, Term]:
+        """The terms without those that the update leaves out."""
+        if self.factor is None:
+            return terms
+        return {name: term for name, term in terms.items() if not self.leaves_out(name)}
+
     def share(self, per: str, weight: Weight) -> float | Tensor:
         """What a sum is multiplied with: weight / N. An empty count divides by 1."""
         total = self.totals[per]
         total = total.clamp(min=1) if isinstance(total, Tensor) else max(total, 1)
         return weight_at(weight, self.progress) / total
 
-    def shares(self, terms: Mapping[str, LogitTerm]) -> list[float | Tensor]:
+    def shares(self, terms: Mapping[str, LogitTerm | Term]) -> list[float | Tensor]:
         """What the sum of each term will be multiplied with."""
-        return [self.share(term.per, term.weight) for term in terms.values()]
+        return [self.share(t.per, self.weight(name, t.weight)) for name, t in terms.items()]
 
     def total_loss(self, terms: dict[str, Term]) -> Tensor:
         """This micro-batch's part of the weighted, normalised loss."""
-        return torch.stack([t.sum * self.share(t.per, t.weight) for t in terms.values()]).sum()
+        shares = self.shares(terms)
+        sums = zip(terms.values(), shares, strict=True)
+        return torch.stack([term.sum * share for term, share in sums]).sum()
 
     def note(self, terms: dict[str, Term], loss: Tensor) -> None:
         """Adds this micro-batch to the means that are logged."""

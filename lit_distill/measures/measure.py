@@ -181,6 +181,13 @@ class MeasuredModels(Protocol):
         """The teachers whose logits mean what those of the students mean."""
 
 
+class MeasuredStages(Protocol):
+    """The stages of a run, by what a measure asks of them."""
+
+    def last_factor(self, term: str) -> float:
+        """What the last stage multiplies the weight of a term with; 1 without stages."""
+
+
 class MeasuredMethod(Protocol):
     """What a measure asks of the method whose students it measures; `Distillation` has all of it.
 
@@ -206,6 +213,10 @@ class MeasuredMethod(Protocol):
     @property
     def cast(self) -> MeasuredModels:
         """Its models."""
+
+    @property
+    def stages(self) -> MeasuredStages:
+        """Of the run."""
 
     @property
     def student(self) -> LanguageModel:

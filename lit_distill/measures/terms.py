@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -21,8 +21,8 @@ class TermMeasure(Measure):
     """The terms of the method's `losses` on validation text of which no token is hidden.
 
     Logits of a head that nobody trained say nothing. `val/<term>` is the mean of a term over all of
-    the text, and `val/loss` their sum by the weights of the run's end, so that all validations of a
-    run can be compared.
+    the text, and `val/loss` their sum by the weights of the run's end, those of its last stage, so
+    that all validations of a run can be compared.
     """
 
     metrics: Sequence[MetricSpec] = (LOSS,)
@@ -45,14 +45,26 @@ class TermMeasure(Measure):
 
     def update(self, batch: Batch) -> None:
         """See `Measure`."""
-        batch = as_written(batch)
+        self.add(as_written(batch), self.method.stages.last_factor)
+
+    def add(self, batch: Batch, factor: Callable[[str], float], leave_out: bool = False) -> None:
+        """Adds the sums of one batch.
+
+        Args:
+            batch: of this rank.
+            factor: of the weight of a term of a name.
+            leave_out: whether terms of the factor 0 are not computed.
+        """
+        window = AccumulationWindow.single(batch)
+        if leave_out:
+            window.factor = factor
         # Loaders have one language each; where others mix them, there are numbers of all alone.
         languages = {*batch["language"].tolist()} if "language" in batch else set[int]()
         sums = [self._sums]
         if len(languages) == 1:
             sums.append(self._by_language.setdefault(languages.pop(), {}))
-        for name, term in self.method.losses(batch, AccumulationWindow.single(batch)).items():
-            weight, summed = weight_at(term.weight, 1.0), term.sum.item()
+        for name, term in self.method.losses(batch, window).items():
+            weight, summed = weight_at(term.weight, 1.0) * factor(name), term.sum.item()
             for own in sums:
                 total, count, _ = own.get(name, (0.0, 0.0, 0.0))
                 own[name] = (total + summed, count + batch["counts"][term.per], weight)

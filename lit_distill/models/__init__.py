@@ -75,6 +75,9 @@ from lit_distill.models.students.exported import write_exported as write_exporte
 from lit_distill.models.students.freezing import copy_matching_weights as copy_matching_weights
 from lit_distill.models.students.freezing import freeze_body as freeze_body
 from lit_distill.models.students.freezing import freeze_without_gradient as freeze_without_gradient
+from lit_distill.models.students.freezing import name_hint as name_hint
+from lit_distill.models.students.freezing import names_of as names_of
+from lit_distill.models.students.freezing import reached_by as reached_by
 from lit_distill.models.students.freezing import shortest_module_names as shortest_module_names
 from lit_distill.models.students.lora import LoRA as LoRA
 from lit_distill.models.students.restoring import student_from_state as student_from_state

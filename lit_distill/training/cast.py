@@ -112,6 +112,11 @@ class Cast:
         (only,) = self.student_models.values()
         return only
 
+    def move_streams(self, update: int, micro: int, rank: int) -> None:
+        """Has the random numbers of students be those of a micro-batch; see `RandomStream`."""
+        for stream in self.streams.values():
+            stream.move_to(update, micro, rank)
+
     def readers(self, batch: Any) -> list[LanguageModel]:
         """The students that read a batch: all, or the one of its task."""
         return [*self.student_models.values()] if not self.by_task else [self._of(batch)]

@@ -38,6 +38,8 @@ from lit_distill.schedules import Linear, Schedule
 from lit_distill.training import accumulation, building, checkpoints, data_contract
 from lit_distill.training.cast import Cast
 from lit_distill.training.method import Method
+from lit_distill.training.stages.stage import Stage
+from lit_distill.training.stages.stages import Stages
 from lit_distill.training.strategies import check_strategy
 from lit_distill.training.updates import ModelUpdate, Updates
 
@@ -59,6 +61,7 @@ class Distillation(LightningModule, Method):
         optimizer: called with the groups of `parameter_groups` of every model.
         schedule: learning rate over the run, stepped once per update.
         per_model: learning rate, clipping and optimizer's options of single models, by name.
+        stages: what trains on which terms, one after the other; None: all, on all of them.
 
     Attributes:
         students: trained, checkpointed, exported; the usual single one is `student`.
@@ -91,12 +94,13 @@ class Distillation(LightningModule, Method):
         optimizer: OptimizerCallable = torch.optim.AdamW,
         schedule: Schedule = Linear(),  # noqa: B008 (frozen)
         per_model: dict[str, ModelUpdate] | None = None,
+        stages: list[Stage] | None = None,
     ) -> None:
         super().__init__()
         check_knobs(Distillation, locals())
         self.students, self.teachers = nn.ModuleDict(), nn.ModuleDict()
         self.auxiliary, self.exported = nn.ModuleDict(), nn.ModuleDict()
-        self.updates = Updates(optimizer, schedule, per_model or {})
+        self.updates, self.stages = Updates(optimizer, schedule, per_model or {}), Stages(stages)
         needs = building.Needs(type(self).__name__, self.hears, self.takes_several)
         live = LiveTeachers(self.teachers, ensemble)
         self.cast = Cast(
@@ -105,10 +109,7 @@ class Distillation(LightningModule, Method):
             building.chosen_source(needs, live, teacher, teacher_source, teacher_cache),
             {name: RandomStream(0, name) for name in students or ()},
             *(self.students, self.teachers, self.auxiliary, self.exported),
-            self.needs_head,
-            self.shares_vocabulary,
-            self.takes_view,
-            self.by_task,
+            *(self.needs_head, self.shares_vocabulary, self.takes_view, self.by_task),
             self.hears,
         )
         self.ensemble, self.tokenizer_name = ensemble, tokenizer
@@ -175,6 +176,7 @@ class Distillation(LightningModule, Method):
             accumulate = self.trainer.accumulate_grad_batches
             accumulation.check_coupling(type(self).__name__, self.couples, accumulate)
             self.cast.source.open(self.tokenizer, self.data)
+            self.stages.attach(self.trainer)
         EndOfValidation.attach(self.trainer)
 
     def configure_model(self) -> None:
@@ -228,11 +230,11 @@ class Distillation(LightningModule, Method):
         accumulate = self.trainer.accumulate_grad_batches
         micro = batch_idx % accumulate
         if micro == 0:
-            self._window = self._open_window(accumulation.micro_batches(batch, accumulate))
+            batches = accumulation.micro_batches(batch, accumulate)
+            self._window = self.stages.take_window() or self.open_window(batches)
         window = self._window
-        for stream in self.cast.streams.values():
-            stream.move_to(self.global_step, micro, self.global_rank)
-        terms = self.losses(window.batches[micro], window)
+        self.cast.move_streams(self.global_step, micro, self.global_rank)
+        terms = window.weighed(self.losses(window.batches[micro], window))
         loss = window.total_loss(terms)
         if accumulation.is_logged(self.global_step, self.trainer):
             window.note(terms, loss)
@@ -241,11 +243,12 @@ class Distillation(LightningModule, Method):
                 self.logged = accumulation.log_means(window, self.loggers, self.global_step, more)
         return loss * accumulation.undone_means(self.trainer)
 
-    def _open_window(self, batches: list[Batch]) -> AccumulationWindow:
+    def open_window(self, batches: list[Batch]) -> AccumulationWindow:
         """Prepares and counts the micro-batches of the update that begins."""
         progress = min(self.global_step / self.updates.total_steps, 1.0)
         reduce = accumulation.add_over_ranks if self.trainer.world_size > 1 else None
         window = AccumulationWindow.of(self.prepare(batches), progress, reduce, self.device)
+        window.factor = self.stages.factor
         self.on_window_opened(window)
         return window
 

@@ -34,6 +34,8 @@ def logit_terms(
 ) -> dict[str, Term]:
     """Terms on logits at flat `rows` (N,): projected tile by tile, all in one pass.
 
+    Terms that the update leaves out (see `stages`) are not computed.
+
     Args:
         model: the student.
         terms: by name.
@@ -49,6 +51,9 @@ def logit_terms(
         UserError: the teacher's outputs do not do for a term; or it read another view than the
             student, and `teacher_rows` is None.
     """
+    terms = {name: term for name, term in terms.items() if not window.leaves_out(name)}
+    if not terms:
+        return {}
     losses = [term.loss for term in terms.values()]
     shares = window.shares(terms) if torch.is_grad_enabled() else None
     if teacher is not None:

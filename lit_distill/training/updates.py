@@ -74,6 +74,8 @@ class Updates:
         total_steps: updates of the whole run, from `configure` on.
         parameters: all that trains, by the name of its model, from `configure` on.
         saved_groups: parameter groups of the optimizer that wrote the checkpoint, if there is one.
+        resting: parameters that do not move now, whoever plays: those that a stage freezes where
+            they have gradients all the same.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Updates:
         self.total_steps = 0
         self.parameters: dict[str, list[nn.Parameter]] = {}
         self.saved_groups: list[dict[str, Any]] | None = None
+        self.resting: list[nn.Parameter] = []
         self._options: list[dict[str, Any]] = []
         self._kept_from_us = False  # the gradients: DeepSpeed has them to itself
 
@@ -260,6 +263,8 @@ class Updates:
         def run() -> Any:
             result = closure()
             self._drop_gradients(resting)
+            for parameter in self.resting:
+                parameter.grad = None
             return result
 
         optimizer.step(closure=run)

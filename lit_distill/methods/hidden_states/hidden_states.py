@@ -16,7 +16,6 @@ from lit_distill.losses import (
     StateLoss,
     StateMSE,
     Term,
-    Texts,
     Weight,
 )
 from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
@@ -120,5 +119,5 @@ class HiddenStates(HiddenStateMethod):
         teacher = self.teach(batch, sites)
         student = self.student.encode(batch, capture=self.student_sites)
         of_attention = attention.of(batch, student, teacher) if attention else {}
-        texts = Texts.of(batch, over_ranks=self.training) if self.couples else None
-        return {**self.states.of(batch["tokens"], student, teacher, texts), **of_attention}
+        of_states = self.states.of(batch, student, teacher, over_ranks=self.training)
+        return {**of_states, **of_attention}

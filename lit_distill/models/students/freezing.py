@@ -29,7 +29,7 @@ def freeze_without_gradient(model: LanguageModel, tensors: Iterable[Tensor]) -> 
     Returns:
         The names of the frozen ones (in `model.model`).
     """
-    reached = _reached(tensors)
+    reached = reached_by(tensors)
     frozen = []
     for name, parameter in model.model.named_parameters():
         if parameter.requires_grad and parameter not in reached:
@@ -38,8 +38,8 @@ def freeze_without_gradient(model: LanguageModel, tensors: Iterable[Tensor]) -> 
     return frozen
 
 
-def _reached(tensors: Iterable[Tensor]) -> set[nn.Parameter]:
-    """The leaves of the graph behind tensors."""
+def reached_by(tensors: Iterable[Tensor]) -> set[nn.Parameter]:
+    """The leaves of the graph behind tensors: what they give a gradient."""
     nodes: list[Any] = [tensor.grad_fn for tensor in tensors]
     seen, leaves = set(nodes), set()
     while nodes:
@@ -66,26 +66,43 @@ def freeze_named(model: LanguageModel, patterns: Sequence[str]) -> None:
     Raises:
         UserError: a pattern names nothing.
     """
-    prefix = f"{model.model.base_model_prefix}."
+    prefix = model.model.base_model_prefix
     named = dict(model.model.named_parameters(remove_duplicate=False))
-    names = {name: list(_names_of(name, prefix)) for name in named}
+    names = {name: list(names_of(name, prefix)) for name in named}
     for pattern in patterns:
         found = [n for n, own in names.items() if any(fnmatchcase(one, pattern) for one in own)]
         if not found:
             known = dict.fromkeys(one for own in names.values() for one in own)
-            close = ", ".join(map(repr, get_close_matches(pattern, known, 3, cutoff=0.5)))
-            tops = ", ".join(dict.fromkeys(own[0] for own in names.values()))
-            hint = f"did you mean {close}?" if close else f"its parts are {tops}."
             raise UserError(
-                f"freeze: {type(model.model).__name__} has no parameters {pattern!r}: {hint}"
+                f"freeze: {type(model.model).__name__} has no parameters {pattern!r}: "
+                f"{name_hint(pattern, known)}"
             )
         for name in found:
             named[name].requires_grad_(False)
 
 
-def _names_of(parameter: str, prefix: str) -> Iterator[str]:
-    """A parameter's name and those of the modules that hold it, also without a prefix."""
-    parts = parameter.split(".")
+def name_hint(pattern: str, known: Iterable[str]) -> str:
+    """What to say of a pattern that names nothing.
+
+    Args:
+        pattern: as given.
+        known: names of parameters and of the modules that hold them.
+    """
+    names = list(known)
+    close = ", ".join(map(repr, get_close_matches(pattern, names, 3, cutoff=0.5)))
+    tops = ", ".join(name for name in names if "." not in name)
+    return f"did you mean {close}?" if close else f"its parts are {tops}."
+
+
+def names_of(parameter: str, prefix: str = "") -> Iterator[str]:
+    """A parameter's name and those of the modules that hold it.
+
+    Args:
+        parameter: its name in a model.
+        prefix: of the model without its head; names are also given without it. Empty: there is
+            none.
+    """
+    parts, prefix = parameter.split("."), f"{prefix}."
     for end in range(1, len(parts) + 1):
         name = ".".join(parts[:end])
         yield name

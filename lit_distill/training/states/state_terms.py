@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from lit_distill.batch import Batch, read_ids
 from lit_distill.errors import UserError
 from lit_distill.knobs import check_knobs
 from lit_distill.losses import CoupledStateLoss, StateLoss, StateMSE, Term, Texts, Weight
@@ -38,6 +40,8 @@ class StateTerms:
         loss: of a row of each, an average over the width; or of all texts of a batch.
         embeddings: whether state 0 learns the teacher's state 0, beside what the map pairs.
         weight: of every pair.
+        tokens: whose states are compared: of "all" real tokens, or of the "first" of each text,
+            which classifiers of texts read.
     """
 
     layer_map: LayerMap = Uniform()  # noqa: RUF009 (frozen)
@@ -45,15 +49,28 @@ class StateTerms:
     loss: StateLoss | CoupledStateLoss = StateMSE()  # noqa: RUF009 (frozen)
     embeddings: bool = False
     weight: Weight = 1.0
+    tokens: Literal["all", "first"] = "all"
 
     def __post_init__(self) -> None:
         check_knobs(StateTerms, vars(self))
+        if self.couples and self.tokens == "first":
+            raise UserError(
+                f"{self.couples[0]} says itself what it compares of a text, and tokens is first: "
+                "leave tokens out, or take a loss of single states."
+            )
 
     @property
     def couples(self) -> tuple[str, ...]:
         """What compares the texts of a batch: `Method.couples` of who holds these terms."""
         coupled = isinstance(self.loss, CoupledStateLoss)
         return (type(self.loss).__name__,) if coupled else ()
+
+    def positions(self, batch: Batch) -> tuple[Tensor, str]:
+        """Flat positions of the states that are compared, and the count of them in a batch."""
+        if self.tokens == "all":
+            return batch["tokens"], "tokens"
+        texts, width = read_ids(batch).shape
+        return torch.arange(texts, device=batch["tokens"].device) * width, "sequences"
 
     def between(
         self, student: LanguageModel, teacher: LanguageModel, auxiliary: nn.ModuleDict
@@ -70,6 +87,11 @@ class StateTerms:
         """
         ours, theirs = (check_layer(model, None, "layer") + 1 for model in (student, teacher))
         check_same_causality(student, teacher)
+        if self.tokens == "first" and student.anatomy.causal:
+            raise UserError(
+                "model.states.tokens is first, and the first token of a decoder has read nothing of"
+                " its text: set it to all."
+            )
         first = {(0, 0)} if self.embeddings else set()
         pairs = sorted({*first, *self.layer_map.pairs(ours, theirs)})
         widths = student.hidden_size, teacher.hidden_size
@@ -114,6 +136,11 @@ class PairedStates:
     auxiliary: nn.ModuleDict
 
     @property
+    def names(self) -> list[str]:
+        """Of the terms, one for every pair."""
+        return [f"state_{own}_{other}" for own, other in self.pairs]
+
+    @property
     def student_sites(self) -> list[Site]:
         """What the student is to capture."""
         return [site for site in self.ours.values() if site]
@@ -129,11 +156,7 @@ class PairedStates:
         return [student.captured[site] if site else student.hidden for site in sites]
 
     def of(
-        self,
-        tokens: Tensor,
-        student: Encoded,
-        teacher: TeacherOutputs,
-        texts: Texts | None = None,
+        self, batch: Batch, student: Encoded, teacher: TeacherOutputs, over_ranks: bool = False
     ) -> dict[str, Term]:
         """A term for every pair.
 
@@ -141,21 +164,22 @@ class PairedStates:
         kept but the states.
 
         Args:
-            tokens: flat positions of all real tokens.
+            batch: that both read.
             student: with what `student_sites` names.
             teacher: likewise.
-            texts: which of them each token is of; only read where the terms couple texts.
+            over_ranks: whether losses that couple texts compare those of all ranks, as in training.
         """
         coupled = self.terms.loss if isinstance(self.terms.loss, CoupledStateLoss) else None
+        texts = Texts.of(batch, over_ranks) if coupled else None
+        tokens, per = self.terms.positions(batch)
         terms = dict[str, Term]()
-        for own, other in self.pairs:
+        for name, (own, other) in zip(self.names, self.pairs, strict=True):
             pair = partial(self._value, own, other, tokens, student, teacher, texts)
             if coupled:  # ranks that compute it again would have to exchange its vectors again
-                value = pair()
+                terms[name] = Term(pair(), coupled.per, self.terms.weight)
             else:
                 value = checkpoint(pair, use_reentrant=False, preserve_rng_state=False)
-            per = coupled.per if coupled else "tokens"
-            terms[f"state_{own}_{other}"] = Term(value, per, self.terms.weight)
+                terms[name] = Term(value, per, self.terms.weight)
         return terms
 
     def _value(

@@ -251,7 +251,7 @@ def kept(method: HiddenStates, batch: Batch) -> dict[str, int]:
     student = method.student.encode(batch, capture=method.student_sites)
     found, terms = dict[str, int](), dict[str, Term]()
     with torch.profiler.profile(**MEASURED) as profile:
-        terms |= method.states.of(batch["tokens"], student, teacher)
+        terms |= method.states.of(batch, student, teacher)
     found["states"] = sum(event.self_cpu_memory_usage for event in profile.key_averages())
     with torch.profiler.profile(**MEASURED) as profile:
         terms |= method.attention.of(batch, student, teacher)

@@ -1,0 +1,1 @@
+"""Stages of one run: what trains, and what is learnt, from which update until which."""
