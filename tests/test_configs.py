@@ -13,6 +13,7 @@ import pytest
 import torch
 import writers
 import yaml
+from labelled import rows, write
 from safetensors.torch import load_file
 
 from lit_distill.__main__ import main
@@ -41,6 +42,8 @@ PROMPTED = {"gkd_phrasebook": "gpt2", "gkd_gsm8k": "gpt2", "gkd_qwen": "gpt2",
 """Experiments on prompts, and which kind of models they have."""
 OF_TASKS = {"multi_task_phrasebook": ("topic", "sentiment", "entities")}
 """Experiments on several tasks, whose students and teachers are left to their user."""
+OF_LABELS = ("xtreme_distil",)
+"""Experiments on labelled texts."""
 TINY_KNOBS = {"relation_heads": 4, "teacher_layer": 3}
 """In the place of those that fit no model of width 16 with 4 layers."""
 TINY_SHAPE = {"num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 2}
@@ -129,7 +132,7 @@ def test_every_evaluation_is_parsed(path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.rotated(5)  # a whole run each
 @pytest.mark.parametrize(
     "path",
-    [path for path in PARTS["experiments"] if path.stem not in {*PROMPTED, *OF_TASKS}],
+    [path for path in PARTS["experiments"] if path.stem not in {*PROMPTED, *OF_TASKS, *OF_LABELS}],
     ids=name,
 )
 def test_an_experiment_names_real_models_and_runs(
@@ -173,6 +176,38 @@ def test_an_experiment_names_real_models_and_runs(
     assert main(["fit", "-c", str(path), "-c", f"{TINY}/{family}.yaml", *options]) == 0
     for student in several or [""]:
         assert (tmp_path / "run/student" / student / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("stem", OF_LABELS)
+def test_an_experiment_on_labels_runs_through_its_stages(
+    stem: str, tiny_classifier: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every stage but the last ends with its first validation that is not far better."""
+    path = CONFIGS / f"experiments/{stem}.yaml"
+    stages = yaml.safe_load(path.read_text("utf-8"))["model"]["init_args"]["stages"]
+    for stage in stages[:-1]:
+        stage["until"]["most"] = 2
+    write(tmp_path / "de.jsonl", rows(60, "ein zwei drei vier elf"))
+    tiny = yaml.safe_load((TINY / "bert.yaml").read_text("utf-8"))["trainer"]
+    more = {
+        "model": {"init_args": {
+            "stages": stages, "student": {"init_args": {"config": TINY_SHAPE}}}},
+        "data": {"init_args": {
+            "sources": [{"files": "de.jsonl", "language": "de"}], "max_length": 16,
+            "batch_tokens": 96, "updates_per_epoch": 4, "validation_windows": 5}},
+        "trainer": {**tiny, "max_steps": 2 * len(stages)},
+    }  # fmt: skip
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(more))
+    options = [f"--data.data_dir={tmp_path}", f"--data.cache_dir={tmp_path / 'cache'}"]
+    options += [f"--tokenizer={tiny_classifier}", f"--model.teacher.name={tiny_classifier}"]
+    configs = ["-c", str(path), "-c", str(tmp_path / "tiny.yaml"), f"--run_dir={tmp_path / 'run'}"]
+    assert main(["fit", *configs, *options]) == 0
+    state = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["callbacks"]
+    assert state["Stages"]["ends"] == [2, 4, 6, 8]
+    said = [line for line in caplog.messages if line.startswith("Stage ") and " of 5, " in line]
+    assert [line.partition(" learn ")[2] for line in said] == [
+        "state_0_2, state_1_3, state_2_4.", *["logits."] * 2, *["hard."] * 2
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("stem", OF_TASKS)

@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from shipped_methods import Keep, quiet_trainer, read
 from torch import Tensor
 
+from callbacks.saving.rng_state import RngState
 from lit_distill.batch import Batch
 from lit_distill.losses import AccumulationWindow
 from lit_distill.methods import TripleLoss
@@ -196,8 +197,6 @@ def test_a_resumed_run_ends_as_the_whole_one(
     options: dict[str, Any] = {
         "val_check_interval": len(batches),
         "limit_val_batches": 1.0,
-        "enable_checkpointing": True,
-        "default_root_dir": tmp_path,
     }
     ends = []
     for stops in ([], [stop]):
@@ -205,7 +204,7 @@ def test_a_resumed_run_ends_as_the_whole_one(
         for until in [*stops, UPDATES]:
             loop = fitted(
                 method(tiny_bert, WATCHED), [batches], ckpt_path=save, **options,
-                callbacks=[Stop(until)],
+                callbacks=[Stop(until), RngState()],
             )  # fmt: skip
             save = str(tmp_path / f"{len(ends)}.ckpt")
             loop.save_checkpoint(save)
