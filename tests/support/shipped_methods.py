@@ -30,6 +30,8 @@ from lit_distill.models import (
 from lit_distill.schedules import Constant
 from lit_distill.task_batches import of_task
 from lit_distill.training.distillation import Distillation
+from lit_distill.training.stages.stage import Stage
+from lit_distill.training.states.state_terms import StateTerms
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = {
@@ -150,6 +152,14 @@ def made(value: Any) -> Any:
     return kind(**{knob: made(one) for knob, one in value.get("init_args", {}).items()})
 
 
+def _stages(value: list[dict[str, Any]]) -> list[Stage]:
+    return [Stage(**one) for one in value]
+
+
+def _states(value: dict[str, Any]) -> StateTerms:
+    return StateTerms(**{key: made(one) for key, one in value.items()})
+
+
 def build(
     shipped: Shipped, folder: Path, execution: Execution | None = None, **starts: Any
 ) -> Distillation:
@@ -158,7 +168,8 @@ def build(
     node = {**shipped.node.get("init_args", {}), **shipped.knobs}
     several = {name: LayerCopyStudent(num_layers=n) for name, n in shipped.students.items()}
     models = {"teacher": TeacherSpec(str(folder)), "students": several or None, **starts}
-    own = {key: made(value) for key, value in node.items()}
+    parts = {"stages": _stages, "states": _states}
+    own = {key: parts.get(key, made)(value) for key, value in node.items()}
     if shipped.by_task:
         own["teachers"] = dict.fromkeys(several, models.pop("teacher"))
     return shipped.method(

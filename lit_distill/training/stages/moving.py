@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
@@ -101,6 +102,9 @@ def copied(parameters: Names) -> dict[str, Tensor]:
 def put_back(weights: Mapping[str, Tensor], parameters: Names, trainer: Trainer) -> None:
     """Gives parameters the values of `copied`; their moments, of other values, are forgotten."""
     (optimizer,) = trainer.optimizers
+    for part in trainer.lightning_module.modules():
+        if isinstance(part, FSDPModule):  # or it would go on with what it gathered before
+            part.reshard()
     for name, value in weights.items():
         parameter, whole = parameters[name], value.to(parameters[name].device)
         if isinstance(parameter, DTensor):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import pytest
 import torch
 from batches import Fixed, Served, collate, samples, window
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.strategies import ModelParallelStrategy
+from ranks import on_two_ranks
 from shipped_methods import Keep, quiet_trainer, read
 from torch import Tensor
 
@@ -16,10 +20,11 @@ from callbacks.saving.rng_state import RngState
 from lit_distill.batch import Batch
 from lit_distill.losses import AccumulationWindow
 from lit_distill.methods import TripleLoss
-from lit_distill.models import LayerCopyStudent, TeacherSpec
+from lit_distill.models import LayerCopyStudent, TeacherSpec, shard
 from lit_distill.schedules import Constant
 from lit_distill.training.distillation import Distillation
 from lit_distill.training.stages.stage import Plateau, Stage
+from lit_distill.training.updates import ModelUpdate
 
 TEXTS = samples(6, 100)
 WHOLE = [collate(TEXTS)]
@@ -62,6 +67,11 @@ class Repeated(Served):
         return Windows(super().train_dataloader().batches)
 
 
+def descent(groups: Any) -> torch.optim.Optimizer:
+    """By which gradients that are zero but for rounding make no steps, as they do by Adam."""
+    return torch.optim.SGD(groups, lr=0.1, momentum=0.5, weight_decay=0.1)
+
+
 def fitted(module: Distillation, ranks: list[list[Batch]], **options: Any) -> Trainer:
     start = options.pop("ckpt_path", None)
     defaults: dict[str, Any] = {"max_epochs": -1, "max_steps": UPDATES, "gradient_clip_val": 1.0}
@@ -88,6 +98,13 @@ class Watch(Callback):
         self.weights: list[dict[str, Tensor]] = []
         self.moments: list[dict[str, Tensor]] = []
         self.losses: list[float] = []
+        self.began: list[dict[str, Tensor]] = []  # at the first update of each stage
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        own = Distillation.of(pl_module).stages.progress
+        if own.stages and trainer.global_step == own.began:
+            named = pl_module.named_parameters()
+            self.began.append({name: value.detach().clone() for name, value in named})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._note(trainer, pl_module)
@@ -163,10 +180,50 @@ def test_ranks_and_micro_batches_are_as_one(
     for ranks in ([WHOLE], split):
         more = {"strategy": "ddp_fork", "devices": 2} if len(ranks) > 1 else {}
         path = tmp_path / f"{len(changes)}.pt"
-        fitted(method(tiny_bert, dropout=0.0), ranks, callbacks=[Keep(path)], **more)
+        module = method(tiny_bert, dropout=0.0, optimizer=descent)
+        fitted(module, ranks, callbacks=[Keep(path)], **more)
         changes.append(read(path))
     whole, parts = changes
     assert (whole - parts).norm() / whole.norm() < 1e-10
+
+
+@pytest.mark.rotated(2)  # two processes
+def test_weights_in_pieces_train_as_whole_ones(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FSDP2 has gradients of what a stage freezes, which nobody sees; and its best are put back."""
+    monkeypatch.setattr(
+        "lit_distill.training.building.shard", lambda model, mesh: shard(model.double(), mesh)
+    )
+    options: dict[str, Any] = {"val_check_interval": 1, "limit_val_batches": 1.0}
+    plan = [replace(WATCHED[0], weights={"*": 0, "cos": 2.0}), *WATCHED[1:]]
+    whole, pieces = tmp_path / "whole.pt", tmp_path / "pieces.pt"
+    own = {"dropout": 0.0, "optimizer": descent}
+    module = method(tiny_bert, plan, **own)
+    fitted(module, [WHOLE], callbacks=[Keep(whole)], **options)
+    assert module.stages.progress.ends == [2, 5]
+
+    def work() -> None:
+        strategy = ModelParallelStrategy(
+            data_parallel_size=2, tensor_parallel_size=1, process_group_backend="gloo"
+        )
+        more = {**options, "strategy": strategy, "devices": 2, "precision": "32-true"}
+        ranks = [[part] for part in PARTS]
+        fitted(method(tiny_bert, plan, **own), ranks, callbacks=[Keep(pieces)], **more)
+
+    on_two_ranks(work, tmp_path / "log.txt")
+    change = read(whole)
+    assert (change - read(pieces)).norm() / change.norm() < 1e-10
+
+
+class Values(Callback):
+    """What validations found of the stage's loss, and the last ones of no stage."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.values.append(float(trainer.callback_metrics.get("val/stage_loss", math.nan)))
 
 
 WATCHED = [
@@ -178,10 +235,18 @@ WATCHED = [
 
 
 def test_the_best_weights_of_a_stage_are_put_back(tiny_bert: Path) -> None:
-    watch = Watch()
-    module = method(tiny_bert, WATCHED)
-    fitted(module, [WHOLE], callbacks=[watch], val_check_interval=1, limit_val_batches=1.0)
+    """The student climbs, so that the first validation of a stage is its best."""
+    watch, seen = Watch(), Values()
+    climbs = {"student": ModelUpdate(options={"maximize": True})}
+    module = method(tiny_bert, WATCHED, dropout=0.0, per_model=climbs)
+    fitted(module, [WHOLE], callbacks=[watch, seen], val_check_interval=1, limit_val_batches=1.0)
     assert module.stages.progress.ends == [2, 5]
+    _, *values = seen.values  # the first one is of the trial before training
+    assert values[0] < values[1]
+    assert values[2] < min(values[3:5])
+    for number, best in ((1, 1), (2, 3)):
+        assert not differing(watch.weights[best], watch.began[number])
+        assert differing(watch.weights[best], watch.weights[best + 1])
 
 
 def differing(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
