@@ -263,8 +263,7 @@ class Updates:
         def run() -> Any:
             result = closure()
             self._drop_gradients(resting)
-            for parameter in self.resting:
-                parameter.grad = None
+            self._drop_resting()
             return result
 
         optimizer.step(closure=run)
@@ -273,6 +272,10 @@ class Updates:
 
     def _drop_gradients(self, names: Iterable[str]) -> None:
         for parameter in self._parameters_of(names):
+            parameter.grad = None
+
+    def _drop_resting(self) -> None:
+        for parameter in self.resting:
             parameter.grad = None
 
     def _parameters_of(self, names: Iterable[str]) -> Iterator[nn.Parameter]:

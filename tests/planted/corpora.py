@@ -57,8 +57,8 @@ CORPORA = (
     Mutant(
         "relations are measured on masked text",
         "lit_distill/measures/terms.py",
-        "        batch = as_written(batch)\n",
-        "",
+        "self.add(as_written(batch), ",
+        "self.add(batch, ",
         "tests/lit_distill/methods/test_hidden_state_method.py -k own_losses",
     ),
     Mutant(

@@ -13,8 +13,8 @@ FINE_TUNING = (
     Mutant(
         "the teacher reads the student's text",
         "lit_distill/methods/labels/fine_tune.py",
-        "self.teach(batch, view=view)",
-        'self.teach(batch, view="")',
+        "self.teach(batch, theirs, view)",
+        'self.teach(batch, theirs, "")',
         f"{FINE_TUNE} -k views",
     ),
     Mutant(

@@ -20,8 +20,8 @@ PLAYED = (
     Mutant(
         "gradients of who rests are dropped after everybody has read them",
         UPDATES,
-        "            self._drop_gradients(resting)\n            return result\n\n"
-        "        optimizer.step(closure=run)\n",
+        "            self._drop_gradients(resting)\n            self._drop_resting()\n"
+        "            return result\n\n        optimizer.step(closure=run)\n",
         "            return result\n\n        optimizer.step(closure=run)\n"
         "        self._drop_gradients(resting)\n",
         f"{PLAYERS}::test_what_is_infinite_about_who_rests_stops_nobody",

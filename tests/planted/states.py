@@ -45,7 +45,7 @@ STATES = (
     ),
     Mutant(
         "states at padding",
-        METHOD,
+        TERMS,
         'return batch["tokens"], "tokens"',
         'return torch.arange(batch["input_ids"].numel()), "tokens"',
         "tests/test_every_method.py -k hidden_states",

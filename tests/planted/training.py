@@ -152,8 +152,8 @@ TRAINING = (
     Mutant(
         "every micro-batch has the same dropout",
         "lit_distill/training/distillation.py",
-        "stream.move_to(self.global_step, micro, self.global_rank)",
-        "stream.move_to(self.global_step, 0, self.global_rank)",
+        "self.cast.move_streams(self.global_step, micro, self.global_rank)",
+        "self.cast.move_streams(self.global_step, 0, self.global_rank)",
         f"{CO_DISTILLATION} -k micro_batch",
     ),
     Mutant(

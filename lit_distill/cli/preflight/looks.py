@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from torch import nn
@@ -43,6 +44,7 @@ def look(
     yield from doubtful(module, optimizer, precision)
     yield from _padding(module)
     yield from misread(module)
+    yield from _stages(module, updates)
     if isinstance(module.data, Corpus):
         yield from _texts(module.data)
         yield from _passes(module.data, updates * ranks)
@@ -86,6 +88,20 @@ def _rates(module: Distillation, optimizer: Optimizer) -> Iterator[Finding]:
         f"{type(optimizer).__name__}, recipes lie between 1e-6 and 1e-3.",
         "--model.optimizer.lr sets it (1e-5 to 5e-5 fine-tunes, 1e-4 to 1e-3 distils).",
     )
+
+
+def _stages(module: Distillation, updates: int) -> Iterator[Finding]:
+    """Stages that begin after the run."""
+    for stage, following in pairwise(module.stages.plan):
+        if isinstance(stage.until, int) and 0 < updates <= stage.until:
+            yield Finding(
+                "warning",
+                "stages",
+                f"Stage {following.name} begins after update {stage.until}, and the run has "
+                f"{updates:,}: it is never reached.",
+                "A larger --trainer.max_steps, or a smaller until of the stages before.",
+            )
+            return
 
 
 def _padding(module: Distillation) -> Iterator[Finding]:

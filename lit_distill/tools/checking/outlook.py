@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 RISE = 1.5
 """Factor by which the loss may rise during a rehearsal at the full learning rate."""
 
+FIRST_STAGES = Finding(
+    "note",
+    "stages",
+    "The rehearsal is of the first stages. Gradients and the optimizer's states are counted for "
+    "all that any stage trains; activations and time are those of the first.",
+    "Leave model.stages out of a second check, which then trains everything at once.",
+)
+
 
 def outlook(checked: Checked, made: CheckCLI, rehearsal: Rehearsal, options: CheckOptions) -> None:
     """Adds what a rehearsal and a look at its models show.
@@ -109,12 +117,16 @@ def _losses(rehearsal: Rehearsal) -> Iterator[Finding]:
 def _memory(checked: Checked, made: CheckCLI, rehearsal: Rehearsal, options: CheckOptions) -> None:
     module, device = made.model, made.trainer.strategy.root_device
     weights, trainable = weights_of(module), rehearsal.gradients
+    states, later = rehearsal.states, trained_later(module)
+    if later and trainable:  # as many states a parameter as there are now
+        states, trainable = states * max(later, trainable) // trainable, max(later, trainable)
+        checked.add([FIRST_STAGES])
     alone = Memory(
         program=made.program if device.type == "cpu" else 0,
         weights=sum(weights.values()),
         gradients=trainable,
-        states=rehearsal.states,
-        rest=max(rehearsal.peak - trainable, 0),
+        states=states,
+        rest=max(rehearsal.peak - rehearsal.gradients, 0),
     )
     if device.type == "cpu":
         updates = total_updates(made.asked, made.datamodule)
@@ -135,6 +147,12 @@ def _memory(checked: Checked, made: CheckCLI, rehearsal: Rehearsal, options: Che
     if isinstance(data, Corpus):
         batches = Batches(data.batch_tokens, data.max_length, accumulate)
     checked.add(too_much(memory, room, batches))
+
+
+def trained_later(module: Distillation) -> int:
+    """Bytes of all that any stage trains; 0 of a run without stages."""
+    every = [p for own in module.updates.parameters.values() for p in own]
+    return sum(p.numel() * p.element_size() for p in every) if module.stages.plan else 0
 
 
 def world_size(trainer: Any) -> int:

@@ -9,7 +9,7 @@ from lightning.pytorch import Trainer
 
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.measures import TermMeasure
+from lit_distill.measures import TermMeasure, metric_of
 from lit_distill.measures.measure import MeasuredMethod
 from lit_distill.training.method import Method
 from lit_distill.training.stages.stage import Stage
@@ -78,13 +78,19 @@ def watched_value(stage: Stage, method: MeasuredMethod, trainer: Trainer) -> flo
     Raises:
         UserError: there is no such metric.
     """
-    value = trainer.callback_metrics.get(str(stage.monitor))
+    logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    known = {n: value for n, value in logged.items() if n.startswith("val/")} | {
+        metric_of(f"val/{name}", student, method.students): value
+        for student, measured in method.measurements.items()
+        for name, value in measured.mean.items()
+        if value is not None
+    }
+    value = known.get(str(stage.monitor))
     if value is None:
-        known = ", ".join(sorted(n for n in trainer.callback_metrics if n.startswith("val/")))
         raise UserError(
             f"Stage {stage.name}: monitor is {stage.monitor!r}, and validation has measured "
-            f"{known or 'nothing'}."
+            f"{', '.join(sorted(known)) or 'nothing'}."
         )
     name = str(stage.monitor).rpartition("/")[2]
     rising = {m.name for m in method.measure.metrics if not m.smaller_is_better}
-    return -float(value) if name in rising else float(value)
+    return -value if name in rising else value

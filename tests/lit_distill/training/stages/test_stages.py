@@ -19,9 +19,9 @@ from torch import Tensor
 from callbacks.saving.rng_state import RngState
 from lit_distill.batch import Batch
 from lit_distill.losses import AccumulationWindow
-from lit_distill.methods import TripleLoss
+from lit_distill.methods import HiddenStates, TripleLoss
 from lit_distill.models import LayerCopyStudent, TeacherSpec, shard
-from lit_distill.schedules import Constant
+from lit_distill.schedules import Constant, Linear
 from lit_distill.training.distillation import Distillation
 from lit_distill.training.stages.stage import Plateau, Stage
 from lit_distill.training.updates import ModelUpdate
@@ -284,3 +284,55 @@ def test_a_resumed_run_ends_as_the_whole_one(
     assert {k: v for k, v in one.items() if k != "weights"} == {
         k: v for k, v in other.items() if k != "weights"
     }
+
+
+def test_weights_that_were_put_back_begin_anew(tiny_bert: Path) -> None:
+    """Their moments belonged to others: a first step of Adam is the rate, in every direction."""
+    watch = Watch()
+    fitted(
+        method(tiny_bert, WATCHED, dropout=0.0),
+        [WHOLE], callbacks=[watch], val_check_interval=1, limit_val_batches=1.0,
+    )  # fmt: skip
+    bias = next(name for name in watch.weights[0] if name.endswith("predictions.bias"))
+    query = next(name for name in watch.weights[0] if "layer.0.attention.self.query.w" in name)
+    assert query in watch.moments[2]
+    assert query not in watch.moments[3]
+    steps = (watch.weights[6][bias] - watch.began[2][bias]).abs()
+    assert steps.max() == pytest.approx(0.01 * 0.1, rel=1e-3)  # the last stage's rate
+
+
+def test_a_rate_is_that_of_its_stage_from_its_first_update_on(tiny_bert: Path) -> None:
+    plan = [Stage("a", until=2), Stage("b", until=4, rate=3.0), Stage("c", rate=0.5)]
+    rates: list[float] = []
+
+    class Rates(Callback):
+        def on_before_optimizer_step(self, trainer: Trainer, *_: Any) -> None:
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    fitted(method(tiny_bert, plan, schedule=Linear(warmup=0.0)), [WHOLE], callbacks=[Rates()])
+    factors = [1.0, 1.0, 3.0, 3.0, 0.5, 0.5]
+    expected = [0.01 * (1 - n / UPDATES) * factor for n, factor in enumerate(factors)]
+    assert rates == pytest.approx(expected, rel=1e-12)
+
+
+def test_validations_are_measured_by_the_last_stage(tiny_bert: Path) -> None:
+    """Of methods that measure their own terms, so that all stages can be compared."""
+    seed_everything(0, verbose=False)
+    plan = [Stage("a", until=1, weights={"*": 2}), Stage("b", weights={"*": 0, "state_2_4": 3})]
+    module = HiddenStates(
+        teacher=TeacherSpec(str(tiny_bert)), student=LayerCopyStudent(), stages=plan
+    )
+    loop = quiet_trainer(max_steps=1, limit_val_batches=1.0)
+    loop.fit(module, datamodule=Served([WHOLE], WHOLE))
+    found = {name: float(value) for name, value in loop.callback_metrics.items()}
+    assert found["val/state_1_2"] > 0
+    assert found["val/loss"] == pytest.approx(3 * found["val/state_2_4"], rel=1e-6)
+
+
+def test_a_stage_may_be_watched_by_a_metric_of_which_more_is_better(tiny_bert: Path) -> None:
+    stage = Stage("a", until=Plateau(patience=1), monitor="val/accuracy")
+    module = method(tiny_bert, [stage, Stage("b")], dropout=0.0)
+    fitted(module, [WHOLE], max_steps=1, val_check_interval=1, limit_val_batches=1.0)
+    value = module.measurements["student"].mean["accuracy"]
+    assert value is not None
+    assert module.stages.progress.best == pytest.approx(-value)
