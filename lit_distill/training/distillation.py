@@ -230,8 +230,7 @@ class Distillation(LightningModule, Method):
         accumulate = self.trainer.accumulate_grad_batches
         micro = batch_idx % accumulate
         if micro == 0:
-            batches = accumulation.micro_batches(batch, accumulate)
-            self._window = self.stages.take_window() or self.open_window(batches)
+            self._window = self.stages.take_window() or self.open_window(batch)
         window = self._window
         self.cast.move_streams(self.global_step, micro, self.global_rank)
         terms = window.weighed(self.losses(window.batches[micro], window))
@@ -243,8 +242,9 @@ class Distillation(LightningModule, Method):
                 self.logged = accumulation.log_means(window, self.loggers, self.global_step, more)
         return loss * accumulation.undone_means(self.trainer)
 
-    def open_window(self, batches: list[Batch]) -> AccumulationWindow:
-        """Prepares and counts the micro-batches of the update that begins."""
+    def open_window(self, first: Batch) -> AccumulationWindow:
+        """Prepares and counts the micro-batches of the update that begins with one."""
+        batches = accumulation.micro_batches(first, self.trainer.accumulate_grad_batches)
         progress = min(self.global_step / self.updates.total_steps, 1.0)
         reduce = accumulation.add_over_ranks if self.trainer.world_size > 1 else None
         window = AccumulationWindow.of(self.prepare(batches), progress, reduce, self.device)

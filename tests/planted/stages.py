@@ -36,14 +36,14 @@ STAGED = (
         "lit_distill/training/updates.py",
         "            self._drop_resting()\n",
         "",
-        f'-m "" {RUNS} -k pieces',
+        f"{RUNS} -k pieces",
     ),
     Mutant(
         "FSDP2 goes on with the weights that it had gathered before others were put back",
         f"{STAGES}/moving.py",
         "            part.reshard()",
         "            pass",
-        f'-m "" {RUNS} -k pieces',
+        f"{RUNS} -k pieces",
     ),
     Mutant(
         "a term that a stage weighs otherwise is announced with its own weight",

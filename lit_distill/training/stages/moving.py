@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
 from lit_distill.training.stages.parts import Names
-from lit_distill.training.updates import Updates
+from lit_distill.training.stages.staged_method import Moves
 
 
 def can_cut_graph(trainer: Trainer) -> bool:
@@ -28,7 +28,7 @@ def can_cut_graph(trainer: Trainer) -> bool:
 
 
 def let_train(
-    trained: Collection[nn.Parameter], every: Names, updates: Updates, trainer: Trainer
+    trained: Collection[nn.Parameter], every: Names, updates: Moves, trainer: Trainer
 ) -> None:
     """Has some parameters train and no others.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -13,12 +12,10 @@ from torch import nn
 from lit_distill.losses import AccumulationWindow
 from lit_distill.models import reached_by
 from lit_distill.training.stages.stage import Stage
-
-if TYPE_CHECKING:
-    from lit_distill.training.distillation import Distillation
+from lit_distill.training.stages.staged_method import StagedMethod
 
 
-def term_names(module: Distillation, window: AccumulationWindow) -> list[str]:
+def term_names(module: StagedMethod, window: AccumulationWindow) -> list[str]:
     """The names of all terms of a method.
 
     Args:
@@ -29,7 +26,7 @@ def term_names(module: Distillation, window: AccumulationWindow) -> list[str]:
         return list(module.losses(window.batches[0], replace(window, factor=None)))
 
 
-def reached_in(module: Distillation, window: AccumulationWindow, stage: Stage) -> set[nn.Parameter]:
+def reached_in(module: StagedMethod, window: AccumulationWindow, stage: Stage) -> set[nn.Parameter]:
     """The parameters that the terms of a stage give a gradient, of those that require one.
 
     Args:
@@ -44,7 +41,7 @@ def reached_in(module: Distillation, window: AccumulationWindow, stage: Stage) -
 
 
 @contextmanager
-def _aside(module: Distillation) -> Iterator[None]:
+def _aside(module: StagedMethod) -> Iterator[None]:
     """The numeric surroundings of a training step that draws no random number of the run's."""
     device = module.device
     precision = module.trainer.precision_plugin

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -13,22 +13,18 @@ from torch import nn
 
 from lit_distill.errors import UserError
 from lit_distill.losses import AccumulationWindow
-from lit_distill.measures.measure import MeasuredMethod
-from lit_distill.training import accumulation
 from lit_distill.training.stages import moving
 from lit_distill.training.stages.parts import Parts
 from lit_distill.training.stages.progress import Progress
 from lit_distill.training.stages.reach import reached_in, term_names
 from lit_distill.training.stages.stage import Plateau, Stage, check_order
+from lit_distill.training.stages.staged_method import StagedMethod, staged
 from lit_distill.training.stages.watching import (
     LOSS,
     StageMeasure,
     check_watched,
     watched_value,
 )
-
-if TYPE_CHECKING:
-    from lit_distill.training.distillation import Distillation
 
 
 class Stages(Callback):
@@ -99,15 +95,15 @@ class Stages(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finds out what each stage can train; refuses what cannot work."""
-        module = _of(pl_module)
+        module = staged(pl_module)
         trained = (p for own in module.updates.parameters.values() for p in own)
-        self._parts = Parts(module, module.cast.student_models, trained)
+        self._parts = Parts(pl_module, module.cast.student_models, trained)
         self._trainer, self._trained = trainer, []
-        self._measure = StageMeasure(_measured(module), self._factor)
+        self._measure = StageMeasure(module, self._factor)
         for stage in self.plan:
             self._parts.of(stage)
             if stage.is_watched:
-                check_watched(stage, _measured(module), trainer)
+                check_watched(stage, module, trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Goes on where the checkpoint was; a run that its last stage has ended, ends."""
@@ -123,7 +119,7 @@ class Stages(Callback):
         """Before the first micro-batch of an update: goes on to the stage that it is of."""
         if batch_idx % trainer.accumulate_grad_batches:
             return
-        module, first = _of(pl_module), not self._trained
+        module, first = staged(pl_module), not self._trained
         before = self.progress.number
         while self.progress.is_over(trainer.global_step) and not self.progress.is_last:
             self._leave(trainer)
@@ -132,11 +128,10 @@ class Stages(Callback):
         if first or self.progress.number != before:
             self._enter(trainer, module)
 
-    def _look(self, trainer: Trainer, module: Distillation, batch: Any) -> None:
+    def _look(self, trainer: Trainer, module: StagedMethod, batch: Any) -> None:
         """Finds what the terms of each stage reach; refuses stages that learn nothing."""
         with trainer.precision_plugin.train_step_context():
-            batches = accumulation.micro_batches(batch, trainer.accumulate_grad_batches)
-            window = self._early = module.open_window(batches)
+            window = self._early = module.open_window(batch)
         self._terms = term_names(module, window)
         for stage in self.plan:
             stage.check_terms(self._terms)
@@ -167,7 +162,7 @@ class Stages(Callback):
             )
         progress.next(trainer.global_step)
 
-    def _enter(self, trainer: Trainer, module: Distillation) -> None:
+    def _enter(self, trainer: Trainer, module: StagedMethod) -> None:
         """Has the present stage's parameters train at its rate, and says so."""
         progress, stage = self.progress, self.progress.stage
         trained = self._trained[progress.number]
@@ -193,8 +188,8 @@ class Stages(Callback):
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         update, number = trainer.global_step - 1, self.progress.number + 1
-        if accumulation.is_logged(update, trainer):
-            _of(pl_module).logged["stage"] = number
+        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            staged(pl_module).logged["stage"] = number
             for logger in trainer.loggers:
                 logger.log_metrics({"train/stage": number}, update)
         self._end_if_over(trainer)
@@ -209,7 +204,7 @@ class Stages(Callback):
         if self._trained:
             for parameter in every.values():
                 parameter.requires_grad_(True)
-        _of(pl_module).updates.resting, self._trained = [], []
+        staged(pl_module).updates.resting, self._trained = [], []
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
@@ -257,7 +252,7 @@ class Stages(Callback):
             return
         progress, stage = self.progress, self.progress.stage
         own = stage.monitor is None
-        value = self._value if own else watched_value(stage, _measured(pl_module), trainer)
+        value = self._value if own else watched_value(stage, staged(pl_module), trainer)
         value = float(trainer.strategy.broadcast(value))
         if trainer.sanity_checking or progress.flat:
             return
@@ -282,14 +277,6 @@ class Stages(Callback):
         """
         self.progress.restore(state_dict)
         self._moments = state_dict["moments"]
-
-
-def _of(module: LightningModule) -> Distillation:
-    return cast("Distillation", module)  # which has attached it
-
-
-def _measured(module: LightningModule) -> MeasuredMethod:
-    return cast(MeasuredMethod, module)
 
 
 def _ends(stage: Stage) -> str:

@@ -11,7 +11,6 @@ from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.measures import TermMeasure, metric_of
 from lit_distill.measures.measure import MeasuredMethod
-from lit_distill.training.method import Method
 from lit_distill.training.stages.stage import Stage
 
 LOSS = "val/stage_loss"
@@ -65,7 +64,7 @@ def check_watched(stage: Stage, method: MeasuredMethod, trainer: Trainer) -> Non
             f"Stage {stage.name} is watched by the loss of its terms, for which {kind.__name__} "
             f"asks a live teacher, and there is none: give model.teacher.name, or {instead}."
         )
-    if kind.prepare is not Method.prepare:  # type: ignore[attr-defined]
+    if kind.prepare.__qualname__ != "Method.prepare":  # type: ignore[attr-defined]
         raise UserError(
             f"Stage {stage.name} is watched by the loss of its terms, and {kind.__name__} makes "
             f"the texts of that while it trains, not for validation: {instead}."
