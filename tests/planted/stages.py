@@ -106,7 +106,7 @@ STAGED = (
         f"{STAGES}/reach.py",
         '        torch.random.fork_rng([device] if device.type == "cuda" else []),\n',
         "",
-        f"{RUNS} -k resumed_run",
+        f"{RUNS} -k one_stage",
     ),
     Mutant(
         "a stage's rate is that of the run",

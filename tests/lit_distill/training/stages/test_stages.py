@@ -148,6 +148,16 @@ def test_what_a_stage_freezes_stays_as_it_is(tiny_bert: Path) -> None:
     assert head & watch.moments[4].keys()
 
 
+def test_one_stage_of_everything_is_a_run_without_stages(tiny_bert: Path) -> None:
+    """To the last bit, dropout included."""
+    ends = []
+    for plan in (None, [Stage("all")]):
+        module = method(tiny_bert, plan)
+        fitted(module, [PARTS], max_steps=3)
+        ends.append(module.state_dict())
+    assert not differing(*ends)
+
+
 def test_the_loss_of_a_stage_is_weighed_by_it(tiny_bert: Path) -> None:
     watch = Watch()
     module = method(tiny_bert, dropout=0.0)
