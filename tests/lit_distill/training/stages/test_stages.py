@@ -19,11 +19,14 @@ from torch import Tensor
 from callbacks.saving.rng_state import RngState
 from lit_distill.batch import Batch
 from lit_distill.losses import AccumulationWindow
+from lit_distill.measures import Measurement
 from lit_distill.methods import HiddenStates, TripleLoss
 from lit_distill.models import LayerCopyStudent, TeacherSpec, shard
 from lit_distill.schedules import Constant, Linear
 from lit_distill.training.distillation import Distillation
 from lit_distill.training.stages.stage import Plateau, Stage
+from lit_distill.training.stages.staged_method import staged
+from lit_distill.training.stages.watching import watched_value
 from lit_distill.training.updates import ModelUpdate
 
 TEXTS = samples(6, 100)
@@ -342,7 +345,8 @@ def test_validations_are_measured_by_the_last_stage(tiny_bert: Path) -> None:
 def test_a_stage_may_be_watched_by_a_metric_of_which_more_is_better(tiny_bert: Path) -> None:
     stage = Stage("a", until=Plateau(patience=1), monitor="val/accuracy")
     module = method(tiny_bert, [stage, Stage("b")], dropout=0.0)
-    fitted(module, [WHOLE], max_steps=1, val_check_interval=1, limit_val_batches=1.0)
-    value = module.measurements["student"].mean["accuracy"]
-    assert value is not None
-    assert module.stages.progress.best == pytest.approx(-value)
+    loop = fitted(module, [WHOLE], max_steps=1, val_check_interval=1, limit_val_batches=1.0)
+    assert module.stages.progress.best is not None
+    module.measurements = {"student": Measurement(mean={"accuracy": 0.25, "kl": 0.5})}
+    assert watched_value(stage, staged(module), loop) == -0.25
+    assert watched_value(replace(stage, monitor="val/kl"), staged(module), loop) == 0.5
