@@ -20,6 +20,7 @@ from callbacks.saving.monitored import check_mode
 from callbacks.saving.read_texts import note_read_texts, read_texts
 from callbacks.saving.run_facts import facts_of, note_facts
 from callbacks.saving.student_folder import Precision, write_student
+from callbacks.watching.training_record import TrainingRecord
 from callbacks.written_text.generation_metrics import GenerationMetrics
 from lit_distill.files.atomic_files import recover, replacing
 from lit_distill.files.output_folders import check_output
@@ -57,7 +58,7 @@ class ExportStudent(Callback):
         self._caption = ""
         self._untrained: dict[str, None] | None = None
         self._watched: dict[str, nn.Parameter] = {}  # those, once they are looked up
-        self._noted = False
+        self._noted, self._record = False, TrainingRecord()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Puts back what an earlier run was killed while replacing; refuses foreign folders."""
@@ -70,8 +71,9 @@ class ExportStudent(Callback):
                     check_output(path, "--run_dir")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuses to keep the worst."""
+        """Refuses to keep the worst; notes as what the students begin."""
         check_mode(pl_module, self.monitor, self.mode, "ExportStudent")
+        self._record.begin(Distillation.of(pl_module))
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -82,6 +84,11 @@ class ExportStudent(Callback):
             if _exports(trainer):
                 note_facts(trainer, Distillation.of(pl_module))
             self._noted = True
+        self._record.read(batch, Distillation.of(pl_module))
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops the clock of the training."""
+        self._record.rest()
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
@@ -112,6 +119,7 @@ class ExportStudent(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Exports the last students."""
+        self._record.rest()
         if not _exports(trainer):
             return
         module = Distillation.of(pl_module)
@@ -168,6 +176,7 @@ class ExportStudent(Callback):
             with replacing(Path(trainer.default_root_dir) / "report.json") as beside:
                 text = json.dumps(_finite(report), indent=2, allow_nan=False)
                 beside.write_text(f"{text}\n", "utf-8")
+            self._record.write(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """What the best and the last validation measured."""
@@ -179,11 +188,13 @@ class ExportStudent(Callback):
             "metrics": [dataclasses.asdict(metric) for metric in self._metrics],
             "caption": self._caption,
             "untrained": None if self._untrained is None else list(self._untrained),
+            "training": self._record.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from there; the best counts only if the metric is still the same."""
         self._report = state_dict["report"]
+        self._record.load_state_dict(state_dict.get("training"))
         self._metrics, self._caption = _shown(state_dict)  # for cards without another measurement
         if state_dict["untrained"] is not None:
             self._untrained, self._watched = dict.fromkeys(state_dict["untrained"]), {}

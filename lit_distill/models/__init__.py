@@ -108,4 +108,5 @@ from lit_distill.models.teachers.source import SourceIdentity as SourceIdentity
 from lit_distill.models.teachers.source import TeacherSource as TeacherSource
 from lit_distill.models.teachers.teacher import TeacherSpec as TeacherSpec
 from lit_distill.models.teachers.teacher import fingerprint as fingerprint
+from lit_distill.models.teachers.teacher import fingerprint_of_weights as fingerprint_of_weights
 from lit_distill.models.teachers.teacher_cache import TeacherCache as TeacherCache

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from lit_distill.models.body.language_model import LanguageModel
 from lit_distill.models.loading.pretrained import open_model
@@ -44,8 +46,13 @@ class TeacherSpec:
 
 def fingerprint(model: LanguageModel) -> str:
     """Sha256 over names, dtypes, shapes and values of all weights; the same after save and load."""
+    return fingerprint_of_weights(model.model.state_dict())
+
+
+def fingerprint_of_weights(weights: Mapping[str, Tensor]) -> str:
+    """The fingerprint of a model of Transformers whose state dict this is; see `fingerprint`."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.model.state_dict().items()):
+    for name, tensor in sorted(weights.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
