@@ -33,8 +33,8 @@ def mark(folder: Path, kind: str = STUDENT) -> None:
     )
 
 
-def write_files(folder: Path, texts: Mapping[str, str], kind: str) -> None:
-    """Makes a marked folder of text files, or replaces it by one, whole or not at all.
+def write_files(folder: Path, texts: Mapping[str, str | bytes], kind: str) -> None:
+    """Makes a marked folder of files, or replaces it by one, whole or not at all.
 
     Args:
         folder: `check_output` says whether that loses anything.
@@ -47,7 +47,7 @@ def write_files(folder: Path, texts: Mapping[str, str], kind: str) -> None:
     with replacing(folder) as beside:
         beside.mkdir()
         for name, text in texts.items():
-            (beside / name).write_text(text, "utf-8")
+            (beside / name).write_bytes(text.encode("utf-8") if isinstance(text, str) else text)
         mark(beside, kind)
 
 

@@ -17,11 +17,12 @@ from lit_distill.tools.evaluating.asking import ask_all
 from lit_distill.tools.evaluating.beside import Beside
 from lit_distill.tools.evaluating.cells.cell import CellResult
 from lit_distill.tools.evaluating.cells.seen import seen_in
-from lit_distill.tools.evaluating.plan import BASELINES, Cell, Only, Task, named, plan
+from lit_distill.tools.evaluating.plan import BASELINES, Cell, Only, Task, plan
 from lit_distill.tools.evaluating.reporting.cost import CostSpec
 from lit_distill.tools.evaluating.reporting.report import write_report
 from lit_distill.tools.evaluating.scoring.masked_tokens import MaskedTokens as MaskedTokens
 from lit_distill.tools.evaluating.scoring.metrics import check_names
+from lit_distill.tools.models_by_seed import named
 
 
 def evaluate(

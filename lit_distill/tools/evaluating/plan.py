@@ -22,11 +22,10 @@ from lit_distill.models.loading.pretrained import locate, reading
 from lit_distill.tools.evaluating.cells.mode import Mode
 from lit_distill.tools.evaluating.cells.records import Place
 from lit_distill.tools.evaluating.modes import BagOfWords, Majority
+from lit_distill.tools.models_by_seed import SEED, named
 
 FORMAT = 1
 """Part of every identity: rises when the same settings give other predictions."""
-SEED = "{seed}"
-"""In the folder of a model: the seed of the cell, whose own model it is."""
 BASELINES: dict[str, Mode] = {"majority": Majority(), "bag of words": BagOfWords()}
 """Models of every task with labels."""
 _NOT_CONTENT = {"trainer", "report", "cache_dir", "num_workers"}
@@ -169,11 +168,6 @@ def plan(
                     identity = digest([FORMAT, mark, of_data, repr(mode), seed])
                     cells.append(Cell(place, source, own.data, mode, identity))
     return cells
-
-
-def named(models: Mapping[str, str], seed: int) -> dict[str, str]:
-    """Folders or hub names by name, with a seed filled in."""
-    return {name: source.replace(SEED, str(seed)) for name, source in models.items()}
 
 
 def check_names(models: Mapping[str, str], tasks: Mapping[str, Task]) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lit_distill.errors import UserError
-from lit_distill.tools.evaluating.plan import SEED, model_mark
+from lit_distill.tools.evaluating.plan import model_mark
+from lit_distill.tools.models_by_seed import SEED
 from lit_distill.tools.reporting.plain_files import inside, json_of, named
 
 

@@ -61,7 +61,10 @@ def measured_of(folder: Path, name: str) -> Measured:
     """Reads what is there."""
     problems = list[str]()
     file = RESULTS if (folder / RESULTS).is_file() else COMPARED
-    return Measured(name, folder, json_of(folder / file, problems), problems)
+    content = json_of(folder / file, problems)
+    if file == COMPARED and isinstance(content.get("format"), int):  # methods under seeds
+        content = inside(content, "methods")
+    return Measured(name, folder, content, problems)
 
 
 def sections_of(own: Measured, sizes: Mapping[str, float]) -> list[Section]:

@@ -139,8 +139,8 @@ def measure_costs(models: Mapping[str, str], spec: CostSpec | None = None) -> di
         peak, gpu_peak = memory[name]
         costs[name] = Cost(
             parameters=sum(parameter.numel() for parameter in model.parameters()),
-            without_embeddings=_without_embeddings(model),
-            disk=_disk(Path(models[name])),
+            without_embeddings=without_embeddings(model),
+            disk=disk_of(Path(models[name])),
             peak_memory=peak,
             peak_gpu_memory=gpu_peak,
             flops_per_token=flops_per_token(model, max(_lengths(model, spec))),
@@ -260,13 +260,15 @@ def _one(model: LanguageModel, inputs: Mapping[str, Tensor]) -> float:
     return time.perf_counter() - start
 
 
-def _without_embeddings(model: LanguageModel) -> int:
+def without_embeddings(model: LanguageModel) -> int:
+    """Parameters but for tables that are looked up and an output matrix over the vocabulary."""
     tables = [own.weight for own in model.modules() if isinstance(own, nn.Embedding)]
     output = model.model.get_output_embeddings()
     known = {id(weight) for weight in (*tables, *([] if output is None else [output.weight]))}
     return sum(own.numel() for own in model.parameters() if id(own) not in known)
 
 
-def _disk(folder: Path) -> int | None:
+def disk_of(folder: Path) -> int | None:
+    """Bytes of a model's weight files; None of a hub name."""
     files = [path for kind in ("*.safetensors", "*.bin") for path in folder.glob(kind)]
     return sum(path.stat().st_size for path in files) if folder.is_dir() else None

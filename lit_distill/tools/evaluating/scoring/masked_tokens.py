@@ -16,7 +16,7 @@ from lit_distill.errors import UserError
 from lit_distill.measures import fidelity
 from lit_distill.measures.probing import Metrics, Probe
 from lit_distill.models import Ensemble, LanguageModel, LiveOutputs, teach
-from lit_distill.tools.comparing.compare import open_models, validation_batches
+from lit_distill.tools.comparing.held_out.measuring import open_models, validation_batches
 from lit_distill.tools.evaluating.scoring.loyalty import Numbers, mean_numbers
 
 _AT_ONCE = 2**22  # probabilities that are held at a time
