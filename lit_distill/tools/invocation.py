@@ -24,6 +24,7 @@ PLACES = {
     "compare": "comparing.compare",
     "evaluate": "evaluating.evaluate",
     "compare-texts": "comparing.compare_texts",
+    "recommend": "recommending.recommend",
     "run": "recipes.run",
     "new-method": "scaffolding.new_method",
     "report": "reporting.report",
