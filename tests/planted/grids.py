@@ -105,9 +105,9 @@ GRIDS = (
     Mutant(
         "the windows of two models are drawn apart",
         "lit_distill/tools/comparing/less_control.py",
-        "drawn.append(gaps[places].sum(1) / counts[places].sum(1))",
-        "theirs = generator.permuted(control[language][:, 0])[places].sum(1)\n"
-        "        drawn.append((sums[:, 0][places].sum(1) - theirs) / counts[places].sum(1))",
+        "drawn.append(gaps.mean(0)[places].sum(1) / counts[places].sum(1))",
+        "theirs = generator.permuted(control[0][language][:, 0])[places].sum(1)\n"
+        "        drawn.append((first[:, 0][places].sum(1) - theirs) / counts[places].sum(1))",
         f"{LESS_TEST} -k standard_error",
     ),
 )
