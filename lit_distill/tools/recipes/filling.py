@@ -1,7 +1,7 @@
 """What stands in braces in a stage's options: variables, axes of grids, folders of other stages.
 
-{variables.NAME}, {for.AXIS}, {stages.NAME}, {stages.NAME[AXIS=VALUE,...]}, and for `evaluate`
-{stages.NAME[seed={seed}]}: the folders of all seeds, in which it fills in its own.
+{variables.NAME}, {for.AXIS}, {stages.NAME}, {stages.NAME[AXIS=VALUE,...]}, and for `evaluate` and
+`compare` {stages.NAME[seed={seed}]}: the folders of all seeds, in which they fill in each.
 
 A stage of a grid that names another one means the cell with its own values of the axes that both
 have. An item of a list that means several cells becomes one for each of them; an option does if

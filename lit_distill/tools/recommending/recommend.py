@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -80,11 +81,7 @@ def recommend(
     """
     if output is not None:
         check_output(Path(output), kind=KIND)
-    if find_spec("sklearn") is None:
-        raise UserError(
-            "recommend needs scikit-learn, which is not installed: pip install "
-            "'lit-distill[evaluate]'."
-        )
+    _check_installed()
     read = read_tables(tables)
     rows, chosen = trials_of(read, target)
     verdict = judged(rows, model)
@@ -92,20 +89,32 @@ def recommend(
         raise UserError(_refusal(rows, verdict, model))
     asked = _asked(read, data or {}, like)
     found = _ranked(rows, asked, fitted(rows, model), verdict)
-    table, remarks = _table(found, chosen), [*verdict.sentences, *_beyond(read, asked)]
+    remarks = [*verdict.sentences, *_beyond(read, asked)]
+    table = _table(found, chosen)
     console = Console()
     console.print(table.rich)
     console.print(*remarks, sep="\n", markup=False, highlight=False)
     if output is not None:
-        plain = {
-            "target": chosen, "model": model, "tables": [one.name for one in read],
-            "data": asked, "errors": asdict(verdict), "pipelines": [asdict(one) for one in found],
-        }  # fmt: skip
+        about: dict[str, Any] = {
+            "target": chosen,
+            "model": model,
+            "tables": [one.name for one in read],
+        }
+        about |= {"data": asked, "errors": asdict(verdict)}
+        about["pipelines"] = [asdict(one) for one in found]
         page = "\n\n".join([table.markdown, *remarks])
-        texts = {"recommendation.json": strict_json.dumps(plain, indent=1),
-                 "recommendation.md": f"{page}\n"}  # fmt: skip
-        write_files(Path(output), texts, KIND)
+        numbers = strict_json.dumps(about, indent=1)
+        files = {"recommendation.json": numbers, "recommendation.md": f"{page}\n"}
+        write_files(Path(output), files, KIND)
     return found
+
+
+def _check_installed() -> None:
+    if find_spec("sklearn") is None:
+        raise UserError(
+            "recommend needs scikit-learn, which is not installed: pip install "
+            "'lit-distill[evaluate]'."
+        )
 
 
 def _refusal(rows: Sequence[Trial], verdict: Verdict, model: Kind) -> str:
