@@ -95,18 +95,16 @@ def recommend(
     console.print(table.rich)
     console.print(*remarks, sep="\n", markup=False, highlight=False)
     if output is not None:
-        about: dict[str, Any] = {
-            "target": chosen,
-            "model": model,
-            "tables": [one.name for one in read],
-        }
-        about |= {"data": asked, "errors": asdict(verdict)}
+        about: dict[str, Any] = {"target": chosen, "model": model, "data": asked}
+        about |= {"tables": [one.name for one in read], "errors": asdict(verdict)}
         about["pipelines"] = [asdict(one) for one in found]
-        page = "\n\n".join([table.markdown, *remarks])
-        numbers = strict_json.dumps(about, indent=1)
-        files = {"recommendation.json": numbers, "recommendation.md": f"{page}\n"}
-        write_files(Path(output), files, KIND)
+        _save(Path(output), about, "\n\n".join([table.markdown, *remarks]))
     return found
+
+
+def _save(folder: Path, about: Mapping[str, Any], page: str) -> None:
+    numbers = strict_json.dumps(about, indent=1)
+    write_files(folder, {"recommendation.json": numbers, "recommendation.md": f"{page}\n"}, KIND)
 
 
 def _check_installed() -> None:
