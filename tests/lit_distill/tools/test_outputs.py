@@ -56,7 +56,7 @@ def commands(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, list[str]]:  # fmt: skip
     """Commands with a folder as output, but for that, by name."""
-    monkeypatch.setattr("lit_distill.tools.comparing.compare.TIMED_SECONDS", 0.0)
+    monkeypatch.setattr("lit_distill.tools.comparing.held_out.measuring.TIMED_SECONDS", 0.0)
     generations = tmp_path_factory.mktemp("texts") / "generations"
     generations.mkdir()
     row = {"language": "en", "sample_id": 1,
