@@ -17,7 +17,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only, rank_zero_warn
 from lit_distill.errors import UserError
 
 LOCK, HOLDER = ".fit.lock", ".fit.json"
-WRITTEN = ("config.yaml", "report.json", "facts.json")
+WRITTEN = ("config.yaml", "report.json", "facts.json", "training.json")
 """Files of a run folder that are replaced without looking at them."""
 PATIENCE = 20.0
 """Seconds for which workers of a killed process may still hold its lock."""

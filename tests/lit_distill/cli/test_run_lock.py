@@ -78,7 +78,7 @@ def test_a_broken_note_of_the_holder_is_no_traceback(tmp_path: Path, text: str) 
             raise AssertionError
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "report.json", "facts.json"])
+@pytest.mark.parametrize("name", ["config.yaml", "report.json", "facts.json", "training.json"])
 def test_files_of_somebody_else_are_not_written_over(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
     before = sorted(tmp_path.rglob("*"))
