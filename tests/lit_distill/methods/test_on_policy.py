@@ -107,18 +107,20 @@ def killed(name: str, folder: Path, teacher: Path, at: int) -> int:
     """Exit code of a forked run that is killed when it counts its `at`-th window's texts."""
     child = os.fork()
     if child == 0:
-        warnings.simplefilter("ignore")
-        calls, real = iter(range(100)), on_policy.Distillation._open_window
+        try:
+            warnings.simplefilter("ignore")
+            calls, real = iter(range(100)), on_policy.Distillation.open_window
 
-        def trapped(self: Any, batches: list[Batch]) -> AccumulationWindow:
-            window = real(self, batches)
-            if next(calls) == at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return window
+            def trapped(self: Any, batches: list[Batch]) -> AccumulationWindow:
+                window = real(self, batches)
+                if next(calls) == at:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return window
 
-        on_policy.Distillation._open_window = trapped  # type: ignore[method-assign]
-        fit(name, folder, teacher, folder)
-        os._exit(0)
+            on_policy.Distillation.open_window = trapped  # type: ignore[method-assign]
+            fit(name, folder, teacher, folder)
+        finally:  # or the child would go on with the tests
+            os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
