@@ -56,6 +56,7 @@ NEEDED: dict[str, Any] = {  # what classes cannot do without, by the name of the
     "facts": {"maker": Fact([], ["X"])},
     "style": Judge("nowhere", "neutral"),
     "embedder": "nowhere",
+    "hidden_size": 16,
     "fluency": Judge("nowhere", "fluent"),
     "tasks": {"topic": data_modules.PhrasebookTasks()},
 }

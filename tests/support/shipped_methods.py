@@ -156,8 +156,8 @@ def _stages(value: list[dict[str, Any]]) -> list[Stage]:
     return [Stage(**one) for one in value]
 
 
-def _states(value: dict[str, Any]) -> StateTerms:
-    return StateTerms(**{key: made(one) for key, one in value.items()})
+def _states(value: dict[str, Any] | None) -> StateTerms | None:
+    return None if value is None else StateTerms(**{key: made(one) for key, one in value.items()})
 
 
 def build(

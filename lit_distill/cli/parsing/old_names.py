@@ -19,6 +19,7 @@ PACKAGES = (
     "lit_distill.losses",
     "lit_distill.models",
     "lit_distill.schedules",
+    "lit_distill.training.states",
 )
 """Where configs find our classes, in whatever file these are: `lit_distill.methods.TripleLoss`."""
 

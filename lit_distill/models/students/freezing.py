@@ -75,23 +75,22 @@ def freeze_named(model: LanguageModel, patterns: Sequence[str]) -> None:
             known = dict.fromkeys(one for own in names.values() for one in own)
             raise UserError(
                 f"freeze: {type(model.model).__name__} has no parameters {pattern!r}: "
-                f"{name_hint(pattern, known)}"
+                f"{name_hint(pattern, known, dict.fromkeys(own[0] for own in names.values()))}"
             )
         for name in found:
             named[name].requires_grad_(False)
 
 
-def name_hint(pattern: str, known: Iterable[str]) -> str:
+def name_hint(pattern: str, known: Iterable[str], tops: Iterable[str]) -> str:
     """What to say of a pattern that names nothing.
 
     Args:
         pattern: as given.
         known: names of parameters and of the modules that hold them.
+        tops: the modules that hold all.
     """
-    names = list(known)
-    close = ", ".join(map(repr, get_close_matches(pattern, names, 3, cutoff=0.5)))
-    tops = ", ".join(name for name in names if "." not in name)
-    return f"did you mean {close}?" if close else f"its parts are {tops}."
+    close = ", ".join(map(repr, get_close_matches(pattern, list(known), 3, cutoff=0.5)))
+    return f"did you mean {close}?" if close else f"its parts are {', '.join(tops)}."
 
 
 def names_of(parameter: str, prefix: str = "") -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from lit_distill.errors import UserError
 from lit_distill.knobs import Count, check_knobs
@@ -14,7 +15,7 @@ from lit_distill.tools.recipes.progress import Progress, Start
 from lit_distill.tools.recipes.recipe import Recipe, read_recipe
 from lit_distill.tools.recipes.side_by_side import SideBySide
 
-Variable = str | list[str | int | float] | dict[str, str | int | float]
+Variable = str | list[Any] | dict[str, Any]
 """As a command line gives it: text, or the values of an axis."""
 
 RESUMES = "The same `run` goes on from here; finished stages are skipped."

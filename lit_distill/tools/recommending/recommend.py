@@ -14,6 +14,7 @@ from rich.console import Console
 from lit_distill.errors import UserError
 from lit_distill.files import strict_json
 from lit_distill.files.output_folders import check_output, write_files
+from lit_distill.knobs import NotNegative, check_knobs
 from lit_distill.tools.comparing.grid_tables import GridTable
 from lit_distill.tools.recommending.regression import Kind, Predicts, fitted
 from lit_distill.tools.recommending.trials import (
@@ -53,7 +54,7 @@ class Recommended:
 
 def recommend(
     tables: list[str],
-    data: dict[str, float] | None = None,
+    data: dict[str, NotNegative] | None = None,
     like: str | None = None,
     target: Target | None = None,
     model: Kind = "ridge",
@@ -79,6 +80,7 @@ def recommend(
         UserError: the tables are too few, or cannot tell pipelines apart on data sets that were
             left out; with the numbers. Or the data set is not described.
     """
+    check_knobs(recommend, locals())
     if output is not None:
         check_output(Path(output), kind=KIND)
     _check_installed()

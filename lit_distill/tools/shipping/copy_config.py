@@ -52,7 +52,8 @@ def with_names(path: Path) -> str:
         other = Path(os.path.normpath(path.parent / node.value))
         if other.is_relative_to(folder()):  # it may have a variable in its name
             name = other.relative_to(folder()).as_posix()
-            text = text[:start] + name + text[node.end_mark.index :]
+            quote = node.style or ""  # as it was: a name with a variable needs it in a flow list
+            text = text[:start] + quote + name + quote + text[node.end_mark.index :]
     return text
 
 

@@ -72,9 +72,10 @@ class Parts:
     def _check(self, stage: Stage, where: str, pattern: str) -> None:
         found = [trains for name, trains in self._known.items() if fnmatchcase(name, pattern)]
         if not found:
+            tops = [name for name in self._known if "." not in name]
             raise UserError(
                 f"Stage {stage.name}: {where} names {pattern!r}, and the run has no such "
-                f"parameters: {name_hint(pattern, self._known)}"
+                f"parameters: {name_hint(pattern, self._known, tops)}"
             )
         if not any(found):
             raise UserError(

@@ -111,8 +111,8 @@ def killed(name: str, folder: Path, teacher: Path, at: int) -> int:
             warnings.simplefilter("ignore")
             calls, real = iter(range(100)), on_policy.Distillation.open_window
 
-            def trapped(self: Any, batches: list[Batch]) -> AccumulationWindow:
-                window = real(self, batches)
+            def trapped(self: Any, first: Batch) -> AccumulationWindow:
+                window = real(self, first)
                 if next(calls) == at:
                     os.kill(os.getpid(), signal.SIGKILL)
                 return window

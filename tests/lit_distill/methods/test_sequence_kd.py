@@ -134,7 +134,7 @@ def fit(writers: Writers, sampling: Sampling, keep: TextFilter, steps: int, text
     )  # fmt: skip
     method.updates.total_steps, method.endings = 9, ()  # nothing ends
     for _ in range(steps):
-        method.open_window([batch])
+        method.open_window(batch)
     method.on_train_end()
 
 

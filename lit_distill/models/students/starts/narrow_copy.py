@@ -63,11 +63,6 @@ class NarrowCopyStudent(Student):
 
     def __post_init__(self) -> None:
         check_knobs(NarrowCopyStudent, vars(self))
-        if self.num_layers is not None and self.layers is None:
-            raise UserError(
-                f"NarrowCopyStudent: num_layers={self.num_layers} is how many, and layers, which "
-                "is by what rule, is missing: add layers=every_other."
-            )
 
     def start(
         self, teacher: LanguageModel | None, vocab_size: int, needs_head: bool = True
@@ -78,6 +73,11 @@ class NarrowCopyStudent(Student):
             raise UserError(
                 "NarrowCopyStudent takes its weights from a teacher and none is given: set "
                 "model.init_args.teacher.name, or use PretrainedStudent or FreshStudent."
+            )
+        if self.num_layers is not None and self.layers is None:
+            raise UserError(
+                f"NarrowCopyStudent: num_layers={self.num_layers} is how many, and layers, which "
+                "is by what rule, is missing: add layers=every_other."
             )
         anatomy, widths = teacher.anatomy, widths_of(teacher.anatomy)
         if self.how == "svd":
