@@ -71,7 +71,8 @@ IN_THE_FILE = {
     "wrong choice": (
         ("num_layers: 2", "layers: frist"),
         "exp.yaml:7: model.student.layers: expected every_other or last_of_group or spread or "
-        "middle_out or first or last or shrink_and_fine_tune or distilbert or list, found 'frist'; did you mean 'first'?",
+        "middle_out or first or last or shrink_and_fine_tune or distilbert or list, "
+        "found 'frist'; did you mean 'first'?",
     ),
     "a number for a class": (
         ("{class_path: LayerCopyStudent, init_args: {num_layers: 2}}", "5"),
