@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import math
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
-from lit_distill.losses import StateCosine, StateLoss, StateMSE, StateNormalisedMSE, Term
+from lit_distill.losses import StateCosine, StateLoss, StateMSE, StateNormalisedMSE
 from lit_distill.methods import (
     AttentionTerms,
     ExplicitPairs,
@@ -239,7 +239,28 @@ def test_frozen_embeddings_do_not_move_by_a_bit() -> None:
         assert torch.equal(value, before[name]) != own, name
 
 
-MEASURED = {"activities": [torch.profiler.ProfilerActivity.CPU], "profile_memory": True}
+class Saved:
+    """Bytes that the graph of what is computed inside keeps, each storage once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, Tensor] = {}
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda kept: kept)
+
+    def _pack(self, tensor: Tensor) -> Tensor:
+        self._kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    def __enter__(self) -> Saved:
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._hooks.__exit__(*error)
+
+    def beyond(self, captured: Iterable[Tensor]) -> int:
+        """Without what was captured."""
+        known = {tensor.untyped_storage().data_ptr() for tensor in captured}
+        return sum(one.nbytes for place, one in self._kept.items() if place not in known)
 
 
 def kept(method: HiddenStates, batch: Batch) -> dict[str, int]:
@@ -250,14 +271,13 @@ def kept(method: HiddenStates, batch: Batch) -> dict[str, int]:
     assert isinstance(teacher, LiveOutputs)
     heard = [weakref.ref(teacher.encoded[0].captured[s]) for s in method.attention.teacher_sites]
     student = method.student.encode(batch, capture=method.student_sites)
-    gc.collect()  # what is freed meanwhile would count as less
-    found, terms = dict[str, int](), dict[str, Term]()
-    with torch.profiler.profile(**MEASURED) as profile:
-        terms |= method.states.of(batch, student, teacher)
-    found["states"] = sum(event.self_cpu_memory_usage for event in profile.key_averages())
-    with torch.profiler.profile(**MEASURED) as profile:
+    known = [*student.captured.values(), student.hidden, *method.parameters()]
+    with Saved() as states:
+        terms = method.states.of(batch, student, teacher)
+    found = {"states": states.beyond([*known, *teacher.encoded[0].captured.values()])}
+    with Saved() as attention:
         terms |= method.attention.of(batch, student, teacher)
-    found["attention"] = sum(event.self_cpu_memory_usage for event in profile.key_averages())
+    found["attention"] = attention.beyond(known)
     assert not any(tensor() is not None for tensor in heard)  # which was there before
     loss_of(batch, terms).backward()
     return found
@@ -273,9 +293,7 @@ def test_what_terms_keep_does_not_grow_with_the_number_of_layers(loss: StateLoss
         knobs = {"layer_map": pairs, "projection": LinearProjection(), "loss": loss}
         models = model("bert", 16, 12), model("bert", 16, 12, seed=1)
         found = kept(built(*models, attention=AttentionTerms(), **knobs), batch)
-        assert 0 < found["states"] < state
-        # what is freed just before the profiler ends counts, or does not
-        assert abs(found["attention"] - 2 * layers * state) < 2 * state
+        assert found == {"states": 0, "attention": 2 * layers * state}
 
 
 def test_pairs_are_computed_again_to_the_same_gradient() -> None:
