@@ -21,7 +21,7 @@ from lit_distill.losses import (
 from lit_distill.methods.hidden_states._hidden_state_method import HiddenStateMethod
 from lit_distill.models import Hears, Site
 from lit_distill.training.states.attention_terms import AttentionTerms, PairedAttention
-from lit_distill.training.states.computed_projections import compute_projections
+from lit_distill.training.states.computed_projections import check_computed, compute_projections
 from lit_distill.training.states.layer_maps import LayerMap, Uniform
 from lit_distill.training.states.projections import StateProjection
 from lit_distill.training.states.state_terms import PairedStates, StateTerms
@@ -90,6 +90,13 @@ class HiddenStates(HiddenStateMethod):
         """Computes projections that are not trained."""
         super().on_fit_start()
         compute_projections(self.states, self)
+
+    def on_validation_epoch_start(self) -> None:
+        """Refuses projections that nothing has computed: those of a start."""
+        check_computed(self.states)
+        super().on_validation_epoch_start()
+
+    on_test_epoch_start = on_validation_epoch_start
 
     def probe_student(self) -> Sequence[Tensor]:
         """See `HiddenStateMethod`."""

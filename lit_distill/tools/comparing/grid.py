@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -162,7 +162,7 @@ def _row(
         if name == grid.reference
         else _over_seeds([mean.get("agreement") for mean in means]),
         worst=(worst, losses[worst]),
-        training=_cost([run for run in runs if run is not None]),
+        training=cost_of([run for run in runs if run is not None]),
         pipeline={} if first is None else first.pipeline,
     )
 
@@ -201,7 +201,12 @@ def _over_seeds(values: Iterable[float | None]) -> OverSeeds | None:
     return OverSeeds(fmean(known), known, stdev(known) if len(known) > 1 else None)
 
 
-def _cost(runs: Sequence[Record]) -> TrainingCost | None:
+def cost_of(runs: Sequence[Record]) -> TrainingCost | None:
+    """What the training behind a method took.
+
+    Args:
+        runs: of all seeds; of none there is nothing to say.
+    """
     if not runs:
         return None
 
@@ -212,6 +217,20 @@ def _cost(runs: Sequence[Record]) -> TrainingCost | None:
     return TrainingCost(
         mean(run.updates for run in runs),
         mean(run.exported_after for run in runs),
-        mean(run.tokens for run in runs),
-        mean(run.seconds for run in runs),
+        tuple(fmean(every) for every in _earlier_updates(runs)),
+        mean(_sum([run.tokens, *(one.tokens for one in run.earlier)]) for run in runs),
+        mean(_sum([run.seconds, *(one.seconds for one in run.earlier)]) for run in runs),
     )
+
+
+def _earlier_updates(runs: Sequence[Record]) -> Iterator[Sequence[int]]:
+    """Of every earlier run those under all seeds, the first run first; as far as all have one."""
+    for own in reversed([*zip(*(run.earlier for run in runs), strict=False)]):
+        known = [one.updates for one in own if one.updates is not None]
+        if len(known) == len(own):
+            yield known
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None

@@ -125,8 +125,9 @@ def _training(row: Method) -> list[str]:
     own = row.training
     if own is None:
         return ["", "", ""]
-    updates = "" if own.updates is None else f"{own.updates:.0f}"
-    if updates and own.exported_after not in (None, own.updates):
+    made = () if own.updates is None else (*own.earlier, own.updates)
+    updates = " + ".join(f"{count:.0f}" for count in made)
+    if made and own.exported_after not in (None, own.updates):
         updates += f" (best at {own.exported_after:.0f})"
     tokens = "" if own.tokens is None else f"{own.tokens:,.0f}"
     return [updates, tokens, "" if own.seconds is None else f"{own.seconds:.0f}"]

@@ -35,6 +35,7 @@ class Record:
         order: hashes of the texts' order, by micro-batches.
         pipeline: what was done, by dotted name.
         problems: sentences about what could not be read.
+        earlier: of the run whose student this one went on with, and so on back.
     """
 
     run: Path
@@ -47,6 +48,7 @@ class Record:
     order: Mapping[str, str] = field(default_factory=dict)
     pipeline: Mapping[str, str | float] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    earlier: tuple[Record, ...] = ()
 
     @property
     def is_start(self) -> bool:
@@ -60,16 +62,26 @@ def record_of(source: str) -> Record | None:
     Args:
         source: folder of the model, `RUN/student`, or of one of several, `RUN/student/NAME`.
     """
+    return _record_of(source, ())
+
+
+def _record_of(source: str, later: tuple[Path, ...]) -> Record | None:
+    """A record with those of the runs before it; a run that has been read is not read again."""
     folder = Path(source).expanduser()
     kinds = ("student", "student-last")
-    if folder.name in kinds and is_run(folder.parent):
-        return _read(folder, folder.parent, folder.name, None)
-    if folder.parent.name in kinds and is_run(folder.parent.parent):
-        return _read(folder, folder.parent.parent, folder.parent.name, folder.name)
-    return None
+    if folder.name in kinds:
+        run, name = folder.parent, None
+    elif folder.parent.name in kinds:
+        run, name = folder.parent.parent, folder.name
+    else:
+        return None
+    if not is_run(run) or run.resolve() in later:
+        return None
+    kind = folder.name if name is None else folder.parent.name
+    return _read(folder, run, kind, name, (*later, run.resolve()))
 
 
-def _read(folder: Path, run: Path, kind: str, name: str | None) -> Record:
+def _read(folder: Path, run: Path, kind: str, name: str | None, later: tuple[Path, ...]) -> Record:
     problems = list[str]()
     config = yaml_of(run / CONFIG, problems)
     facts, report = json_of(run / FACTS, problems), json_of(run / REPORT, problems)
@@ -79,6 +91,8 @@ def _read(folder: Path, run: Path, kind: str, name: str | None) -> Record:
     updates = _whole(report.get("updates"))
     best = inside(report, "best" if kind == "student" else "last", "students", student)
     tokens, ranks = _whole(training.get("tokens")), _whole(training.get("processes")) or 1
+    began = inside(config, "model", "init_args", "student", "init_args").get("name")
+    before = _record_of(began, later) if isinstance(began, str) else None
     return Record(
         run,
         student,
@@ -90,6 +104,7 @@ def _read(folder: Path, run: Path, kind: str, name: str | None) -> Record:
         {str(count): str(own) for count, own in inside(training, "order").items()},
         pipeline_of(config, facts, student, updates),
         tuple(f"{run}: {one}" for one in problems),
+        () if before is None else (before, *before.earlier),
     )
 
 

@@ -50,14 +50,16 @@ class TrainingCost:
     """What the training behind a method took, by its runs' records; means over seeds.
 
     Attributes:
-        updates: that were made.
-        exported_after: updates before the weights that are compared.
-        tokens: that were read, padding not counted; None where no record says it.
+        updates: that were made by the last run.
+        exported_after: its updates before the weights that are compared.
+        earlier: updates of the runs whose students it went on with, the first run first.
+        tokens: that all these runs read, padding not counted; None where a record lacks it.
         seconds: of training without validations, on the machines that trained; likewise.
     """
 
     updates: float | None
     exported_after: float | None
+    earlier: tuple[float, ...]
     tokens: float | None
     seconds: float | None
 

@@ -41,7 +41,7 @@ from lit_distill.tools.recipes.grid import Cell, as_text, cells_of, hint, suffix
 TRAINING = ("fit", "validate", "test")
 TOOLS = (
     *("export", "train-tokenizer", "cache-teacher", "corpus-report"),
-    *("compare", "compare-texts", "evaluate"),
+    *("compare", "compare-texts", "evaluate", "recommend"),
 )
 COMMANDS = (*TRAINING, *TOOLS)
 CONTROLS = {"truncation": "before", "no_teacher": "after"}

@@ -62,6 +62,24 @@ def compute_projections(states: PairedStates, method: Distillation) -> None:
             broadcast_buffers(module)
 
 
+def check_computed(states: PairedStates) -> None:
+    """Checks that projections have numbers, before anything is measured through them.
+
+    Args:
+        states: whose projections they are.
+
+    Raises:
+        UserError: they have none, as what is measured has never been fitted.
+    """
+    for module in states.auxiliary.modules():
+        if isinstance(module, Directions) and not module.is_computed:
+            raise UserError(
+                "PCAProjection has no directions yet: fit computes them before its first step and "
+                "writes them into checkpoints, and this one has none. Measure a checkpoint of the "
+                "run (--ckpt_path best), or use a LinearProjection."
+            )
+
+
 def _first_states(states: PairedStates, method: Distillation, wanted: int) -> dict[int, Tensor]:
     """The teacher's states (N, D) at one random token of each of the first texts, on the CPU."""
     found: dict[int, list[Tensor]] = {other: [] for other in states.theirs}

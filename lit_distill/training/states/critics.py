@@ -56,7 +56,7 @@ class CosineCritic(Critic):
         if student != teacher:
             raise UserError(
                 f"CosineCritic compares states of one width, and the student's are {student} wide "
-                f"and the teacher's {teacher}: give model.projection a LinearProjection, or use a "
+                f"and the teacher's {teacher}: give the states a LinearProjection, or use a "
                 "BilinearCritic or SeparableCritic."
             )
         return _Cosine(self.temperature)

@@ -89,8 +89,8 @@ class StateTerms:
         check_same_causality(student, teacher)
         if self.tokens == "first" and student.anatomy.causal:
             raise UserError(
-                "model.states.tokens is first, and the first token of a decoder has read nothing of"
-                " its text: set it to all."
+                "The states of first tokens are compared (tokens), and the first token of a "
+                "decoder has read nothing of its text: set tokens to all."
             )
         first = {(0, 0)} if self.embeddings else set()
         pairs = sorted({*first, *self.layer_map.pairs(ours, theirs)})
@@ -102,7 +102,7 @@ class StateTerms:
         elif widths[0] != widths[1] and not self.couples:
             raise UserError(
                 f"The student's states are {widths[0]} wide and the teacher's {widths[1]}, and "
-                "model.projection is null: give it a LinearProjection."
+                "their projection is null: give it a LinearProjection."
             )
         if isinstance(self.loss, CoupledStateLoss):
             self.loss.check(student.anatomy.causal)

@@ -102,7 +102,7 @@ def test_a_grid_through_the_command_line(
     assert own["training"]["updates"] == 4
     assert own["training"]["tokens"] == control["training"]["tokens"] > 4 * 20
     assert methods["cut"]["training"] == {
-        "updates": 0, "exported_after": 0, "tokens": 0, "seconds": 0,
+        "updates": 0, "exported_after": 0, "earlier": [], "tokens": 0, "seconds": 0,
     }  # fmt: skip
     assert methods["teacher"]["training"] is None
     assert 0 < own["without_embeddings"] < own["parameters"]

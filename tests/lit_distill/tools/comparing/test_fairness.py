@@ -11,7 +11,9 @@ import yaml
 
 from lit_distill.errors import UserError
 from lit_distill.tools.comparing.fairness import Item, Records, check_fair
+from lit_distill.tools.comparing.grid import cost_of
 from lit_distill.tools.comparing.records import Record, record_of
+from lit_distill.tools.comparing.rows import TrainingCost
 
 START, OTHER = "a" * 64, "b" * 64
 
@@ -24,7 +26,7 @@ def run(folder: Path, **changed: Any) -> Record:
     config = {
         "seed_everything": 1,
         "model": {"class_path": "lit_distill.methods.TripleLoss", "init_args": {
-            "alpha_kd": 5.0, "teacher": {"name": "t"},
+            "alpha_kd": 5.0, "teacher": {"name": "t"}, **changed.pop("model", {}),
             "layer_map": {"class_path": "lit_distill.models.Top", "init_args": {"k": 2}},
         }},
         "data": {"class_path": "MultilingualCorpus", "init_args": data},
@@ -64,6 +66,31 @@ def test_what_a_record_says(tmp_path: Path) -> None:
     }  # fmt: skip
     assert own.problems == ()
     assert run(tmp_path / "b", processes=2).tokens == 1280
+
+
+def began_with(student: Path) -> dict[str, Any]:
+    return {"student": {"class_path": "PretrainedStudent", "init_args": {"name": str(student)}}}
+
+
+def test_a_run_that_goes_on_with_a_students_run_costs_both(tmp_path: Path) -> None:
+    first = run(tmp_path / "a", updates=9)
+    second = run(tmp_path / "b", model=began_with(first.run / "student"), seconds=4.0)
+    third = run(tmp_path / "c", model=began_with(second.run / "student"), updates=2, tokens=5)
+    assert [one.run.name for one in third.earlier] == ["b", "a"]
+    cost = cost_of([third])
+    assert cost == TrainingCost(2, 2, (9, 32), tokens=1285, seconds=9.0)
+    (tmp_path / "a" / "training.json").unlink()  # as a run of an earlier release
+    again = record_of(str(third.run / "student"))
+    assert again is not None
+    assert cost_of([again]) == TrainingCost(2, 2, (9, 32), None, None)
+    elsewhere = run(tmp_path / "d", model=began_with(tmp_path / "hub-name"))
+    assert elsewhere.earlier == ()
+
+
+def test_runs_that_name_each_other_are_read_once(tmp_path: Path) -> None:
+    own = run(tmp_path / "a", model=began_with(tmp_path / "b" / "student"))
+    other = run(tmp_path / "b", model=began_with(own.run / "student"))
+    assert [one.run.name for one in other.earlier] == ["a"]
 
 
 def test_equal_runs_are_fair_wherever_their_texts_lie(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from comparison_tables import PIPELINES, Gain, write_table
 
 from lit_distill.__main__ import main
@@ -218,3 +219,16 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["recommend", *paths, *args]) == 0
     assert "Left-out data sets (6, 24 rows)" in " ".join(capsys.readouterr().out.split())
     assert main(["recommend", *paths[:2], *args]) == 2
+
+
+def test_it_may_be_the_last_stage_of_a_recipe(tmp_path: Path) -> None:
+    listed = ", ".join(tables(tmp_path, mixed))
+    asked = {"tables": f"[{listed}]", "data.languages": 3, "data.code_mixing": 0.9}
+    recipe = {
+        "run_dir": str(tmp_path / "r"),
+        "stages": {"best": {"command": "recommend", "options": asked}},
+    }
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(recipe))
+    assert main(["run", str(file)]) == 0
+    assert (tmp_path / "r" / "best" / "recommendation.md").is_file()

@@ -88,6 +88,15 @@ def method(folder: Path, **knobs: Any) -> HiddenStates:
     )
 
 
+def test_a_start_is_not_measured_through_what_nobody_has_computed(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
+    loop = quiet_trainer(default_root_dir=tmp_path, limit_val_batches=1)
+    for measure in (loop.validate, loop.test):
+        with pytest.raises(UserError, match="PCAProjection has no directions yet: fit computes"):
+            measure(method(tiny_bert), [FIRSTS[0]])
+
+
 TEXTS = samples(30, 100)
 FIRSTS = [collate(TEXTS[i : i + 6]) for i in range(0, 30, 6)]
 HALVES = [[collate(TEXTS[i : i + 3]) for i in range(start, 30, 6)] for start in (0, 3)]
