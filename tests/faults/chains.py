@@ -24,7 +24,8 @@ Reached = Callable[..., int]
 
 def _at_micro_batch(number: int) -> Reached:
     def updates(module: Distillation, batch: Any, index: int) -> int:
-        here = index % module.trainer.accumulate_grad_batches == number
+        size = module.trainer.accumulate_grad_batches
+        here = index % size == number % size
         return module.global_step if here else -1
 
     return updates
@@ -65,11 +66,13 @@ class Stop:
         update: the place is reached first after so many updates, or after more.
         place: where in the run; of `PLACES`.
         number: of the signal.
+        rank: of the process that it meets, where there are several.
     """
 
     update: int
     place: str
     number: signal.Signals
+    rank: int = 0
 
     def __str__(self) -> str:
         return f"{self.number.name.removeprefix('SIG')} {self.place} {self.update}"
@@ -80,7 +83,9 @@ class Stop:
         return -self.number if self.number == signal.SIGKILL else 128 + self.number
 
     def set_trap(self) -> None:
-        """Has this process stop there."""
+        """Has this process stop there, if it is that of the rank."""
+        if int(os.environ["RANK"]) != self.rank % int(os.environ.get("WORLD_SIZE", "1")):
+            return
         functions, updates_at, after = PLACES[self.place]
         done = False
 
@@ -135,8 +140,9 @@ def stopped(run: Run, stops: list[Stop]) -> None:
     """Starts a run, stops it at each, and lets it end; whatever was saved must be kept."""
     command = run.fit()
     for stop in stops:
-        (code,) = run.work(command, stop.set_trap)
-        assert code == stop.code, f"{stop}: {run.output()}"
+        codes = run.work(command, stop.set_trap)
+        assert codes[stop.rank % run.ranks] == stop.code, f"{stop}: {run.output()}"
+        assert all(codes), f"{stop}: {run.output()}"  # the others cannot go on alone
         assert run.kept >= run.saved, stop
         again = run.fit("--ckpt_path", "last") if run.kept else run.fit()
         command = run.printed_command or again

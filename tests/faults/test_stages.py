@@ -21,10 +21,10 @@ STAGES = [
 """Validated after 3, 6, 9 and 12 updates, the first one ends with update 6, and restores 3."""
 STOPS = [
     Stop(1, "micro-batch 1", signal.SIGKILL),
-    Stop(4, "micro-batch 0", signal.SIGTERM),
+    Stop(4, "micro-batch 0", signal.SIGTERM, rank=1),
     Stop(6, "validation", signal.SIGKILL),
     Stop(6, "after checkpoint", signal.SIGKILL),
-    Stop(6, "micro-batch 0", signal.SIGKILL),
+    Stop(6, "micro-batch 0", signal.SIGKILL, rank=1),
     Stop(7, "micro-batch 1", signal.SIGKILL),
     Stop(9, "validation", signal.SIGTERM),
     Stop(9, "micro-batch 0", signal.SIGKILL),
@@ -32,15 +32,16 @@ STOPS = [
 ]
 
 
-@pytest.mark.rotated(3)  # eleven runs
-def test_stops_in_every_stage_change_nothing(places: Places, tmp_path: Path) -> None:
-    config = settings("TripleLoss", 0, 1, places)
+@pytest.mark.rotated(3)  # eleven runs each
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_stops_in_every_stage_change_nothing(places: Places, tmp_path: Path, ranks: int) -> None:
+    config = settings("TripleLoss", 0, ranks, places)
     config["model"]["init_args"]["stages"] = STAGES
     ends: list[Remains] = []
     for name, stops in (("whole", []), ("stopped", STOPS)):
         path = tmp_path / f"{name}.yaml"
         path.write_text(yaml.safe_dump(config))
-        run = Run(tmp_path / name, path)
+        run = Run(tmp_path / name, path, ranks)
         stopped(run, stops)
         ends.append(run.remains())
     whole, harmed = ends

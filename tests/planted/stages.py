@@ -6,10 +6,18 @@ from planted.mutant import Mutant
 
 STAGES = "lit_distill/training/stages"
 RUNS = "tests/lit_distill/training/stages/test_stages.py"
+KEPT = "tests/lit_distill/training/stages/test_kept_stages.py"
 PLAN = "tests/lit_distill/training/stages/test_plan.py"
 STATES = "tests/lit_distill/methods/test_fine_tune_states.py"
 
 STAGED = (
+    Mutant(
+        "moments that FSDP2 makes up as it loads are kept",
+        f"{STAGES}/moving.py",
+        "        if name not in names:\n",
+        "        if False:\n",
+        f"{KEPT} -k pieces",
+    ),
     Mutant(
         "a stage trains everything",
         f"{STAGES}/moving.py",
@@ -36,14 +44,14 @@ STAGED = (
         "lit_distill/training/updates.py",
         "            self._drop_resting()\n",
         "",
-        f"{RUNS} -k pieces",
+        f"{KEPT} -k pieces",
     ),
     Mutant(
         "FSDP2 goes on with the weights that it had gathered before others were put back",
         f"{STAGES}/moving.py",
         "            part.reshard()",
         "            pass",
-        f"{RUNS} -k pieces",
+        f"{KEPT} -k pieces",
     ),
     Mutant(
         "a term that a stage weighs otherwise is announced with its own weight",
@@ -64,42 +72,42 @@ STAGED = (
         f"{STAGES}/stages.py",
         "        if progress.see(value, trainer.global_step) and stage.restore_best:",
         "        if (progress.see(value, trainer.global_step) or True) and stage.restore_best:",
-        f"{RUNS} -k put_back",
+        f"{KEPT} -k put_back",
     ),
     Mutant(
         "best weights change with those that train",
         f"{STAGES}/moving.py",
         ".cpu().clone()",
         ".cpu()",
-        f"{RUNS} -k put_back",
+        f"{KEPT} -k put_back",
     ),
     Mutant(
         "weights are put back with the moments of others",
         f"{STAGES}/moving.py",
         "        optimizer.state.pop(parameter, None)",
         "        pass",
-        f"{RUNS} -k begin_anew",
+        f"{KEPT} -k begin_anew",
     ),
     Mutant(
         "a checkpoint forgets the best weights of its stage",
         f"{STAGES}/progress.py",
         'self.ends, self.weights = [*state["ends"]], dict(state["weights"])',
         'self.ends = [*state["ends"]]',
-        f"{RUNS} -k resumed_run",
+        f"{KEPT} -k resumed_run",
     ),
     Mutant(
         "a checkpoint forgets how many validations were no better",
         f"{STAGES}/progress.py",
         '("number", "began", "best", "best_at", "worse", "flat")',
         '("number", "began", "best", "best_at", "worse")',
-        f"{RUNS} -k resumed_run",
+        f"{KEPT} -k resumed_run",
     ),
     Mutant(
         "a resumed run counts its stages from the first",
         f"{STAGES}/progress.py",
         '("number", "began", "best", "best_at", "worse", "flat")',
         '("best", "best_at", "worse", "flat")',
-        f"{RUNS} -k resumed_run",
+        f"{KEPT} -k resumed_run",
     ),
     Mutant(
         "the look at the first batch draws the run's random numbers",

@@ -9,126 +9,30 @@ from typing import Any
 
 import pytest
 import torch
-from batches import Fixed, Served, collate, samples, window
+from batches import Served
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
-from lightning.pytorch.strategies import ModelParallelStrategy
-from ranks import on_two_ranks
 from shipped_methods import Keep, quiet_trainer, read
-from torch import Tensor
+from staged import (
+    PARTS,
+    UPDATES,
+    WHOLE,
+    Watch,
+    descent,
+    differing,
+    fitted,
+    method,
+    moved,
+)
 
-from callbacks.saving.rng_state import RngState
 from lit_distill.batch import Batch
 from lit_distill.losses import AccumulationWindow
 from lit_distill.measures import Measurement
-from lit_distill.methods import HiddenStates, TripleLoss
-from lit_distill.models import LayerCopyStudent, TeacherSpec, shard
-from lit_distill.schedules import Constant, Linear
-from lit_distill.training.distillation import Distillation
+from lit_distill.methods import HiddenStates
+from lit_distill.models import LayerCopyStudent, TeacherSpec
+from lit_distill.schedules import Linear
 from lit_distill.training.stages.stage import Plateau, Stage
 from lit_distill.training.stages.staged_method import staged
 from lit_distill.training.stages.watching import watched_value
-from lit_distill.training.updates import ModelUpdate
-
-TEXTS = samples(6, 100)
-WHOLE = [collate(TEXTS)]
-PARTS = [collate(TEXTS[:1]), collate(TEXTS[1:])]  # uneven
-UPDATES = 6
-PLAN = [
-    Stage("states", until=2, freeze=["cls"], weights={"*": 0, "cos": 2.0}),
-    Stage("logits", until=4, train=["cls", "encoder.layer.1"], weights={"cos": 0, "mlm": 0.5}),
-    Stage("all"),
-]
-
-
-def method(folder: Path, plan: list[Stage] | None = PLAN, **options: Any) -> TripleLoss:
-    seed_everything(0, verbose=False)
-    defaults = {
-        "teacher": TeacherSpec(str(folder)),
-        "student": LayerCopyStudent(num_layers=2),
-        "dropout": 0.1,
-        "optimizer": lambda groups: torch.optim.AdamW(groups, lr=0.01, weight_decay=0.1),
-        "schedule": Constant(warmup=0.0),
-        "stages": plan,
-    }
-    return TripleLoss(**{**defaults, **options})
-
-
-class Windows(Fixed):
-    """A loader that goes on at any window, for all are the same."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
-
-
-class Repeated(Served):
-    """Serves windows that are all the same."""
-
-    def train_dataloader(self) -> Windows:
-        return Windows(super().train_dataloader().batches)
-
-
-def descent(groups: Any) -> torch.optim.Optimizer:
-    """By which gradients that are zero but for rounding make no steps, as they do by Adam."""
-    return torch.optim.SGD(groups, lr=0.1, momentum=0.5, weight_decay=0.1)
-
-
-def fitted(module: Distillation, ranks: list[list[Batch]], **options: Any) -> Trainer:
-    start = options.pop("ckpt_path", None)
-    defaults: dict[str, Any] = {"max_epochs": -1, "max_steps": UPDATES, "gradient_clip_val": 1.0}
-    loop = quiet_trainer(accumulate_grad_batches=len(ranks[0]), **{**defaults, **options})
-    data = Repeated([window(batches) * UPDATES for batches in ranks], WHOLE)
-    loop.fit(module, datamodule=data, ckpt_path=start)
-    return loop
-
-
-class Stop(Callback):
-    """Ends a run early, as a killed one: its schedule is that of the whole one."""
-
-    def __init__(self, after: int) -> None:
-        self.after = after
-
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        trainer.should_stop = trainer.global_step >= self.after
-
-
-class Watch(Callback):
-    """Copies all parameters, and what has moments, at the start and after every update."""
-
-    def __init__(self) -> None:
-        self.weights: list[dict[str, Tensor]] = []
-        self.moments: list[dict[str, Tensor]] = []
-        self.losses: list[float] = []
-        self.began: list[dict[str, Tensor]] = []  # at the first update of each stage
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        own = Distillation.of(pl_module).stages.progress
-        if own.stages and trainer.global_step == own.began:
-            named = pl_module.named_parameters()
-            self.began.append({name: value.detach().clone() for name, value in named})
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._note(trainer, pl_module)
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
-    ) -> None:
-        self.losses.append(float(outputs["loss"]))
-        self._note(trainer, pl_module)
-
-    def _note(self, trainer: Trainer, module: LightningModule) -> None:
-        named = dict(module.named_parameters())
-        self.weights.append({n: p.detach().clone() for n, p in named.items() if "teach" not in n})
-        states = trainer.optimizers[0].state
-        self.moments.append(
-            {n: states[p]["exp_avg"].clone() for n, p in named.items() if states.get(p)}
-        )
-
-
-def moved(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
-    return {name for name, value in after.items() if not torch.equal(value, before[name])}
 
 
 def test_what_a_stage_freezes_stays_as_it_is(tiny_bert: Path) -> None:
@@ -200,35 +104,6 @@ def test_ranks_and_micro_batches_are_as_one(
     assert (whole - parts).norm() / whole.norm() < 1e-10
 
 
-@pytest.mark.rotated(2)  # two processes
-def test_weights_in_pieces_train_as_whole_ones(
-    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """FSDP2 has gradients of what a stage freezes, which nobody sees; and its best are put back."""
-    monkeypatch.setattr(
-        "lit_distill.training.building.shard", lambda model, mesh: shard(model.double(), mesh)
-    )
-    options: dict[str, Any] = {"val_check_interval": 1, "limit_val_batches": 1.0}
-    plan = [replace(WATCHED[0], weights={"*": 0, "cos": 2.0}), *WATCHED[1:]]
-    whole, pieces = tmp_path / "whole.pt", tmp_path / "pieces.pt"
-    own = {"dropout": 0.0, "optimizer": descent}
-    module = method(tiny_bert, plan, **own)
-    fitted(module, [WHOLE], callbacks=[Keep(whole)], **options)
-    assert module.stages.progress.ends == [2, 5]
-
-    def work() -> None:
-        strategy = ModelParallelStrategy(
-            data_parallel_size=2, tensor_parallel_size=1, process_group_backend="gloo"
-        )
-        more = {**options, "strategy": strategy, "devices": 2, "precision": "32-true"}
-        ranks = [[part] for part in PARTS]
-        fitted(method(tiny_bert, plan, **own), ranks, callbacks=[Keep(pieces)], **more)
-
-    on_two_ranks(work, tmp_path / "log.txt")
-    change = read(whole)
-    assert (change - read(pieces)).norm() / change.norm() < 1e-10
-
-
 class Values(Callback):
     """What validations found of the stage's loss, and the last ones of no stage."""
 
@@ -237,81 +112,6 @@ class Values(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.values.append(float(trainer.callback_metrics.get("val/stage_loss", math.nan)))
-
-
-WATCHED = [
-    Stage("body", until=Plateau(patience=1, min_delta=0.5), freeze=["cls"], restore_best=True),
-    Stage("head", until=5, train=["cls.predictions.bias"], weights={"cos": 0}, restore_best=True),
-    Stage("all", rate=0.1),
-]
-"""Its first stage ends after the second validation, which is better by less than 0.5."""
-
-
-def test_the_best_weights_of_a_stage_are_put_back(tiny_bert: Path) -> None:
-    """The student climbs, so that the first validation of a stage is its best."""
-    watch, seen = Watch(), Values()
-    climbs = {"student": ModelUpdate(options={"maximize": True})}
-    module = method(tiny_bert, WATCHED, dropout=0.0, per_model=climbs)
-    fitted(module, [WHOLE], callbacks=[watch, seen], val_check_interval=1, limit_val_batches=1.0)
-    assert module.stages.progress.ends == [2, 5]
-    _, *values = seen.values  # the first one is of the trial before training
-    assert values[0] < values[1]
-    assert values[2] < min(values[3:5])
-    for number, best in ((1, 1), (2, 3)):
-        assert not differing(watch.weights[best], watch.began[number])
-        assert differing(watch.weights[best], watch.weights[best + 1])
-
-
-def differing(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
-    return [name for name, value in one.items() if not torch.equal(value, other[name])]
-
-
-@pytest.mark.parametrize("batches", [WHOLE, PARTS], ids=["whole", "parts"])
-@pytest.mark.parametrize("stop", [1, 2, 3, 4, 5])
-def test_a_resumed_run_ends_as_the_whole_one(
-    tiny_bert: Path, tmp_path: Path, stop: int, batches: list[Batch]
-) -> None:
-    """Inside of every stage, and between them: weights, moments, and what was seen of the stage."""
-    options: dict[str, Any] = {
-        "val_check_interval": len(batches),
-        "limit_val_batches": 1.0,
-    }
-    ends = []
-    for stops in ([], [stop]):
-        save = None
-        for until in [*stops, UPDATES]:
-            loop = fitted(
-                method(tiny_bert, WATCHED), [batches], ckpt_path=save, **options,
-                callbacks=[Stop(until), RngState()],
-            )  # fmt: skip
-            save = str(tmp_path / f"{len(ends)}.ckpt")
-            loop.save_checkpoint(save)
-        ends.append(torch.load(save, weights_only=True))
-    whole, resumed = ends
-    assert not differing(whole["state_dict"], resumed["state_dict"])
-    states = [end["optimizer_states"][0]["state"] for end in ends]
-    assert states[0].keys() == states[1].keys()
-    for number, state in states[0].items():
-        assert not differing(state, states[1][number])
-    one, other = (end["callbacks"]["Stages"] for end in ends)
-    assert {k: v for k, v in one.items() if k != "weights"} == {
-        k: v for k, v in other.items() if k != "weights"
-    }
-
-
-def test_weights_that_were_put_back_begin_anew(tiny_bert: Path) -> None:
-    """Their moments belonged to others: a first step of Adam is the rate, in every direction."""
-    watch = Watch()
-    fitted(
-        method(tiny_bert, WATCHED, dropout=0.0),
-        [WHOLE], callbacks=[watch], val_check_interval=1, limit_val_batches=1.0,
-    )  # fmt: skip
-    bias = next(name for name in watch.weights[0] if name.endswith("predictions.bias"))
-    query = next(name for name in watch.weights[0] if "layer.0.attention.self.query.w" in name)
-    assert query in watch.moments[2]
-    assert query not in watch.moments[3]
-    steps = (watch.weights[6][bias] - watch.began[2][bias]).abs()
-    assert steps.max() == pytest.approx(0.01 * 0.1, rel=1e-3)  # the last stage's rate
 
 
 def test_a_rate_is_that_of_its_stage_from_its_first_update_on(tiny_bert: Path) -> None:
