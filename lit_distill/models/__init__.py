@@ -110,3 +110,8 @@ from lit_distill.models.teachers.teacher import TeacherSpec as TeacherSpec
 from lit_distill.models.teachers.teacher import fingerprint as fingerprint
 from lit_distill.models.teachers.teacher import fingerprint_of_weights as fingerprint_of_weights
 from lit_distill.models.teachers.teacher_cache import TeacherCache as TeacherCache
+from lit_distill.models.vocabularies.closure import closure as closure
+from lit_distill.models.vocabularies.model_trimming import trim_model as trim_model
+from lit_distill.models.vocabularies.tokenizer_trimming import trim_tokenizer as trim_tokenizer
+from lit_distill.models.vocabularies.vocabulary_map import DROPPED as DROPPED
+from lit_distill.models.vocabularies.vocabulary_map import VocabularyMap as VocabularyMap

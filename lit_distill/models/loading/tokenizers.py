@@ -6,7 +6,7 @@ import json
 import warnings
 from hashlib import sha256
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -59,8 +59,23 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
     """Sha256 over all that decides how text becomes ids, vocabulary and special tokens included."""
-    parts = json.loads(tokenizer.backend_tokenizer.to_str())
-    for name in ("truncation", "padding"):  # what it was last called with
-        parts.pop(name, None)
+    parts = backend_parts(tokenizer)
     parts["special_tokens"] = tokenizer.special_tokens_map
+    return _sha256(parts)
+
+
+def backend_hash(tokenizer: PreTrainedTokenizerFast) -> str:
+    """Sha256 over vocabulary and pipeline alone: the roles of special tokens do not count."""
+    return _sha256(backend_parts(tokenizer))
+
+
+def backend_parts(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """The values of its tokenizer.json, without what it was last called with."""
+    parts: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    for name in ("truncation", "padding"):
+        parts.pop(name, None)
+    return parts
+
+
+def _sha256(parts: dict[str, Any]) -> str:
     return sha256(json.dumps(parts, sort_keys=True, default=str).encode("utf-8")).hexdigest()

@@ -1,0 +1,1 @@
+"""Vocabularies that are cut to what some languages need: which ids stay, and who is told."""
