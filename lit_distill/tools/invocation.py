@@ -19,6 +19,7 @@ PLACES = {
     "push": "publishing.push",
     "train-tokenizer": "corpora.train_tokenizer",
     "corpus-report": "corpora.corpus_report",
+    "trim-vocabulary": "trimming.trim_vocabulary",
     "pseudo-label": "labelling.pseudo_label",
     "preview": "preview",
     "compare": "comparing.compare",

@@ -26,6 +26,7 @@ TOOLS = {
     "model-card": "put what an evaluation found about a model into its card",
     "push": "send a model folder to a hub, private unless you say otherwise",
     "train-tokenizer": "train a tokenizer: WordPiece, Unigram or byte-level BPE",
+    "trim-vocabulary": "cut a model's vocabulary to what some languages use, and verify it",
     "corpus-report": "count what a corpus holds per language, and what will be drawn of it",
     "pseudo-label": "let a teacher answer prompts once: a file of responses to train on",
     "preview": "print prompts as student and teacher will read them",

@@ -1,7 +1,7 @@
 """What a trimmed vocabulary has to hold so that its tokenizer still works as it did.
 
 With a closed selection, a text that was cut into kept pieces alone is cut into the same ones, for
-all three kinds of vocabulary; `closure` says by what.
+all three kinds of vocabulary; `Closing` says by what.
 """
 
 from __future__ import annotations
@@ -25,7 +25,21 @@ KINDS = ("WordPiece", "Unigram", "BPE")
 def closure(
     tokenizer: PreTrainedTokenizerFast, ids: Iterable[int], rows: int = sys.maxsize
 ) -> tuple[int, ...]:
-    """The ids that have to stay if these do, ascending, these included.
+    """The ids that have to stay if these do, ascending, these included; see `Closing`.
+
+    Args:
+        tokenizer: before it is trimmed.
+        ids: what was selected.
+        rows: of the model: added tokens beyond them, which it cannot read, are left out.
+
+    Raises:
+        UserError: the kind of vocabulary is not supported, or an id is none of the tokenizer's.
+    """
+    return Closing(tokenizer, rows).of(ids)
+
+
+class Closing:
+    """What a selection of pieces needs beside itself.
 
     - Special and added tokens, those that a template of texts or a role names, and the unknown one.
     - The byte alphabet of byte-level vocabularies, and the pieces of bytes (`<0x0A>`) where unknown
@@ -43,33 +57,64 @@ def closure(
 
     Args:
         tokenizer: before it is trimmed.
-        ids: what was selected.
         rows: of the model: added tokens beyond them, which it cannot read, are left out.
+        also: ids that have to stay for another reason.
+
+    Attributes:
+        always: ids that stay whatever is selected, not yet closed.
 
     Raises:
-        UserError: the kind of vocabulary is not supported, or an id is none of the tokenizer's.
+        UserError: the kind of vocabulary is not supported.
     """
-    parts = supported_parts(tokenizer)
-    numbers = tokenizer.get_vocab()
-    tokens = {number: token for token, number in numbers.items()}
-    kept = {*ids}
-    if strangers := sorted(kept - tokens.keys()):
-        raise UserError(
-            f"{len(strangers)} of the ids to keep are no token of the tokenizer, such as "
-            f"{strangers[0]}: take ids that it gives to texts."
-        )
-    always = _always(tokenizer, parts, numbers)
-    kept |= always
-    if parts["model"]["type"] == "BPE":
-        merges = Merges(parts["model"])
-        kept |= {part for number in kept for part in merges.made_through(number)}
-    else:
-        added = {token["id"] for token in parts["added_tokens"]}
-        prefix = parts["model"].get("continuing_subword_prefix") or ""
-        letters = {c for number in kept - added for c in tokens[number].removeprefix(prefix)}
-        spellings = {form for letter in letters for form in (letter, prefix + letter)}
-        kept |= {numbers[form] for form in spellings if form in numbers}
-    return tuple(sorted(number for number in kept if number < rows))
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        rows: int = sys.maxsize,
+        also: Iterable[int] = (),
+    ) -> None:
+        parts = supported_parts(tokenizer)
+        self._rows, self._numbers = rows, tokenizer.get_vocab()
+        self._tokens = {number: token for token, number in self._numbers.items()}
+        self._added = {token["id"] for token in parts["added_tokens"]}
+        self._prefix: str = parts["model"].get("continuing_subword_prefix") or ""
+        self._merges = Merges(parts["model"]) if parts["model"]["type"] == "BPE" else None
+        self.always = _always(tokenizer, parts, self._numbers) | {*also}
+
+    def of(self, ids: Iterable[int]) -> tuple[int, ...]:
+        """These ids and all that has to stay, ascending.
+
+        Raises:
+            UserError: an id is none of the tokenizer's.
+        """
+        kept = {*ids} | self.always
+        if strangers := sorted(kept - self._tokens.keys()):
+            raise UserError(
+                f"{len(strangers)} of the ids to keep are no token of the tokenizer, such as "
+                f"{strangers[0]}: take ids that it gives to texts."
+            )
+        for number in tuple(kept):
+            kept |= self.needs(number)
+        return tuple(sorted(number for number in kept if number < self._rows))
+
+    def needs(self, piece: int) -> set[int]:
+        """What one piece needs beside what stays always; a need needs nothing more."""
+        if piece in self._added:
+            return set()
+        if self._merges is not None:
+            return self._merges.made_through(piece)
+        return self.numbers_of(self.spelt(piece))
+
+    def spelt(self, piece: int) -> list[str]:
+        """The characters, or bytes, that a piece is written with, as the vocabulary has them."""
+        if self._merges is not None:
+            return [self._tokens[number] for number in self._merges.characters(piece)]
+        return list(self._tokens[piece].removeprefix(self._prefix))
+
+    def numbers_of(self, characters: Iterable[str]) -> set[int]:
+        """The pieces that are these characters alone."""
+        forms = {form for each in characters for form in (each, self._prefix + each)}
+        return {self._numbers[form] for form in forms if form in self._numbers}
 
 
 def supported_parts(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:

@@ -34,22 +34,21 @@ class Merges:
         Args:
             piece: an id; one that no merge gives is made of nothing.
         """
-        row = self._characters(piece)
+        row = self.characters(piece)
         through = {*row}
         while len(row) > 1:
             places = [place for place, pair in enumerate(pairwise(row)) if pair in self.ranks]
             if not places:
                 break  # no text is ever cut into this piece
-            place = min(
-                places, key=lambda at: self.ranks[row[at], row[at + 1]]
-            )  # the first of many
+            # of several places with one pair, the first
+            place = min(places, key=lambda at: self.ranks[row[at], row[at + 1]])
             _, result = self.ranks[row[place], row[place + 1]]
             row[place : place + 2] = [result]
             through.add(result)
         return through - {piece}
 
-    def _characters(self, piece: int) -> list[int]:
-        """The pieces without parts that one consists of, in order: its characters or bytes."""
+    def characters(self, piece: int) -> list[int]:
+        """The pieces without parts (N,) that one consists of, in order: its characters or bytes."""
         row, waiting = [], [piece]
         while waiting:
             number = waiting.pop()

@@ -1,0 +1,1 @@
+"""`trim-vocabulary`: a model and its tokenizer without the pieces that some languages never use."""

@@ -1,0 +1,193 @@
+"""Whether a trimmed model is the old one wherever all pieces were kept.
+
+Shapes: T tokens of a text, D hidden size, N rows of the head that are looked at, V kept ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from lit_distill.batch import Batch
+from lit_distill.errors import UserError
+from lit_distill.models import DROPPED, LanguageModel, VocabularyMap, start_id
+
+READ_TEXTS, READ_TOKENS, READ_ROWS = 8, 64, 16
+"""Of each language, what models read: texts, tokens of each at most, rows of logits of each."""
+TOLERANCE = 1e-6
+"""How far a kept logit may be, relative to the largest of its text where that is above 1."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What was compared, and found to be the same.
+
+    Attributes:
+        texts: held-out texts of one language.
+        whole: how many of them consist of kept pieces alone: each is cut as before.
+        read: how many of these both models read: hidden states are equal bit for bit.
+        logits: largest difference of a kept logit; None without a head.
+    """
+
+    texts: int
+    whole: int
+    read: int
+    logits: float | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model makes of one text.
+
+    Attributes:
+        ids: old ids (T,).
+        states: last hidden states (T, D).
+        logits: of the first rows (N, V) or (N, labels); None without a head.
+    """
+
+    ids: Tensor
+    states: Tensor
+    logits: Tensor | None
+
+
+def whole_texts(
+    language: str,
+    texts: Sequence[str],
+    old: PreTrainedTokenizerFast,
+    new: PreTrainedTokenizerFast,
+    ids: VocabularyMap,
+) -> list[list[int]]:
+    """The old ids, special ones included, of all texts that consist of kept pieces alone.
+
+    Args:
+        language: of the texts.
+        texts: held out.
+        old: tokenizer before.
+        new: after.
+        ids: which became which.
+
+    Raises:
+        UserError: one of them is cut otherwise than before.
+    """
+    found = []
+    before, after = (tokenizer(list(texts))["input_ids"] for tokenizer in (old, new))
+    for text, one, other in zip(texts, before, after, strict=True):
+        if max(one, default=0) >= ids.old_size:
+            continue  # a token that the model has no row for
+        moved = ids.new_ids(torch.tensor(one, dtype=torch.long))
+        if bool((moved == DROPPED).any()) or not one:
+            continue
+        if moved.tolist() != other:
+            raise UserError(
+                f"The trimmed tokenizer cuts a text in {language} otherwise, though all of its "
+                f"pieces were kept: {text[:80]!r}. Nothing is written: please report the tokenizer."
+            )
+        found.append(one)
+    return found
+
+
+def readings(
+    model: LanguageModel, texts: Sequence[Sequence[int]], ids: VocabularyMap, trimmed: bool
+) -> list[Reading]:
+    """What a model makes of the first texts.
+
+    Args:
+        model: before, or after.
+        texts: their old ids.
+        ids: which became which.
+        trimmed: whether it is the model after, which reads new ids.
+    """
+    found = []
+    most = min(READ_TOKENS, model.max_length)
+    for text in texts[:READ_TEXTS]:
+        old = torch.tensor(text[:most], dtype=torch.long)
+        with torch.no_grad():
+            hidden = model.encode(_batch(model, ids.new_ids(old) if trimmed else old)).hidden[0]
+            logits = model.logits(hidden[:READ_ROWS]) if model.anatomy.has_head else None
+        if logits is not None and not trimmed and not model.anatomy.has_task:
+            logits = logits[:, list(ids.kept)]
+        found.append(Reading(old, hidden, logits))
+    return found
+
+
+def _batch(model: LanguageModel, ids: Tensor) -> Batch:
+    row = ids.unsqueeze(0)
+    batch: Batch = {"input_ids": row, "attention_mask": torch.ones_like(row)}
+    if model.reads_pairs:  # the text again, behind the token that begins targets
+        target = torch.cat([row.new_full((1, 1), start_id(model)), row[:, :-1]], dim=1)
+        batch["decoder_input_ids"], batch["decoder_attention_mask"] = (
+            target,
+            torch.ones_like(target),
+        )
+    return batch
+
+
+def agreement(
+    language: str, texts: int, whole: int, before: Sequence[Reading], after: Sequence[Reading]
+) -> Agreement:
+    """How both models agree about the texts of a language.
+
+    Args:
+        language: of the texts.
+        texts: held out.
+        whole: how many are made of kept pieces.
+        before: of the old model.
+        after: of the new one.
+
+    Raises:
+        UserError: they do not.
+    """
+    most: float | None = None
+    for one, other in zip(before, after, strict=True):
+        if not torch.equal(one.states, other.states):
+            raise UserError(
+                f"The trimmed model has other hidden states for a text in {language}, though all "
+                f"of its pieces were kept ({_far(one.states, other.states):.1e}). Nothing is "
+                "written: please report the model."
+            )
+        if one.logits is None or other.logits is None:
+            continue
+        difference = _far(one.logits, other.logits)
+        scale = max(1.0, float(one.logits[one.logits.isfinite()].abs().max()))
+        if not difference <= TOLERANCE * scale:
+            raise UserError(
+                f"The trimmed model has other logits for a text in {language}: kept ones differ by "
+                f"{difference:.1e} where the largest is {scale:.1f}. Nothing is written: please "
+                "report the model."
+            )
+        most = max(most or 0.0, difference)
+    return Agreement(texts, whole, len(before), most)
+
+
+def check_named_ids(before: set[int], after: set[int], ids: VocabularyMap) -> None:
+    """Compares the ids that configs name.
+
+    Args:
+        before: old ids in the configs of the old model.
+        after: new ids in those of the new one, as it was opened.
+        ids: which became which.
+
+    Raises:
+        UserError: they are not the same tokens.
+    """
+    moved = {int(number) for number in ids.new_ids(torch.tensor(sorted(before), dtype=torch.long))}
+    if moved != after:
+        raise UserError(
+            f"The configs of the trimmed model name the tokens {sorted(after)} and should name "
+            f"{sorted(moved)} (padding, ends, ...). Nothing is written: please report the model."
+        )
+
+
+def _far(one: Tensor, other: Tensor) -> float:
+    """The largest difference; what is the same infinity is not apart."""
+    return float(torch.where(one == other, 0.0, (one - other).abs()).max())
+
+
+def as_json(found: Mapping[str, Agreement]) -> dict[str, Any]:
+    """The numbers of every language."""
+    return {language: vars(one) for language, one in found.items()}
