@@ -17,10 +17,28 @@ from lit_distill.models.vocabularies.closure import Closing
 from lit_distill.tools.trimming.counting import Language
 from lit_distill.tools.trimming.measuring import cut, size_of
 from lit_distill.tools.trimming.reporting import console, preview_figure, preview_table
+from lit_distill.tools.trimming.selections import Selection
 from lit_distill.tools.trimming.size_budget import SizeBudget
 from lit_distill.tools.trimming.subject import Subject
 
 KIND = "preview of vocabularies"
+
+
+def budgets(selection: Selection, sizes: Sequence[int]) -> list[Selection]:
+    """The rule of each size, smallest first.
+
+    Args:
+        selection: what the user chose; a budget's coverage is kept, and any rule's `longer_than`.
+        sizes: in pieces.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not sizes:
+        raise UserError("--preview needs sizes to compare: --preview '[8000, 16000, 32000]'.")
+    base = SizeBudget(longer_than=selection.longer_than)
+    base = selection if isinstance(selection, SizeBudget) else base
+    return [replace(base, pieces=pieces) for pieces in sorted({*sizes})]
 
 
 def preview_budgets(
@@ -28,8 +46,7 @@ def preview_budgets(
     subject: Subject,
     read: Sequence[Language],
     closing: Closing,
-    base: SizeBudget,
-    budgets: Sequence[int],
+    rules: Sequence[Selection],
 ) -> None:
     """Cuts held-out texts by vocabularies of several sizes: table, preview.json, preview.png.
 
@@ -38,28 +55,25 @@ def preview_budgets(
         subject: stays whole.
         read: counts and held-out texts of every language.
         closing: what pieces need.
-        base: the rule of all of them.
-        budgets: sizes, in pieces.
+        rules: what `budgets` gave.
 
     Raises:
-        UserError: none is given, or one is too small.
+        UserError: one is too small.
     """
-    if not budgets:
-        raise UserError("--preview needs sizes to compare: --preview '[8000, 16000, 32000]'.")
     old, counts = subject.tokenizer, [one.counts for one in read]
     sizes = {"whole": size_of(subject.model, old, subject.dtype)}
     cuts = {"whole": _cuts(read, old)}
-    bar = track(sorted({*budgets}), "Budgets", transient=True, console=Console(stderr=True))
-    for pieces in bar:
-        kept = closing.of(replace(base, pieces=pieces).choose(counts, closing))
+    bar = track(rules, "Budgets", transient=True, console=Console(stderr=True))
+    for rule in bar:
+        kept = closing.of(rule.choose(counts, closing))
         new = trim_tokenizer(old, kept, subject.rows)
-        name = f"{pieces:,}"
+        name = f"{len(kept):,}"
         sizes[name] = size_of(subject.model, new, subject.dtype, len(kept))
         cuts[name] = _cuts(read, new)
     console().print(preview_table(sizes, cuts))
     record = {
         "model": subject.name,
-        "selection": {"class_path": "SizeBudget", "init_args": asdict(base)},
+        "rules": [asdict(rule) for rule in rules],
         "budgets": {name: {"size": asdict(sizes[name]), "languages": cuts[name]} for name in sizes},
     }
     texts: dict[str, str | bytes] = {

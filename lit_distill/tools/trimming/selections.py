@@ -25,6 +25,17 @@ class Selection(metaclass=ABCMeta):  # as a base, ABC would make configs ask for
     def __post_init__(self) -> None:
         check_knobs(type(self), vars(self))
 
+    def check(self, closing: Closing) -> None:
+        """Refuses what cannot work whatever the texts are, before they are read.
+
+        Args:
+            closing: what pieces need.
+
+        Raises:
+            UserError: with the reason.
+        """
+        del closing
+
     @abstractmethod
     def choose(self, counts: Sequence[Counts], closing: Closing) -> set[int]:
         """The ids that stay, of a vocabulary of W.

@@ -42,6 +42,15 @@ class SizeBudget(Selection):
     def __post_init__(self) -> None:
         check_knobs(SizeBudget, vars(self))
 
+    def check(self, closing: Closing) -> None:
+        """See `Selection.check`."""
+        least = len(closing.of(()))
+        if least > self.pieces:
+            raise UserError(
+                f"SizeBudget.pieces is {self.pieces:,}, and special tokens and the alphabet alone "
+                f"take {least:,}: raise it."
+            )
+
     def choose(self, counts: Sequence[Counts], closing: Closing) -> set[int]:
         """See `Selection.choose`."""
         kept = {*closing.of(self._characters(counts, closing))}

@@ -35,7 +35,7 @@ from lit_distill.models.vocabularies.token_ids import ids_in_configs
 from lit_distill.tools.trimming import counting, verifying
 from lit_distill.tools.trimming.counting import Language
 from lit_distill.tools.trimming.measuring import Change, change, size_of
-from lit_distill.tools.trimming.previewing import preview_budgets
+from lit_distill.tools.trimming.previewing import budgets, preview_budgets
 from lit_distill.tools.trimming.reporting import (
     change_figure,
     console,
@@ -43,7 +43,6 @@ from lit_distill.tools.trimming.reporting import (
     size_table,
 )
 from lit_distill.tools.trimming.selections import LineFrequency, Selection
-from lit_distill.tools.trimming.size_budget import SizeBudget
 from lit_distill.tools.trimming.subject import Subject, opened, tokenizer_of
 
 KIND = "trimmed vocabulary"
@@ -93,10 +92,12 @@ def trim_vocabulary(
     wanted = counting.wanted(corpus, languages)
     subject = opened(model, revision, tokenizer_of(model, revision, tokenizer))
     closing = Closing(subject.tokenizer, subject.rows, subject.named)
+    rules = [selection] if preview is None else budgets(selection, preview)
+    for rule in rules:
+        rule.check(closing)
     read = counting.read(corpus, wanted, subject.tokenizer, selection.longer_than, held_out)
     if preview is not None:
-        base = selection if isinstance(selection, SizeBudget) else SizeBudget()
-        preview_budgets(folder, subject, read, closing, base, preview)
+        preview_budgets(folder, subject, read, closing, rules)
         return
     kept = closing.of(selection.choose([one.counts for one in read], closing))
     _trim(folder, subject, read, kept, selection)
