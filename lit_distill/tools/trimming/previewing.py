@@ -17,14 +17,14 @@ from lit_distill.models.vocabularies.closure import Closing
 from lit_distill.tools.trimming.counting import Language
 from lit_distill.tools.trimming.measuring import cut, size_of
 from lit_distill.tools.trimming.reporting import console, preview_figure, preview_table
-from lit_distill.tools.trimming.selections import Selection
+from lit_distill.tools.trimming.selections import PieceSelection
 from lit_distill.tools.trimming.size_budget import SizeBudget
 from lit_distill.tools.trimming.subject import Subject
 
 KIND = "preview of vocabularies"
 
 
-def budgets(selection: Selection, sizes: Sequence[int]) -> list[Selection]:
+def budgets(selection: PieceSelection, sizes: Sequence[int]) -> list[PieceSelection]:
     """The rule of each size, smallest first.
 
     Args:
@@ -46,7 +46,7 @@ def preview_budgets(
     subject: Subject,
     read: Sequence[Language],
     closing: Closing,
-    rules: Sequence[Selection],
+    rules: Sequence[PieceSelection],
 ) -> None:
     """Cuts held-out texts by vocabularies of several sizes: table, preview.json, preview.png.
 

@@ -17,8 +17,12 @@ from lit_distill.tools.trimming.counting import Counts
 
 
 @dataclass(frozen=True)
-class Selection(metaclass=ABCMeta):  # as a base, ABC would make configs ask for a class_path
-    """A rule for the pieces that stay; what they need themselves stays with them."""
+class PieceSelection(metaclass=ABCMeta):  # as a base, ABC would make configs ask for a class_path
+    """A rule for the pieces that stay; what they need themselves stays with them.
+
+    Attributes:
+        longer_than: texts of more characters are counted.
+    """
 
     longer_than: CountOrNone = 0
 
@@ -50,7 +54,7 @@ class Selection(metaclass=ABCMeta):  # as a base, ABC would make configs ask for
 
 
 @dataclass(frozen=True)
-class LineFrequency(Selection):
+class LineFrequency(PieceSelection):
     """Pieces that many texts of one language hold: Load What You Need.
 
     A piece stays if at least int(share * texts) of a language's texts hold it, one at least. The
@@ -69,7 +73,7 @@ class LineFrequency(Selection):
     share: PositiveShare = 5e-5
 
     def choose(self, counts: Sequence[Counts], closing: Closing) -> set[int]:
-        """See `Selection.choose`."""
+        """See `PieceSelection.choose`."""
         del closing
         least = {one.language: max(int(one.texts * self.share), 1) for one in counts}
         found = [np.flatnonzero(one.holding >= least[one.language]) for one in counts]
@@ -77,7 +81,7 @@ class LineFrequency(Selection):
 
 
 @dataclass(frozen=True)
-class TokenFrequency(Selection):
+class TokenFrequency(PieceSelection):
     """Pieces that are a large part of one language's tokens: BiStil.
 
     A piece stays if its share of all tokens, in the language where that is largest, is enough.
@@ -93,7 +97,7 @@ class TokenFrequency(Selection):
     share: PositiveShare = 1e-6
 
     def choose(self, counts: Sequence[Counts], closing: Closing) -> set[int]:
-        """See `Selection.choose`."""
+        """See `PieceSelection.choose`."""
         del closing
         least = {one.language: max(float(one.times.sum()) * self.share, 1.0) for one in counts}
         found = [np.flatnonzero(one.times >= least[one.language]) for one in counts]

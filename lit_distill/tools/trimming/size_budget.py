@@ -16,11 +16,11 @@ from lit_distill.errors import UserError
 from lit_distill.knobs import Count, PositiveShare, check_knobs
 from lit_distill.models.vocabularies.closure import Closing
 from lit_distill.tools.trimming.counting import Counts
-from lit_distill.tools.trimming.selections import Selection
+from lit_distill.tools.trimming.selections import PieceSelection
 
 
 @dataclass(frozen=True)
-class SizeBudget(Selection):
+class SizeBudget(PieceSelection):
     """So many pieces in all, given one by one to the language whose texts grow most without them.
 
     First comes what every vocabulary needs, and the characters of each language. Then, as long as
@@ -43,7 +43,7 @@ class SizeBudget(Selection):
         check_knobs(SizeBudget, vars(self))
 
     def check(self, closing: Closing) -> None:
-        """See `Selection.check`."""
+        """See `PieceSelection.check`."""
         least = len(closing.of(()))
         if least > self.pieces:
             raise UserError(
@@ -52,7 +52,7 @@ class SizeBudget(Selection):
             )
 
     def choose(self, counts: Sequence[Counts], closing: Closing) -> set[int]:
-        """See `Selection.choose`."""
+        """See `PieceSelection.choose`."""
         kept = {*closing.of(self._characters(counts, closing))}
         if len(kept) > self.pieces:
             raise UserError(

@@ -42,7 +42,7 @@ from lit_distill.tools.trimming.reporting import (
     language_table,
     size_table,
 )
-from lit_distill.tools.trimming.selections import LineFrequency, Selection
+from lit_distill.tools.trimming.selections import LineFrequency, PieceSelection
 from lit_distill.tools.trimming.subject import Subject, opened, tokenizer_of
 
 KIND = "trimmed vocabulary"
@@ -54,7 +54,7 @@ def trim_vocabulary(
     output: str,
     model: str,
     data: Corpus | None = None,
-    selection: Selection = LineFrequency(),  # noqa: B008 (frozen)
+    selection: PieceSelection = LineFrequency(),  # noqa: B008 (frozen)
     languages: list[str] | None = None,
     files: dict[str, list[str]] | None = None,
     tokenizer: str | None = None,
@@ -64,9 +64,8 @@ def trim_vocabulary(
 ) -> None:
     """Cuts the vocabulary of a model to what the texts of some languages use.
 
-    Everything else about the model stays: a held-out text of kept pieces is cut as before and has
-    the same hidden states, bit for bit, and the same logits. That is verified, on the folder as it
-    was written, before the folder is there.
+    A held-out text of kept pieces is cut as before and has the same hidden states, bit for bit, and
+    the same logits. That is verified on the folder as it was written, before it is there.
 
     Args:
         output: the folder of model, tokenizer, vocabulary_map.json and trimming.json; there must be
@@ -118,7 +117,7 @@ def _trim(
     subject: Subject,
     read: Sequence[Language],
     kept: tuple[int, ...],
-    selection: Selection,
+    selection: PieceSelection,
 ) -> None:
     """Trims, verifies, tells and writes; the model of `subject` is another afterwards."""
     old, model = subject.tokenizer, LanguageModel(subject.model)
@@ -201,7 +200,7 @@ def _record(
     subject: Subject,
     read: Sequence[Language],
     kept: tuple[int, ...],
-    selection: Selection,
+    selection: PieceSelection,
     changes: Mapping[str, Change],
 ) -> dict[str, Any]:
     """What was trimmed by what; `trimming.json`."""

@@ -169,3 +169,16 @@ def test_hashes_tell_vocabularies_and_not_roles() -> None:
     other("a b", padding="max_length", truncation=True, max_length=5)
     assert backend_hash(tokenizer) == backend_hash(other)
     assert backend_hash(trim_tokenizer(tokenizer, closure(tokenizer, [9]))) != backend_hash(other)
+
+
+def test_of_equal_pairs_the_first_is_merged_first_of_equals() -> None:
+    """`aaab` is made of `aa` and `ab`; the last two letters first would end as `a`, `aa`, `b`."""
+    vocabulary = {"<unk>": 0, "a": 1, "aa": 2, "aaab": 3, "b": 4, "ab": 5, "aab": 6}
+    merges = [("a", "a"), ("a", "b"), ("aa", "ab"), ("a", "ab"), ("aa", "b")]
+    backend = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
+    assert tokenizer.tokenize("aaab") == ["aaab"]
+    assert closure(tokenizer, [3]) == (0, 1, 2, 3, 4, 5)
+    assert closure(tokenizer, [6]) == (0, 1, 2, 4, 6)  # by aa and b, though a and ab would do
+    assert trim_tokenizer(tokenizer, (0, 1, 2, 3, 4, 5)).tokenize("aaab") == ["aaab"]
+    assert trim_tokenizer(tokenizer, (0, 1, 2, 4, 6)).tokenize("aab") == ["aab"]

@@ -14,7 +14,7 @@ from lit_distill.models import trim_tokenizer
 from lit_distill.models.vocabularies.closure import Closing
 from lit_distill.tools.trimming.counting import Counts, Language, read, wanted
 from lit_distill.tools.trimming.measuring import cut
-from lit_distill.tools.trimming.selections import LineFrequency, Selection, TokenFrequency
+from lit_distill.tools.trimming.selections import LineFrequency, PieceSelection, TokenFrequency
 from lit_distill.tools.trimming.size_budget import SizeBudget
 
 CLOSING = Closing(tokenizer_of("unigram"))
@@ -55,7 +55,7 @@ def test_pieces_that_are_enough_of_one_languages_tokens() -> None:
         (lambda: SizeBudget(coverage=0), "SizeBudget.coverage is 0"),
     ],
 )
-def test_numbers_out_of_range_are_refused(make: type[Selection], said: str) -> None:
+def test_numbers_out_of_range_are_refused(make: type[PieceSelection], said: str) -> None:
     with pytest.raises(UserError, match=said):
         make()
 
