@@ -107,14 +107,14 @@ TRIMMING = (
         TOKENIZER,
         '"unk_id": None if unknown is None else new[unknown]',
         '"unk_id": unknown and min(unknown, len(scored) - 1)',
-        f"{OF_TOKENIZERS} -k all_files",
+        f"{OF_TOKENIZERS} -k unknown_character",
     ),
     Mutant(
         "a template around texts keeps its old ids",
         TOKENIZER,
         'token["ids"] = [new[old] for old in token["ids"]]',
         'token["ids"] = list(token["ids"])',
-        f"{OF_TOKENIZERS} -k cut_as_before",
+        f"{OF_TOKENIZERS} -k templates",
     ),
     Mutant(
         "the last merge of what is kept is dropped",
@@ -131,10 +131,17 @@ TRIMMING = (
         f"{OF_TOKENIZERS} -k merged_from",
     ),
     Mutant(
+        "missing pieces are taken for whole",
+        CLOSURE,
+        "            return len(self._merges.merged(piece, kept)[0])\n",
+        "            return len(self._merges.merged(piece)[0])\n",
+        f"{OF_SELECTIONS} -k cut_into",
+    ),
+    Mutant(
         "the last of equal pairs is merged first",
         MERGES,
-        "for place, pair in enumerate(pairwise(row)) if pair in self.ranks]",
-        "for place, pair in reversed([*enumerate(pairwise(row))]) if pair in self.ranks]",
+        "                for place, pair in enumerate(pairwise(row))\n",
+        "                for place, pair in reversed([*enumerate(pairwise(row))])\n",
         f"{OF_TOKENIZERS} -k first_of_equals",
     ),
     Mutant(
@@ -142,7 +149,14 @@ TRIMMING = (
         MERGES,
         "place = min(places, key=lambda at: self.ranks[row[at], row[at + 1]])",
         "place = min(places)",
-        f"{OF_TOKENIZERS} -k merged_from",
+        f"{OF_TOKENIZERS} -k first_of_equals",
+    ),
+    Mutant(
+        "the ends of BERT's texts keep their old ids",
+        TOKENIZER,
+        "changed[name] = [token, new[old]]",
+        "changed[name] = [token, old]",
+        f"{OF_TOKENIZERS} -k templates",
     ),
     Mutant(
         "characters of kept pieces are lost",
@@ -182,8 +196,8 @@ TRIMMING = (
     Mutant(
         "occurrences are counted for texts",
         f"{TOOL}/counting.py",
-        "            holding[ids] += 1  # once",
-        "            np.add.at(holding, ids, 1)  # once",
+        "for number in {*one.ids})",
+        "for number in one.ids)",
         f"{OF_SELECTIONS} -k training_texts",
     ),
     Mutant(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from tokenizers import pre_tokenizers
@@ -110,6 +110,31 @@ class Closing:
         if self._merges is not None:
             return [self._tokens[number] for number in self._merges.characters(piece)]
         return list(self._tokens[piece].removeprefix(self._prefix))
+
+    def length(self, piece: int, kept: Container[int]) -> int:
+        """How many kept pieces a text gets instead of one that is not kept.
+
+        Of BPE, what its merges give; of others the fewest that spell it. A character that is not
+        kept counts as one.
+
+        Args:
+            piece: an id.
+            kept: ids.
+        """
+        if self._merges is not None:
+            return len(self._merges.merged(piece, kept)[0])
+        text = self._tokens[piece]
+        bare = text.removeprefix(self._prefix)
+        inside = bool(self._prefix) and bare != text
+        fewest = [0] * (len(bare) + 1)
+        for end in range(1, len(bare) + 1):
+            fewest[end] = fewest[end - 1] + 1
+            for start in range(end - 1):
+                if fewest[start] + 1 < fewest[end]:
+                    front = self._prefix if inside or start else ""
+                    if self._numbers.get(front + bare[start:end]) in kept:
+                        fewest[end] = fewest[start] + 1
+        return fewest[-1]
 
     def numbers_of(self, characters: Iterable[str]) -> set[int]:
         """The pieces that are these characters alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from itertools import pairwise
 from typing import Any
 
@@ -34,18 +35,33 @@ class Merges:
         Args:
             piece: an id; one that no merge gives is made of nothing.
         """
+        return self.merged(piece)[1] - {piece}
+
+    def merged(
+        self, piece: int, allowed: Container[int] | None = None
+    ) -> tuple[list[int], set[int]]:
+        """What the characters of a piece are merged into, and all pieces on the way.
+
+        Args:
+            piece: an id.
+            allowed: what may be merged to; None: anything.
+        """
         row = self.characters(piece)
         through = {*row}
         while len(row) > 1:
-            places = [place for place, pair in enumerate(pairwise(row)) if pair in self.ranks]
+            places = [
+                place
+                for place, pair in enumerate(pairwise(row))
+                if pair in self.ranks and (allowed is None or self.ranks[pair][1] in allowed)
+            ]
             if not places:
-                break  # no text is ever cut into this piece
+                break
             # of several places with one pair, the first
             place = min(places, key=lambda at: self.ranks[row[at], row[at + 1]])
             _, result = self.ranks[row[place], row[place + 1]]
             row[place : place + 2] = [result]
             through.add(result)
-        return through - {piece}
+        return row, through
 
     def characters(self, piece: int) -> list[int]:
         """The pieces without parts (N,) that one consists of, in order: its characters or bytes."""

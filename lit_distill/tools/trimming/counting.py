@@ -5,7 +5,7 @@ Shapes: W ids of the tokenizer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -117,10 +117,9 @@ def _language(
     count, long_enough = 0, (text for text in of("train") if len(text) > longer_than)
     while part := list(islice(long_enough, _TEXTS_AT_ONCE)):
         count += len(part)
-        for one in backend.encode_batch_fast(part, add_special_tokens=False):
-            ids = np.array(one.ids, dtype=np.int64)
-            np.add.at(times, ids, 1)
-            holding[ids] += 1  # once, however often an id is in it
+        cut = backend.encode_batch_fast(part, add_special_tokens=False)
+        times += _occurrences((number for one in cut for number in one.ids), size)
+        holding += _occurrences((number for one in cut for number in {*one.ids}), size)
     held_out = list(islice((text for text in of("validation") if text.strip()), most))
     for name, there in (("to count", count), ("held out", len(held_out))):
         if not there:
@@ -130,3 +129,8 @@ def _language(
                 "is): give more text, or leave the language out."
             )
     return Language(Counts(texts.language, count, holding, times), held_out)
+
+
+def _occurrences(ids: Iterable[int], size: int) -> NDArray[np.int64]:
+    """How often each id (W,) is among some."""
+    return np.bincount(np.fromiter(ids, np.int64), minlength=size).astype(np.int64)

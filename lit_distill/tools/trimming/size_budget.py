@@ -18,6 +18,9 @@ from lit_distill.models.vocabularies.closure import Closing
 from lit_distill.tools.trimming.counting import Counts
 from lit_distill.tools.trimming.selections import PieceSelection
 
+GROWTH = 1.25
+"""After so much growth of a vocabulary it is looked up anew what missing pieces are cut into."""
+
 
 @dataclass(frozen=True)
 class SizeBudget(PieceSelection):
@@ -25,9 +28,9 @@ class SizeBudget(PieceSelection):
 
     First comes what every vocabulary needs, and the characters of each language. Then, as long as
     there is room, the language whose texts are now longest, in tokens and compared with the whole
-    vocabulary, gets the piece that saves it most, with what that piece is made of. A piece saves
-    (its characters - 1) tokens each time it occurs: a text without it is counted as spelt out,
-    which is more than it will be cut into. Pieces help all languages that have them.
+    vocabulary, gets the piece that saves it most, with what that piece is made of. A piece that is
+    not there counts as the kept ones that it is cut into (`Closing.length`), which are looked up
+    again whenever the vocabulary has grown by a quarter. Pieces help all languages that have them.
 
     Attributes:
         pieces: in all, special tokens included.
@@ -92,17 +95,22 @@ class _Budget:
 
     def __init__(self, counts: Sequence[Counts], closing: Closing, kept: set[int]) -> None:
         self._closing, self._kept = closing, kept
-        times = np.stack([one.times for one in counts])
-        saved = np.zeros(times.shape[1], dtype=np.int64)
-        for number in np.flatnonzero(times.any(0)).tolist():
-            saved[number] = len(closing.spelt(number)) - 1
-        self._saved: NDArray[np.int64] = np.ascontiguousarray((times * saved).T)
-        """Tokens (W, L) that each piece saves each language."""
-        there = np.zeros(len(saved), dtype=bool)
-        there[[*kept]] = True
-        self._whole = np.maximum(times.sum(1), 1)
-        self._tokens = times.sum(1) + self._saved[~there].sum(0)
-        self._waiting = [self._ranked(row) for row in range(len(counts))]
+        self._times = np.stack([one.times for one in counts])
+        self._counted: list[int] = np.flatnonzero(self._times.any(0)).tolist()
+        self._whole = np.maximum(self._times.sum(1), 1)
+        self._look()
+
+    def _look(self) -> None:
+        """Looks up what each missing piece is cut into, and ranks what would help."""
+        more = np.zeros(self._times.shape[1], dtype=np.int64)
+        for number in self._counted:
+            if number not in self._kept:
+                more[number] = self._closing.length(number, self._kept) - 1
+        self._saved: NDArray[np.int64] = np.ascontiguousarray((self._times * more).T)
+        """Tokens (W, L) that each missing piece would save each language."""
+        self._tokens = self._times.sum(1) + self._saved.sum(0)
+        self._waiting = [self._ranked(row) for row in range(len(self._times))]
+        self._looked_at = len(self._kept)
 
     def _ranked(self, language: int) -> list[int]:
         """Pieces that save a language anything, what saves most last."""
@@ -113,6 +121,8 @@ class _Budget:
 
     def serve(self, room: int) -> bool:
         """Gives one piece to the language in most need; False if nothing helps that has room."""
+        if len(self._kept) >= GROWTH * self._looked_at:
+            self._look()
         growth = self._tokens / self._whole
         for language in np.argsort(-growth, kind="stable").tolist():
             waiting = self._waiting[language]

@@ -122,7 +122,7 @@ def everywhere(model: PreTrainedModel) -> PreTrainedModel:
         begin_suppress_tokens=[21], bad_words_ids=[[39], [5, 8]], force_words_ids=[[[13]]],
         sequence_bias=[[[5, 8], -1.0]], max_new_tokens=13, num_beams=5,
     )  # fmt: skip
-    model.generation_config.forced_decoder_ids = [[1, 13]]
+    model.generation_config.forced_decoder_ids = [[5, 13]]
     return model
 
 
@@ -145,7 +145,7 @@ def test_every_id_in_the_configs_is_renumbered() -> None:
     assert writing.bad_words_ids == [[9], [4, 5]]
     assert writing.force_words_ids == [[[6]]]
     assert writing.sequence_bias == [[[4, 5], -1.0]]
-    assert writing.forced_decoder_ids == [[1, 6]]  # the first of each is a place
+    assert writing.forced_decoder_ids == [[5, 6]]  # the first of each is a place
     assert (writing.max_new_tokens, writing.num_beams) == (13, 5)
     assert ids_in_configs(model, len(KEPT)) == {KEPT.index(number) for number in named}
 

@@ -6,10 +6,11 @@ import json
 import random
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cut_vocabularies import KINDS, TEXTS, tokenizer_of
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, models, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from lit_distill.errors import UserError
@@ -136,14 +137,38 @@ def test_characters_of_kept_pieces_stay_and_no_others() -> None:
 
 def test_unigram_keeps_the_cost_of_an_unknown_character() -> None:
     """It is 10 below the lowest score, and decides between pieces and an unknown one."""
-    pieces = [("<unk>", 0.0), ("ab", -30.0), ("▁", -2.0), ("▁a", -3.0), ("c", -4.0), ("z", -9.0)]
-    backend = Tokenizer(models.Unigram(pieces, 0))
+    pieces = [("ab", -30.0), ("▁", -2.0), ("q", -5.0), ("▁a", -3.0), ("<unk>", 0.0), ("c", -4.0)]
+    backend = Tokenizer(models.Unigram(pieces, 4))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
-    kept = closure(tokenizer, [2, 3, 4])
-    assert kept == (0, 1, 2, 3, 4)
+    kept = closure(tokenizer, [1, 3, 5])
+    assert kept == (0, 1, 3, 4, 5)
     trimmed = trim_tokenizer(tokenizer, kept)
-    for text in ("▁ab", "▁abc", "▁cb"):
+    for text in ("▁ab", "▁abc", "▁cb", "▁z"):
         assert trimmed.tokenize(text) == tokenizer.tokenize(text)
+        assert trimmed.convert_ids_to_tokens(trimmed(text)["input_ids"]) == (
+            tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"])
+        )
+
+
+@pytest.mark.parametrize("kind", [processors.BertProcessing, processors.RobertaProcessing, None])
+@pytest.mark.parametrize("nested", [False, True])
+def test_templates_around_texts_have_new_ids(kind: Any, nested: bool) -> None:
+    """Also where their tokens stand behind the vocabulary."""
+    tokenizer = tokenizer_of("byte-level BPE")
+    backend = tokenizer.backend_tokenizer
+    first, last = ((t, backend.token_to_id(t)) for t in ("<|im_start|>", "<|im_end|>"))
+    template = processors.TemplateProcessing(
+        single=f"{first[0]} $A {last[0]}", special_tokens=[first, last]
+    )
+    own = template if kind is None else kind(last, first)
+    backend.post_processor = (
+        processors.Sequence([processors.ByteLevel(trim_offsets=False), own]) if nested else own
+    )
+    kept = some(tokenizer, 0.2, 4)
+    assert kept[-2:] == (first[1], last[1])
+    ids = trim_tokenizer(tokenizer, kept)("the")["input_ids"]
+    assert (ids[0], ids[-1]) == (len(kept) - 2, len(kept) - 1)
+    assert closure(tokenizer, [])[-2:] == kept[-2:]
 
 
 def test_tokens_without_a_row_are_left_out() -> None:
@@ -173,12 +198,15 @@ def test_hashes_tell_vocabularies_and_not_roles() -> None:
 
 def test_of_equal_pairs_the_first_is_merged_first_of_equals() -> None:
     """`aaab` is made of `aa` and `ab`; the last two letters first would end as `a`, `aa`, `b`."""
-    vocabulary = {"<unk>": 0, "a": 1, "aa": 2, "aaab": 3, "b": 4, "ab": 5, "aab": 6}
-    merges = [("a", "a"), ("a", "b"), ("aa", "ab"), ("a", "ab"), ("aa", "b")]
+    vocabulary = {"<unk>": 0, "a": 1, "aa": 2, "aaab": 3, "b": 4, "ab": 5, "aab": 6,
+                  "c": 7, "ca": 8, "cab": 9}  # fmt: skip
+    merges = [("a", "a"), ("a", "b"), ("aa", "ab"), ("a", "ab"), ("aa", "b"),
+              ("c", "ab"), ("c", "a"), ("ca", "b")]  # fmt: skip
     backend = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
     assert tokenizer.tokenize("aaab") == ["aaab"]
     assert closure(tokenizer, [3]) == (0, 1, 2, 3, 4, 5)
     assert closure(tokenizer, [6]) == (0, 1, 2, 4, 6)  # by aa and b, though a and ab would do
+    assert closure(tokenizer, [9]) == (0, 1, 4, 5, 7, 9)  # by ab, though ca is in front
     assert trim_tokenizer(tokenizer, (0, 1, 2, 3, 4, 5)).tokenize("aaab") == ["aaab"]
     assert trim_tokenizer(tokenizer, (0, 1, 2, 4, 6)).tokenize("aab") == ["aab"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -98,8 +99,8 @@ def test_short_texts_are_left_out_by_their_characters(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_budget_is_spent_and_shared_by_need(kind: str, tmp_path: Path) -> None:
-    tokenizer = tokenizer_of(kind)
-    closing, found = Closing(tokenizer), [one.counts for one in counted(tmp_path, kind)]
+    tokenizer, read_ = tokenizer_of(kind), counted(tmp_path, kind)
+    closing, found = Closing(tokenizer), [one.counts for one in read_]
     rule = SizeBudget(pieces=9999, coverage=0.9)
     least = len(closing.of(rule._characters(found, closing)))
     most = len(rule.choose(found, closing))
@@ -108,19 +109,36 @@ def test_a_budget_is_spent_and_shared_by_need(kind: str, tmp_path: Path) -> None
         kept = SizeBudget(pieces=pieces, coverage=0.9).choose(found, closing)
         assert pieces - 3 <= len(kept) <= pieces
         assert closing.of(kept) == tuple(sorted(kept))
-        growth.append([_spelt(one, kept, closing) for one in found])
-    for before, after in zip(*growth, strict=True):
-        assert after <= before
+        trimmed = trim_tokenizer(tokenizer, closing.of(kept))
+        growth.append([_longer(one.held_out, tokenizer, trimmed) for one in read_])
     assert max(growth[1]) < max(growth[0])
+    assert max(growth[1]) - min(growth[1]) < 0.4
 
 
-def _spelt(one: Counts, kept: set[int], closing: Closing) -> float:
-    """Tokens of a text whose missing pieces are spelt out, by the tokens that it has, by hand."""
-    total = 0
-    for number, count in enumerate(one.times.tolist()):
-        if count:
-            total += count * (1 if number in kept else len(closing.spelt(number)))
-    return total / int(one.times.sum())
+def _longer(texts: list[str], old: object, new: object) -> float:
+    return cut("", texts, new).report.tokens / cut("", texts, old).report.tokens
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_missing_piece_is_cut_into(kind: str) -> None:
+    """Beside the tokenizer that lacks it; a Unigram's path may have more pieces than the fewest."""
+    tokenizer = tokenizer_of(kind)
+    closing = Closing(tokenizer)
+    draw = random.Random(1)
+    kept = closing.of(draw.sample(sorted(tokenizer.get_vocab().values()), 120))
+    trimmed = trim_tokenizer(tokenizer, kept)
+    plain, met = trimmed.backend_tokenizer.model, 0
+    for piece, number in tokenizer.get_vocab().items():
+        text = piece.removesuffix("</w>")
+        whole = tokenizer.backend_tokenizer.model.tokenize(text)
+        known = {*closing.numbers_of(closing.spelt(number))} <= {*kept}
+        if number in kept or [token.value for token in whole] != [piece] or not known:
+            continue
+        met += 1
+        length = closing.length(number, {*kept})
+        found = len(plain.tokenize(text))
+        assert length <= found if "unigram" in kind else length == found, piece
+    assert met > 10
 
 
 def test_the_language_in_most_need_comes_first() -> None:
