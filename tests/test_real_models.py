@@ -141,3 +141,22 @@ def test_an_encoder_without_a_head_is_one_clear_line(
     assert len(said) == 1
     assert f"{source} has no language-model head" in said[0]
     assert "fresh_head" in said[0]
+
+
+@pytest.mark.parametrize("name", ["minilm", "smollm2", "e5"])
+def test_a_real_vocabulary_is_cut_and_states_stay(
+    name: str, tmp_path: Path, text_folder: Path
+) -> None:
+    """The command verifies itself; here, beside it, by plain Transformers."""
+    source, output = Path(FOLDER) / name, tmp_path / "small"
+    files = [f"--files.{tag}=[{text_folder / tag}.txt]" for tag in ("de", "en")]
+    assert main(["trim-vocabulary", str(output), f"--model={source}", *files]) == 0
+    states = []
+    for folder in (source, output):
+        text = AutoTokenizer.from_pretrained(folder)("the river runs", return_tensors="pt")
+        model = AutoModel.from_pretrained(folder).eval()
+        with torch.no_grad():
+            states.append(model(**text).last_hidden_state)
+    assert torch.equal(*states)
+    weights = [(folder / "model.safetensors").stat().st_size for folder in (source, output)]
+    assert weights[1] < weights[0]
