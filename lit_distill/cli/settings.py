@@ -141,13 +141,16 @@ def _check_names(value: Any, place: str) -> None:
 
 
 def _tokenizer_of(model: Any) -> str | None:
-    """Where the tokenizer is: with a pretrained student, else with the teacher or its cache."""
+    """Where the tokenizer is: a trimmed one, a pretrained student's, or else the teacher's."""
     teacher = model.get("teacher")
     for student in (model.get("student"), *(model.get("students") or {}).values()):
+        if student and (student.get("init_args") or {}).get("vocabulary"):
+            return str(student["init_args"]["vocabulary"])
         if student and student.get("class_path", "").endswith(".PretrainedStudent"):
             return _pinned(student["init_args"])
     if teacher:
-        return str(teacher.get("tokenizer") or _pinned(teacher))
+        own = teacher.get("vocabulary") or teacher.get("tokenizer")
+        return str(own or _pinned(teacher))
     if model.get("teacher_cache"):
         return str(model["teacher_cache"])
     return None

@@ -2,6 +2,7 @@
 
 from lit_distill.losses.coupled_states import CoupledStateLoss as CoupledStateLoss
 from lit_distill.losses.coupled_states import Texts as Texts
+from lit_distill.losses.fused.dropped_rows import DroppedRows as DroppedRows
 from lit_distill.losses.fused.head import Head as Head
 from lit_distill.losses.fused.linear import linear_losses as linear_losses
 from lit_distill.losses.fused.linear import row_losses as row_losses

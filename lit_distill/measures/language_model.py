@@ -14,8 +14,9 @@ class LanguageModelMeasure(LogitMeasure):
     """Cross-entropy, perplexity and accuracy on the selected rows of the validation batches.
 
     Where there is a teacher, its cross-entropy, KL(teacher || student) at temperature 1 and the
-    share of rows on which both put the same token first, too. Means count every language the same;
-    perplexity is that of the mean loss.
+    share of rows on which both put the same token first, too; of one that reads a trimmed
+    vocabulary the mean probability of the tokens that it lacks. Means count every language the
+    same; perplexity is that of the mean loss.
     """
 
     metrics = (
@@ -31,6 +32,13 @@ class LanguageModelMeasure(LogitMeasure):
         ),
         MetricSpec("kl", "KL", compares=True, figure="KL(teacher || student), nats"),
         MetricSpec("teacher_loss", "teacher loss", compares=True, in_card=False),
+        MetricSpec(
+            "lost_share",
+            "lost",
+            compares=True,
+            figure="teacher's probability of dropped tokens",
+            in_card=False,
+        ),
     )
     caption = (
         "loss in nats and accuracy on the selected tokens; share of them on which student and "

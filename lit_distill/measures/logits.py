@@ -29,6 +29,7 @@ from lit_distill.measures.measure import (
 from lit_distill.models import (
     LanguageModel,
     LiveOutputs,
+    TrimmedModel,
     decided,
     decision_logits,
     teach,
@@ -46,16 +47,21 @@ class Tile:
         student: logits (N, V).
         teacher: logits (N, V), or None.
         targets: ids (N,).
+        lost: the teacher's probability (N,) of tokens that its vocabulary lacks, or None.
     """
 
     student: Tensor
     teacher: Tensor | None
     targets: Tensor
+    lost: Tensor | None = None
 
     @cached_property
     def table(self) -> Tensor:
         """See `row_scores`."""
-        return row_scores(self.student, self.teacher, self.targets)
+        found = row_scores(self.student, self.teacher, self.targets)
+        if self.lost is None:
+            return found
+        return torch.cat([found, self.lost.to(torch.float64)[:, None]], 1)
 
 
 class RowMetric(Metric):
@@ -78,16 +84,23 @@ class ScoreKeeper(RowMetric):
     Args:
         groups: how many there are.
         with_teacher: whether teacher logits will be given.
+        with_lost: whether tiles will have what the teacher's vocabulary lost.
         grouping: tells the rows' groups; by default their languages.
     """
 
     sums: Tensor
 
-    def __init__(self, groups: int, with_teacher: bool, grouping: Grouping = row_languages) -> None:
+    def __init__(
+        self,
+        groups: int,
+        with_teacher: bool,
+        grouping: Grouping = row_languages,
+        with_lost: bool = False,
+    ) -> None:
         super().__init__(grouping)
-        self.with_teacher = with_teacher
+        self.with_teacher, self.with_lost = with_teacher, with_lost
         # The last one takes the rows that are in no group: leaving them out would wait for the GPU.
-        zeros = torch.zeros(groups + 1, 6, dtype=torch.float64)
+        zeros = torch.zeros(groups + 1, 7, dtype=torch.float64)
         self.add_state("sums", default=zeros, dist_reduce_fx="sum")
 
     def update(self, tile: Tile, groups: Tensor) -> None:
@@ -97,7 +110,10 @@ class ScoreKeeper(RowMetric):
         self.sums[:, : table.shape[1]] = self.sums[:, : table.shape[1]].index_add(0, places, table)
 
     def compute(self) -> Tensor:
-        """The sums (groups, 6) over all ranks: rows, losses, hits, teacher losses, KL, equal."""
+        """The sums (groups, 7) over all ranks.
+
+        Rows, losses, hits, teacher losses, KL, equal tokens, lost probability.
+        """
         return self.sums[:-1]
 
     def scores(self, names: Sequence[str]) -> dict[str, Scores]:
@@ -109,7 +125,7 @@ class ScoreKeeper(RowMetric):
         for name, row in zip(names, self.compute().tolist(), strict=True):
             rows = row[0]
             if rows:
-                loss, accuracy, *taught = (value / rows for value in row[1:])
+                loss, accuracy, *taught, lost = (value / rows for value in row[1:])
                 if not self.with_teacher:
                     taught = [None] * 3
                 compared = zip(("teacher_loss", "kl", "agreement"), taught, strict=True)
@@ -118,6 +134,7 @@ class ScoreKeeper(RowMetric):
                     "loss": loss,
                     "accuracy": accuracy,
                     **dict(compared),
+                    **({"lost_share": lost} if self.with_lost else {}),
                 }
         return result
 
@@ -167,6 +184,7 @@ def score_batch(
                 students[name].logits(states[places]),
                 taught.logits(theirs[places]) if taught else None,
                 batch["targets"][places],
+                taught.lost_share(theirs[places]) if taught else None,
             )
             for metric, numbers in zip(own, groups, strict=True):
                 metric.update(tile, numbers[places])
@@ -221,11 +239,12 @@ class LogitMeasure(Measure):
         """See `Measure`."""
         self.check()
         self.kept: dict[str, list[ScoreKeeper]] = {}
-        method, taught = self.method, bool(self.method.cast.comparable_teachers)
+        method, teachers = self.method, self.method.cast.comparable_teachers
+        taught, lost = bool(teachers), any(isinstance(one, TrimmedModel) for one in teachers)
         for name in method.students:
-            own = [ScoreKeeper(len(method.data_facts.languages), taught)]
+            own = [ScoreKeeper(len(method.data_facts.languages), taught, with_lost=lost)]
             for one in self.breakdowns.values():
-                own.append(ScoreKeeper(len(one.names), taught, one.grouping))
+                own.append(ScoreKeeper(len(one.names), taught, one.grouping, lost))
             self.kept[name] = [keeper.to(method.device) for keeper in own]
 
     def update(self, batch: Batch) -> None:

@@ -27,6 +27,7 @@ from lit_distill.models.body.sharding import shard_auxiliary as shard_auxiliary
 from lit_distill.models.body.ties import declare_separate as declare_separate
 from lit_distill.models.body.ties import differing_names as differing_names
 from lit_distill.models.body.ties import separate_names as separate_names
+from lit_distill.models.fitting.alike import reading_alike as reading_alike
 from lit_distill.models.fitting.data_fit import check_length as check_length
 from lit_distill.models.fitting.first_batch import Reach as Reach
 from lit_distill.models.fitting.first_batch import check_batch as check_batch
@@ -113,5 +114,6 @@ from lit_distill.models.teachers.teacher_cache import TeacherCache as TeacherCac
 from lit_distill.models.vocabularies.closure import closure as closure
 from lit_distill.models.vocabularies.model_trimming import trim_model as trim_model
 from lit_distill.models.vocabularies.tokenizer_trimming import trim_tokenizer as trim_tokenizer
+from lit_distill.models.vocabularies.trimmed_model import TrimmedModel as TrimmedModel
 from lit_distill.models.vocabularies.vocabulary_map import DROPPED as DROPPED
 from lit_distill.models.vocabularies.vocabulary_map import VocabularyMap as VocabularyMap

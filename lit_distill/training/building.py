@@ -167,10 +167,11 @@ def build_models(cast: Cast, data: Any, needed: bool = True) -> bool:
 
 def _build(cast: Cast, data: Any) -> None:
     tokenizer, facts = cast.tokenizer, DataFacts(data)
+    theirs = facts.teacher_tokenizer if cast.takes_view else None
+    cast.read_alike(facts.teacher_tokenizer is not None)
     opened = {
         name: spec.build(cast.teachers_need_head) for name, spec in cast.teacher_specs.items()
     }
-    theirs = facts.teacher_tokenizer if cast.takes_view else None
     made = {name: _built(cast, name, opened, data) for name in cast.student_specs}
     if len(made) > 1:
         _check_common_tokenizer(cast.student_specs, tokenizer)
@@ -274,7 +275,7 @@ def _check_common_tokenizer(
     """Raises UserError where a student was trained to read other ids than the run's."""
     for name, start in students.items():
         if tokenizer is not None and isinstance(start, PretrainedStudent):
-            own = load_tokenizer(start.name, start.revision)
+            own = load_tokenizer(start.vocabulary or start.own_tokenizer)
             check_agreement(tokenizer, own, f" (here: the run's, and that of {name})")
 
 

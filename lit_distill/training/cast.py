@@ -21,6 +21,7 @@ from lit_distill.models import (
     TeacherSource,
     TeacherSpec,
     fingerprint,
+    reading_alike,
 )
 from lit_distill.task_batches import task_of
 
@@ -111,6 +112,18 @@ class Cast:
             return self.student_models["student"]
         (only,) = self.student_models.values()
         return only
+
+    def read_alike(self, has_view: bool) -> None:
+        """Has teachers that read the students' ids read their vocabulary, where it was trimmed.
+
+        Args:
+            has_view: whether the data makes teachers a view of its own.
+
+        Raises:
+            UserError: the students have different ones.
+        """
+        if self.shares_vocabulary and not (self.takes_view and has_view):
+            self.teacher_specs = reading_alike(self.teacher_specs, self.student_specs)
 
     def move_streams(self, update: int, micro: int, rank: int) -> None:
         """Has the random numbers of students be those of a micro-batch; see `RandomStream`."""

@@ -37,7 +37,7 @@ def _of_another(module: Distillation) -> Iterator[Finding]:
     """Saved students that were trained with another tokenizer than the run's."""
     tokenizer: Any = module.tokenizer
     for name, start in module.cast.student_specs.items():
-        if tokenizer is None or not isinstance(start, PretrainedStudent):
+        if tokenizer is None or not isinstance(start, PretrainedStudent) or start.vocabulary:
             continue
         if start.name == tokenizer.name_or_path:
             continue

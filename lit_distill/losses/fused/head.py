@@ -54,6 +54,8 @@ class Head:
         cap: the limit of the logits (Gemma's soft-capping), or None.
         size: how many of the V entries count, from the first; None for all. Tables are padded to
             round sizes, and models of one vocabulary to different ones.
+        bucket: an entry, and (N,) logits of what else it stands for, in a teacher's head: the mass
+            of tokens that a trimmed vocabulary lacks; None: it stands for itself.
     """
 
     rows: Tensor
@@ -61,6 +63,7 @@ class Head:
     bias: Tensor | None = None
     cap: float | None = None
     size: int | None = None
+    bucket: tuple[int, Tensor] | None = None
 
     @property
     def heads(self) -> tuple[Head, ...]:
@@ -90,7 +93,10 @@ class Head:
         """The same head on the rows `order` (N,), or on all as they are."""
         if order is None:
             return self
-        return replace(self, rows=self.rows.index_select(0, order))
+        bucket = self.bucket
+        if bucket is not None:
+            bucket = bucket[0], bucket[1].index_select(0, order)
+        return replace(self, rows=self.rows.index_select(0, order), bucket=bucket)
 
     def without_padding(self) -> Head:
         """The same head without the entries that do not count: views."""
@@ -113,6 +119,10 @@ class Head:
         logits = self._linear(self.rows[part], tile)
         if self.cap is not None:
             logits.div_(self.cap).tanh_().mul_(self.cap)
+        if self.bucket is not None:
+            entry, others = self.bucket
+            own = logits[:, entry]
+            own.copy_(torch.logaddexp(own, others[part].to(own.dtype)))
         return logits
 
     def _linear(self, rows: Tensor, tile: Tensor) -> Tensor:

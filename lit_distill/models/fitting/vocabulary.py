@@ -38,7 +38,8 @@ def check_agreement(
     remedy = (
         "Logits and positions would not mean the same. Use the teacher's tokenizer (--tokenizer), "
         "or a teacher with the student's vocabulary (VocabularyTransferStudent and some MaskedLM "
-        "or CausalLM make one)."
+        "or CausalLM make one); where the student's was trimmed from it, name the folder in "
+        "model.student.vocabulary."
     )
     ours, theirs = student.get_vocab(), teacher.get_vocab()
     if ours != theirs:
@@ -277,9 +278,8 @@ def settle_padding(
 
 
 def _teacher_tokenizer(spec: TeacherSpec) -> PreTrainedTokenizerFast:
-    name, revision = spec.tokenizer or spec.name, None if spec.tokenizer else spec.revision
     try:
-        return load_tokenizer(name, revision)
+        return load_tokenizer(spec.reads)
     except UserError as error:
         raise UserError(
             f"The teacher's tokenizer cannot be compared with the run's: {error} If it lies "

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from lit_distill.errors import UserError
 from lit_distill.models.architectures.anatomy import TaskHead
 from lit_distill.models.body.language_model import LanguageModel
+from lit_distill.models.loading.tokenizers import load_tokenizer
 from lit_distill.models.students.freezing import freeze_named
 from lit_distill.models.students.surgery import Surgery, operate
+from lit_distill.models.vocabularies.trimmed_model import trimmed
+from lit_distill.models.vocabularies.vocabulary_map import VocabularyMap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +28,12 @@ class Student(ABC):
         freeze: names of weights that stay as they are, or of whole modules, as patterns:
             "embeddings", "encoder.layer.[0-3]", "*.LayerNorm.*"; see `freeze_named`.
         surgeries: changes to its modules that training needs and its export undoes, such as `LoRA`.
+        vocabulary: a folder that `trim-vocabulary` wrote, of what the student reads and writes.
+            Teachers with the tokenizer that was trimmed read it through its map. None: the run's
+            tokenizer is the one that its start was trained with.
     """
 
+    vocabulary: str | None = None
     freeze: list[str] = field(default_factory=list)
     surgeries: list[Surgery] = field(default_factory=list)
 
@@ -41,13 +49,37 @@ class Student(ABC):
 
         Raises:
             UserError: as of `start`; `freeze` names what is not there, or nothing is left to train;
-                or a surgery cannot be made.
+                or a surgery cannot be made; or the start does not read the vocabulary.
         """
         model = self.start(teacher, vocab_size, needs_head)
+        if self.vocabulary is not None:
+            model = self._reading(model, self.vocabulary)
         freeze_named(model, self.freeze)
         operate(model, self.surgeries)
         if self.freeze or self.surgeries:
             self._note_what_trains(model)
+        return model
+
+    @property
+    def own_tokenizer(self) -> str | None:
+        """Where the tokenizer is that its start was trained with; None: it is its teacher's."""
+        return None
+
+    def _reading(self, model: LanguageModel, vocabulary: str) -> LanguageModel:
+        """A start that reads a trimmed vocabulary."""
+        if self.own_tokenizer is not None:
+            own = load_tokenizer(self.own_tokenizer)
+            model = LanguageModel(
+                trimmed(model, self.own_tokenizer, own, vocabulary, "renormalise").model
+            )
+        wanted = VocabularyMap.read(Path(vocabulary).expanduser()).size
+        if model.vocab_size != wanted:
+            raise UserError(
+                f"model.student.vocabulary, {vocabulary}, has {wanted:,} tokens, and the start of "
+                f"the {type(self).__name__} has {model.vocab_size:,} rows: a teacher with another "
+                "tokenizer, or one that reads a view of its own, cannot be cut to it. Begin with a "
+                "PretrainedStudent of the tokenizer that was trimmed, or leave the vocabulary out."
+            )
         return model
 
     @property

@@ -21,6 +21,7 @@ from lit_distill.models.body.language_model import LanguageModel
 from lit_distill.models.loading.finite import gives_non_finite
 from lit_distill.models.teachers.ensemble import Ensemble
 from lit_distill.models.teachers.source import Hears, TeacherSource
+from lit_distill.models.vocabularies.trimmed_model import TrimmedModel
 
 Result = TypeVar("Result")
 
@@ -70,6 +71,20 @@ class LiveOutputs:
             pairs = zip(self.models, self.states(rows), strict=True)
             with_lm_heads(call, [(model, states) for model, (_, states) in pairs])
         return found[0]
+
+    def lost_share(self, rows: Tensor) -> Tensor | None:
+        """The probability (N,) of tokens that trimmed vocabularies lack, a mean over the teachers.
+
+        None where no teacher reads one. It is that before anything is renormalised.
+        """
+        if not any(isinstance(model, TrimmedModel) for model in self.models):
+            return None
+        lost = [
+            share * model.lost_share(states)
+            for model, (share, states) in zip(self.models, self.states(rows), strict=True)
+            if isinstance(model, TrimmedModel)
+        ]
+        return torch.stack(lost).sum(0)
 
     def logits(self, rows: Tensor) -> Tensor:
         """Logits (N, V) at flat `rows`."""

@@ -105,6 +105,11 @@ class VocabularyMap:
         table[self._old] = np.arange(self.size)
         return table
 
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Whether a folder has a map."""
+        return (folder / FILE).is_file()
+
     def write(self, folder: Path) -> None:
         """Writes `vocabulary_map.json` into a folder."""
         text = json.dumps({"version": _VERSION, **asdict(self)})

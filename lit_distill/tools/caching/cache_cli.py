@@ -10,6 +10,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from data_modules import Corpus
 from lit_distill.cli.training import DistillCLI
+from lit_distill.data_facts import DataFacts
 from lit_distill.errors import UserError
 from lit_distill.methods import FineTune
 from lit_distill.tools.caching.cache_teacher import CacheOptions, cache_teacher
@@ -40,7 +41,9 @@ class CacheCLI(DistillCLI):
 
     def run(self) -> None:
         """Writes the cache; the student is not built."""
-        specs = self.model.cast.teacher_specs
+        cast = self.model.cast
+        cast.read_alike(DataFacts(self.datamodule).teacher_tokenizer is not None)
+        specs = cast.teacher_specs
         if not specs:
             raise UserError(
                 "There is no teacher to cache: set model.init_args.teacher.name to a model name or "

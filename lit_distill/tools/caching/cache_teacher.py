@@ -93,7 +93,7 @@ def cache_teacher(
     data.setup("fit")
     model = teacher.build()
     tokenizer = DataFacts(data).teacher_tokenizer or data.tokenizer
-    check_models(model, None, teacher, tokenizer, data)
+    check_models(model, model, teacher, tokenizer, data)
     if model.labels:
         options = _of_labels(data, model, options)
     if options.k > model.outputs:

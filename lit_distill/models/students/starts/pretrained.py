@@ -39,6 +39,11 @@ class PretrainedStudent(Student):
             raise UserError("PretrainedStudent has labels and a head: give either.")
         self._new_head()
 
+    @property
+    def own_tokenizer(self) -> str:
+        """See `Student`."""
+        return self.name if self.revision is None else f"{self.name}@{self.revision}"
+
     def start(
         self, teacher: LanguageModel | None, vocab_size: int, needs_head: bool = True
     ) -> LanguageModel:

@@ -22,6 +22,7 @@ from lit_distill.models import (
     Ensemble,
     LanguageModel,
     TeacherSpec,
+    VocabularyMap,
     check_models,
     load_tokenizer,
     share_vocabulary,
@@ -38,6 +39,9 @@ Losses = Mapping[str, NDArray[np.float64]]
 def open_models(models: dict[str, str], data: Corpus) -> dict[str, LanguageModel]:
     """Opens models that all read the tokens of a corpus.
 
+    Where those are a trimmed vocabulary's, models of the whole one read them through the map, so
+    that all are asked about the same tokens.
+
     Raises:
         UserError: one cannot be opened, or has another vocabulary.
     """
@@ -47,11 +51,15 @@ def open_models(models: dict[str, str], data: Corpus) -> dict[str, LanguageModel
         raise UserError(
             "The corpus has no tokenizer: give --data.tokenizer the folder of one of the models."
         ) from error
-    opened = {name: TeacherSpec(folder).build() for name, folder in models.items()}
-    for name, model in opened.items():
+    trimmed = VocabularyMap.is_in(Path(tokenizer.name_or_path))
+    opened = {}
+    for name, folder in models.items():
+        has_own = (Path(folder) / "tokenizer.json").is_file()
+        own = tokenizer.name_or_path if trimmed and has_own else None
+        spec = TeacherSpec(folder, vocabulary=own)
+        opened[name] = model = spec.build()
         check_models(model, None, None, tokenizer, data)
-        own = Path(models[name]) / "tokenizer.json"
-        if own.is_file() and load_tokenizer(models[name]).get_vocab() != tokenizer.get_vocab():
+        if has_own and load_tokenizer(spec.reads).get_vocab() != tokenizer.get_vocab():
             raise UserError(
                 f"{name} has another vocabulary than the corpus's tokenizer: losses per token can "
                 "only be compared on the same tokens."
