@@ -40,7 +40,7 @@ from lit_distill.tools.recipes.grid import Cell, as_text, cells_of, hint, suffix
 
 TRAINING = ("fit", "validate", "test")
 TOOLS = (
-    *("export", "train-tokenizer", "cache-teacher", "corpus-report"),
+    *("export", "train-tokenizer", "trim-vocabulary", "cache-teacher", "corpus-report"),
     *("compare", "compare-texts", "evaluate", "recommend"),
 )
 COMMANDS = (*TRAINING, *TOOLS)
