@@ -11,7 +11,7 @@ from lit_distill.tools.comparing.rows import Method, OverSeeds, TrainingCost
 
 def method(losses: tuple[float, ...], speed: float, seconds: float | None, gap: object) -> Method:
     mean = sum(losses) / len(losses)
-    training = None if seconds is None else TrainingCost(5, 5, 100, seconds)
+    training = None if seconds is None else TrainingCost(5, 5, (), 100, seconds)
     own = gap if isinstance(gap, SeedDifference) else None
     return Method(
         10, 10, speed, {}, own, None, loss=OverSeeds(mean, losses, None), training=training
