@@ -20,6 +20,7 @@ PLACES = {
     "train-tokenizer": "corpora.train_tokenizer",
     "corpus-report": "corpora.corpus_report",
     "trim-vocabulary": "trimming.trim_vocabulary",
+    "grow-vocabulary": "growing.grow_vocabulary",
     "pseudo-label": "labelling.pseudo_label",
     "preview": "preview",
     "compare": "comparing.compare",

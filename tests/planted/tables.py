@@ -44,7 +44,7 @@ TABLES = (
     ),
     Mutant(
         "a retokenised model's head is tied on the way",
-        "lit_distill/models/students/starts/retokenising.py",
+        "lit_distill/models/vocabularies/mixing.py",
         "    keep_apart(model, apart)\n",
         "",
         "tests/lit_distill/models/students/starts/test_retokenising.py -k head_of_its_own",

@@ -27,6 +27,7 @@ TOOLS = {
     "push": "send a model folder to a hub, private unless you say otherwise",
     "train-tokenizer": "train a tokenizer: WordPiece, Unigram or byte-level BPE",
     "trim-vocabulary": "cut a model's vocabulary to what some languages use, and verify it",
+    "grow-vocabulary": "give a model pieces for a language that its tokenizer cuts to bits",
     "corpus-report": "count what a corpus holds per language, and what will be drawn of it",
     "pseudo-label": "let a teacher answer prompts once: a file of responses to train on",
     "preview": "print prompts as student and teacher will read them",

@@ -53,7 +53,7 @@ def trim_tokenizer(
     parts["post_processor"] = _template(parts["post_processor"], new)
     parts["model"] = _model(parts["model"], new)
     text = json.dumps({"truncation": None, "padding": None, **parts})
-    trimmed = _wrapped(Tokenizer.from_str(text), tokenizer)
+    trimmed = wrapped(Tokenizer.from_str(text), tokenizer)
     expected = {token: new[old] for token, old in tokenizer.get_vocab().items() if old in new}
     if trimmed.get_vocab() != expected:
         raise UserError(
@@ -98,7 +98,7 @@ def _template(processor: dict[str, Any] | None, new: Mapping[int, int]) -> dict[
     return changed
 
 
-def _wrapped(backend: Tokenizer, tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+def wrapped(backend: Tokenizer, tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
     """With the roles and the settings of another one."""
     vocabulary = backend.get_vocab()
     settings = {name: getattr(tokenizer, name, None) for name in _SETTINGS}

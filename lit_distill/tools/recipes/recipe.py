@@ -40,8 +40,8 @@ from lit_distill.tools.recipes.grid import Cell, as_text, cells_of, hint, suffix
 
 TRAINING = ("fit", "validate", "test")
 TOOLS = (
-    *("export", "train-tokenizer", "trim-vocabulary", "cache-teacher", "corpus-report"),
-    *("compare", "compare-texts", "evaluate", "recommend"),
+    *("export", "train-tokenizer", "trim-vocabulary", "grow-vocabulary"),
+    *("cache-teacher", "corpus-report", "compare", "compare-texts", "evaluate", "recommend"),
 )
 COMMANDS = (*TRAINING, *TOOLS)
 CONTROLS = {"truncation": "before", "no_teacher": "after"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,19 +45,25 @@ class Subject:
     named: set[int]
 
 
-def tokenizer_of(name: str, revision: str | None, tokenizer: str | None) -> PreTrainedTokenizerFast:
-    """The tokenizer of a model, which can be trimmed.
+def tokenizer_of(
+    name: str,
+    revision: str | None,
+    tokenizer: str | None,
+    check: Callable[[PreTrainedTokenizerFast], object] = supported_parts,
+) -> PreTrainedTokenizerFast:
+    """The tokenizer of a model, whose vocabulary can be changed.
 
     Args:
         name: of the model.
         revision: of the model on the hub.
         tokenizer: where it is, if not beside the model.
+        check: raises an error if its kind of vocabulary is not supported.
 
     Raises:
         UserError: it cannot be found, its kind is not supported, or the model's own is another.
     """
     found = load_tokenizer(name, revision) if tokenizer is None else load_tokenizer(tokenizer)
-    supported_parts(found)
+    check(found)
     if tokenizer is None:
         return found
     try:

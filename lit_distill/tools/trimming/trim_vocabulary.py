@@ -86,7 +86,7 @@ def trim_vocabulary(
     """
     check_knobs(trim_vocabulary, locals())
     folder = Path(output)
-    _check_new(folder)
+    check_new(folder)
     corpus = counting.corpus_of(data, files)
     wanted = counting.wanted(corpus, languages)
     subject = opened(model, revision, tokenizer_of(model, revision, tokenizer))
@@ -102,9 +102,9 @@ def trim_vocabulary(
     _trim(folder, subject, read, kept, selection)
 
 
-def _check_new(folder: Path) -> None:
+def check_new(folder: Path, kind: str = KIND) -> None:
     """Refuses a place where something is: a trimmed model may have been trained since."""
-    check_output(folder, kind=KIND)
+    check_output(folder, kind=kind)
     if folder.exists():
         raise UserError(
             f"--output {folder} is there already, and nothing is overwritten: choose another "
@@ -134,7 +134,7 @@ def _trim(
     sizes["after"] = size_of(subject.model, new, subject.dtype)
     with replacing(folder) as beside:
         beside.mkdir()
-        _write_model(beside, subject)
+        write_model(beside, subject)
         write_tokenizer_files(beside, tokenizer_files(new))
         again = _reopened(beside, subject, ids)
         found = {
@@ -162,7 +162,7 @@ def _trim(
     print(f"{len(kept):,} of {subject.rows:,} rows are kept: {folder}")
 
 
-def _write_model(folder: Path, subject: Subject) -> None:
+def write_model(folder: Path, subject: Subject) -> None:
     """Writes weights in the dtype that they had, and what a sentence encoder has beside them."""
     declare_separate(subject.model)
     shows_progress = logging.is_progress_bar_enabled()

@@ -1,7 +1,4 @@
-"""A model that goes on with another tokenizer: how a teacher of another vocabulary can take part.
-
-Shapes: V new entries of the vocabulary, W old ones, D hidden size.
-"""
+"""A model that goes on with another tokenizer: so a teacher of other ids can take part."""
 
 from __future__ import annotations
 
@@ -11,16 +8,14 @@ from dataclasses import dataclass
 from logging import getLogger
 
 import torch
-from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-from lit_distill.models.architectures.anatomy import Anatomy
 from lit_distill.models.architectures.table import anatomy_of
 from lit_distill.models.body.language_model import LanguageModel
-from lit_distill.models.body.ties import keep_apart, separate_names
 from lit_distill.models.loading.pretrained import open_model
 from lit_distill.models.loading.tokenizers import load_tokenizer
 from lit_distill.models.students.student_spec import Student
+from lit_distill.models.vocabularies.mixing import exchange, means
 
 _log = getLogger(__name__)
 
@@ -59,7 +54,7 @@ class VocabularyTransferStudent(Student):
             sum(len(each) > 1 for each in pieces),
             sum(each == [old.unk_token_id] for each in pieces),
         )
-        _exchange(model, anatomy_of(type(model).__name__), means(pieces, model.config.vocab_size))
+        exchange(model, anatomy_of(type(model).__name__), means(pieces, model.config.vocab_size))
         _rename_roles(model, old, new)
         model.config.name_or_path = ""  # its weights are no longer those
         return LanguageModel(model)
@@ -114,43 +109,3 @@ def _marks(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str, str]:
     parts = json.loads(tokenizer.backend_tokenizer.to_str())
     prefix = parts["model"].get("continuing_subword_prefix") or ""
     return parts["model"]["type"], prefix, json.dumps(parts["decoder"], sort_keys=True)
-
-
-def means(pieces: list[list[int]], entries: int) -> Tensor:
-    """A sparse matrix (V, W) that takes a table of old entries to one of new ones.
-
-    Args:
-        pieces: of every new entry.
-        entries: W.
-    """
-    rows = [row for row, each in enumerate(pieces) for _ in each]
-    columns = [column for each in pieces for column in each]
-    shares = [1 / len(each) for each in pieces for _ in each]
-    places, shape = torch.tensor([rows, columns]), (len(pieces), entries)
-    return torch.sparse_coo_tensor(places, torch.tensor(shares), shape, check_invariants=True)
-
-
-def _exchange(model: PreTrainedModel, anatomy: Anatomy, mix: Tensor) -> None:
-    """Replaces embeddings, decoder and biases; what is tied stays tied, and what is not, apart.
-
-    The head of a task is kept: its outputs are no tokens.
-    """
-    embeddings = torch.sparse.mm(mix, model.get_input_embeddings().weight.detach())
-    if anatomy.has_task:
-        model.resize_token_embeddings(len(mix), mean_resizing=False)
-        with torch.no_grad():
-            model.get_input_embeddings().weight.copy_(embeddings)
-        return
-    old = (anatomy.lm_head(model).bias, anatomy.logit_bias(model))
-    weight = torch.sparse.mm(mix, anatomy.lm_head(model).weight.detach())
-    biases = [None if bias is None else torch.mv(mix, bias.detach()) for bias in old]
-    apart = separate_names(model)
-    model.resize_token_embeddings(len(mix), mean_resizing=False)  # ties as the config says
-    keep_apart(model, apart)
-    with torch.no_grad():
-        model.get_input_embeddings().weight.copy_(embeddings)
-        decoder = anatomy.lm_head(model)
-        decoder.weight.copy_(weight)
-        for place, bias in zip((decoder.bias, anatomy.logit_bias(model)), biases, strict=True):
-            if place is not None and bias is not None:
-                place.copy_(bias)

@@ -1,0 +1,1 @@
+"""Vocabularies that get pieces for a language which they cut to bits."""

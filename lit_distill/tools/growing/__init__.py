@@ -1,0 +1,1 @@
+"""`grow-vocabulary`: a model and its tokenizer with pieces for a language that was cut to bits."""
