@@ -94,7 +94,7 @@ GROWN = (
         "the inside of a word is cut as its start",
         f"{GROWING}/finding.py",
         "inside = text.startswith(prefix) and text != prefix",
-        "inside = False",
+        "inside, text = False, text.removeprefix(prefix)",
         f"{OF_TOKENIZERS} -k insides_of_words",
     ),
     Mutant(

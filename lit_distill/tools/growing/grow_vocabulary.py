@@ -64,8 +64,7 @@ def grow_vocabulary(
     of a new piece is the mean of the rows of the old pieces into which it was cut.
 
     Args:
-        output: the folder of model, tokenizer, vocabulary_growth.json and growing.json; there must
-            be none.
+        output: the new folder of model, tokenizer, vocabulary_growth.json and growing.json.
         model: local folder or hub name: any model of the table, with or without a head.
         languages: tags of the corpus that get pieces; of others held-out texts are looked at.
         pieces: how many to add, at most: fewer where the texts have no more that occur twice.
@@ -76,8 +75,8 @@ def grow_vocabulary(
         held_out: at most so many validation texts of each language are looked at.
 
     Raises:
-        UserError: something cannot be read or does not fit together, a language has no text, there
-            is nothing to gain, or the grown model is not the old one; nothing is written then.
+        UserError: something cannot be read or does not fit, a language has no text or nothing to
+            gain, or the grown model is not the old one; nothing is written then.
     """
     check_knobs(grow_vocabulary, locals())
     folder = Path(output)
