@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from lit_distill.tools.growing import verifying
 from lit_distill.tools.growing.reading import Read, read
 from lit_distill.tools.growing.reporting import change_as_json, language_table
 from lit_distill.tools.trimming.counting import corpus_of, wanted
-from lit_distill.tools.trimming.measuring import change, size_of
+from lit_distill.tools.trimming.measuring import Change, change, size_of
 from lit_distill.tools.trimming.reporting import change_figure, console, size_table
 from lit_distill.tools.trimming.subject import Subject, opened, tokenizer_of
 from lit_distill.tools.trimming.trim_vocabulary import check_new, write_model
@@ -132,14 +133,7 @@ def _grow(folder: Path, subject: Subject, found: Read, growth: Growth) -> None:
         record.write(beside)
         figure = change_figure(changes, sizes["before"], sizes["after"])
         (beside / "growing.png").write_bytes(figure)
-        told: dict[str, Any] = {
-            "model": subject.name,
-            "dtype": str(subject.dtype).removeprefix("torch."),
-            "tokenizer": tokenizer_fingerprint(old),
-            "pieces": len(growth.pieces),
-            "rows": {"before": subject.rows, "after": record.old_tokens + len(growth.pieces)},
-            "learnt_from": found.texts,
-            "languages": {name: change_as_json(one) for name, one in changes.items()},
+        told = _told(subject, found, record, changes) | {
             "size": {name: asdict(size) for name, size in sizes.items()},
             "verified": {name: asdict(one) for name, one in agreements.items()},
         }
@@ -174,3 +168,18 @@ def _reopened(
             f"({tokenizer_fingerprint(tokenizer)[:8]}). Nothing is written: please report it."
         )
     return LanguageModel(open_model(str(folder), None, torch.float32, needs_head=False))
+
+
+def _told(
+    subject: Subject, found: Read, record: VocabularyGrowth, changes: Mapping[str, Change]
+) -> dict[str, Any]:
+    """What grew by what; `growing.json`."""
+    return {
+        "model": subject.name,
+        "dtype": str(subject.dtype).removeprefix("torch."),
+        "tokenizer": tokenizer_fingerprint(subject.tokenizer),
+        "pieces": len(record.pieces),
+        "rows": {"before": subject.rows, "after": record.old_tokens + len(record.pieces)},
+        "learnt_from": found.texts,
+        "languages": {name: change_as_json(one) for name, one in changes.items()},
+    }
