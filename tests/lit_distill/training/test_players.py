@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import torch
 from adversarial import AdversarialStates
-from batches import Fixed, Served, collate, samples, window
+from batches import collate, samples, window
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.strategies import ModelParallelStrategy, SingleDeviceStrategy
 from ranks import on_two_ranks
 from shipped_methods import Keep, quiet_trainer, read, trained
+from staged import Repeated
 from torch import Tensor, nn
 
 from callbacks.watching.non_finite import NonFiniteLoss
@@ -44,23 +45,6 @@ def method(folder: Path, kind: type[AdversarialStates] = AdversarialStates, **op
         "per_model": {"auxiliary": ASCENDS},
     }
     return kind(**{**defaults, **options})
-
-
-class Windows(Fixed):
-    """A loader that goes on at any window, for all are the same."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
-
-
-class Repeated(Served):
-    """Serves windows that are all the same."""
-
-    def train_dataloader(self) -> Windows:
-        return Windows(super().train_dataloader().batches)
 
 
 def fitted(module: AdversarialStates, ranks: list[list[Batch]], **options: Any) -> Trainer:
