@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import writers
 import yaml
+from batches import Served, collate, samples, window
+from lightning.pytorch import seed_everything
+from lightning.pytorch.strategies import ModelParallelStrategy
+from ranks import on_two_ranks
 from safetensors.torch import load_file
-from shipped_methods import CASES, Shipped
+from shipped_methods import CASES, Keep, Shipped, quiet_trainer, read
 from test_every_method import command
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 from trimmed import trimmed_folder, trimmed_vocabulary
 
 from lit_distill.__main__ import main
+from lit_distill.batch import Batch
+from lit_distill.methods import TripleLoss
+from lit_distill.models import LayerCopyStudent, TeacherSpec, TrimmedModel, shard
+from lit_distill.schedules import Constant
 
 IDS = [f"{shipped.name}-{family}" for shipped, family in CASES]
 
@@ -133,3 +142,44 @@ def test_students_of_different_vocabularies_are_refused(
     args = [one for one in args if one != given]
     assert main([*args, f"--model.students={json.dumps(students)}"]) == 2
     assert "their vocabularies differ" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.rotated(2)  # two processes
+def test_teachers_in_pieces_lose_as_whole_ones(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FSDP2 splits what is kept; the bucket of what is lost is added on each rank."""
+    monkeypatch.setattr(
+        "lit_distill.training.building.shard", lambda model, mesh: shard(model.double(), mesh)
+    )
+    vocabulary = tmp_path / "vocabulary"
+    size = trimmed_vocabulary(tiny_bert, vocabulary).size
+    texts = samples(6, size)
+    parts = [[collate(texts[:1])], [collate(texts[1:])]]
+    whole, pieces = tmp_path / "whole.pt", tmp_path / "pieces.pt"
+
+    def run(ranks: list[list[Batch]], path: Path, **more: Any) -> None:
+        seed_everything(0, verbose=False)
+        module = TripleLoss(
+            teacher=TeacherSpec(str(tiny_bert), lost="unknown"),
+            student=LayerCopyStudent(num_layers=2, vocabulary=str(vocabulary)),
+            dropout=0.0,
+            optimizer=lambda groups: torch.optim.SGD(groups, lr=1.0),
+            schedule=Constant(warmup=0.0),
+        )
+        options: dict[str, Any] = {"max_steps": 2, "max_epochs": -1, "callbacks": [Keep(path)]}
+        loop = quiet_trainer(**{**options, **more})
+        loop.fit(module, datamodule=Served([window(batches) * 2 for batches in ranks]))
+        assert isinstance(module.teacher, TrimmedModel)
+
+    run([[collate(texts)]], whole)
+
+    def work() -> None:
+        strategy = ModelParallelStrategy(
+            data_parallel_size=2, tensor_parallel_size=1, process_group_backend="gloo"
+        )
+        run(parts, pieces, strategy=strategy, devices=2, precision="32-true")
+
+    on_two_ranks(work, tmp_path / "log.txt")
+    change = read(whole)
+    assert (change - read(pieces)).norm() / change.norm() < 1e-10
