@@ -14,6 +14,13 @@ OF_TOOL = "tests/lit_distill/tools/growing/test_grow_vocabulary.py"
 
 GROWN = (
     Mutant(
+        "an encoder with a table of its own gets the common one",
+        MIXING,
+        "    for reader, table in own_tables:\n        reader",
+        "    for reader, table in own_tables[:0]:\n        reader",
+        "tests/lit_distill/models/vocabularies/test_mixing.py",
+    ),
+    Mutant(
         "new merges come before the old ones",
         f"{GROWING}/tokenizer_growing.py",
         '[*model["merges"], *growth.merges]',

@@ -6,7 +6,7 @@ Shapes: V new entries of the vocabulary, W old ones, D hidden size.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lit_distill.models.architectures.anatomy import Anatomy
@@ -37,6 +37,29 @@ def exchange(model: PreTrainedModel, anatomy: Anatomy, mix: Tensor) -> None:
         anatomy: its row of the table.
         mix: what `means` gave, (V, W).
     """
+    own_tables = _own_tables(model, anatomy)
+    _exchange_common(model, anatomy, mix)
+    for table in {id(table): table for _, table in own_tables}.values():
+        table.weight = nn.Parameter(torch.sparse.mm(mix, table.weight.detach()))
+        table.num_embeddings, table.padding_idx = len(mix), None
+    for reader, table in own_tables:
+        reader.set_input_embeddings(table)
+
+
+def _own_tables(
+    model: PreTrainedModel, anatomy: Anatomy
+) -> list[tuple[PreTrainedModel, nn.Embedding]]:
+    """Encoder and decoder with tables of their own, beside the one that is the model's."""
+    if anatomy.encoder_layers_path is None:
+        return []
+    readers: list[PreTrainedModel] = [model.get_encoder(), model.get_decoder()]
+    common = model.get_input_embeddings().weight
+    tables = [(reader, reader.get_input_embeddings()) for reader in readers]
+    return [(reader, table) for reader, table in tables if table.weight is not common]
+
+
+def _exchange_common(model: PreTrainedModel, anatomy: Anatomy, mix: Tensor) -> None:
+    """Replaces what a model has one of: its embeddings, decoder and biases."""
     embeddings = torch.sparse.mm(mix, model.get_input_embeddings().weight.detach())
     if anatomy.has_task or not anatomy.has_head:
         model.resize_token_embeddings(len(mix), mean_resizing=False)
