@@ -69,9 +69,13 @@ class RowMetric(Metric):
 
     Args:
         grouping: tells the rows' groups.
+
+    Attributes:
+        with_lost: whether it hears what the teacher's vocabulary lost.
     """
 
     full_state_update = False
+    with_lost = False
 
     def __init__(self, grouping: Grouping = row_languages) -> None:
         super().__init__()
@@ -176,6 +180,7 @@ def score_batch(
     rows = batch["rows"]
     theirs = _teacher_rows(taught, batch)
     for name, own in metrics.items():
+        hears_lost = any(metric.with_lost for metric in own)
         states = students[name].encode(batch).rows(rows)
         groups = [metric.grouping(batch) for metric in own]
         for start in range(0, len(rows), ROWS_PER_TILE):
@@ -184,7 +189,7 @@ def score_batch(
                 students[name].logits(states[places]),
                 taught.logits(theirs[places]) if taught else None,
                 batch["targets"][places],
-                taught.lost_share(theirs[places]) if taught else None,
+                taught.lost_share(theirs[places]) if taught and hears_lost else None,
             )
             for metric, numbers in zip(own, groups, strict=True):
                 metric.update(tile, numbers[places])

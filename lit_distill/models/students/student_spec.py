@@ -69,9 +69,7 @@ class Student(ABC):
         """A start that reads a trimmed vocabulary."""
         if self.own_tokenizer is not None:
             own = load_tokenizer(self.own_tokenizer)
-            model = LanguageModel(
-                trimmed(model, self.own_tokenizer, own, vocabulary, "renormalise").model
-            )
+            model = trimmed(model, self.own_tokenizer, own, vocabulary, None)
         wanted = VocabularyMap.read(Path(vocabulary).expanduser()).size
         if model.vocab_size != wanted:
             raise UserError(

@@ -71,7 +71,11 @@ class TrimmedModel(LanguageModel):
 
 
 def trimmed(
-    model: LanguageModel, name: str, tokenizer: PreTrainedTokenizerFast, folder: str, lost: Lost
+    model: LanguageModel,
+    name: str,
+    tokenizer: PreTrainedTokenizerFast,
+    folder: str,
+    lost: Lost | None,
 ) -> LanguageModel:
     """A model that reads the vocabulary in a folder that `trim-vocabulary` wrote.
 
@@ -80,10 +84,10 @@ def trimmed(
         name: of it, for messages.
         tokenizer: that it was trained with.
         folder: with the trimmed tokenizer and its map.
-        lost: see `TeacherSpec`.
+        lost: see `TeacherSpec`; None: nobody asks what it loses.
 
     Returns:
-        A `TrimmedModel`, where it has a head over tokens.
+        A `TrimmedModel`, where it has a head over tokens and somebody asks.
 
     Raises:
         UserError: the map is of another tokenizer, or there is no unknown token for what is lost.
@@ -104,7 +108,7 @@ def trimmed(
             f"{model.vocab_size} rows: trim the vocabulary of this model."
         )
     dropped = None
-    if model.anatomy.has_head and not model.anatomy.has_task:
+    if lost is not None and model.anatomy.has_head and not model.anatomy.has_task:
         bucket = _unknown(folder) if lost == "unknown" else None
         dropped = _dropped_rows(model, tokenizer, found, bucket)
     trim_model(model.model, found.kept)

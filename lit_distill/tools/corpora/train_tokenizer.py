@@ -14,13 +14,14 @@ from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from data_modules import Corpus, MultilingualCorpus, Sampler, Source
+from data_modules import Corpus, Sampler
 from data_modules.storing.tokenising import texts_of_split
 from lit_distill.errors import UserError
 from lit_distill.files.atomic_files import replacing
 from lit_distill.files.output_folders import check_output, mark
 from lit_distill.knobs import Count, check_knobs
 from lit_distill.tools.corpora.cutting_table import cutting_table
+from lit_distill.tools.corpora.given_corpus import given_corpus
 from lit_distill.tools.corpora.vocabularies import BERT, ROBERTA, Kind, trained
 
 KIND = "tokenizer"
@@ -70,7 +71,7 @@ def train_tokenizer(
     """
     check_knobs(train_tokenizer, locals())
     check_output(Path(output), kind=KIND)
-    corpus = _corpus(data, files)
+    corpus = given_corpus(data, files)
     languages = _read(corpus)
     repeats = _repeats(languages, sampler or corpus.sampler, max_characters)
     texts = partial(_all, languages, repeats)
@@ -86,16 +87,6 @@ def _save(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     with replacing(folder) as beside:
         tokenizer.save_pretrained(beside)
         mark(beside, KIND)
-
-
-def _corpus(data: Corpus | None, files: dict[str, list[str]] | None) -> Corpus:
-    if (data is None) == (not files):
-        raise UserError(
-            "Give either a corpus (--config configs/data/....yaml) or --files.LANGUAGE."
-        )
-    if data is not None:
-        return data
-    return MultilingualCorpus([Source(tag, files=paths) for tag, paths in (files or {}).items()])
 
 
 @dataclass(frozen=True)

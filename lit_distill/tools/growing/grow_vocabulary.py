@@ -34,10 +34,11 @@ from lit_distill.models.vocabularies.growing.tokenizer_growing import (
     grow_tokenizer,
     growable_parts,
 )
+from lit_distill.tools.corpora.given_corpus import given_corpus
 from lit_distill.tools.growing import verifying
 from lit_distill.tools.growing.reading import Read, read
 from lit_distill.tools.growing.reporting import change_as_json, language_table
-from lit_distill.tools.trimming.counting import corpus_of, wanted
+from lit_distill.tools.trimming.counting import wanted
 from lit_distill.tools.trimming.measuring import Change, change, size_of
 from lit_distill.tools.trimming.reporting import change_figure, console, size_table
 from lit_distill.tools.trimming.subject import Subject, opened, tokenizer_of
@@ -82,7 +83,7 @@ def grow_vocabulary(
     check_knobs(grow_vocabulary, locals())
     folder = Path(output)
     check_new(folder, KIND)
-    corpus = corpus_of(data, files)
+    corpus = given_corpus(data, files)
     texts = wanted(corpus, languages)
     own = tokenizer_of(model, revision, tokenizer, growable_parts)
     subject = opened(model, revision, own)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from data_modules import Corpus, MultilingualCorpus, Source
+from data_modules import Corpus
 from data_modules.reading.sources import LanguageTexts
 from data_modules.storing.tokenising import Split, texts_of_split
 from data_modules.text.markers import engine
@@ -52,21 +52,6 @@ class Language:
 
     counts: Counts
     held_out: list[str]
-
-
-def corpus_of(data: Corpus | None, files: dict[str, list[str]] | None) -> Corpus:
-    """The corpus that the user gave, by a config or as files.
-
-    Raises:
-        UserError: neither or both.
-    """
-    if (data is None) == (not files):
-        raise UserError(
-            "Give either a corpus (--config configs/data/....yaml) or --files.LANGUAGE."
-        )
-    if data is not None:
-        return data
-    return MultilingualCorpus([Source(tag, files=paths) for tag, paths in (files or {}).items()])
 
 
 def wanted(data: Corpus, languages: Sequence[str] | None) -> list[LanguageTexts]:

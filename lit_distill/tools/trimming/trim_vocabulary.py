@@ -32,6 +32,7 @@ from lit_distill.models import (
 from lit_distill.models.loading.pretrained import open_model
 from lit_distill.models.vocabularies.closure import Closing
 from lit_distill.models.vocabularies.token_ids import ids_in_configs
+from lit_distill.tools.corpora.given_corpus import given_corpus
 from lit_distill.tools.trimming import counting, verifying
 from lit_distill.tools.trimming.counting import Language
 from lit_distill.tools.trimming.measuring import Change, change, size_of
@@ -87,7 +88,7 @@ def trim_vocabulary(
     check_knobs(trim_vocabulary, locals())
     folder = Path(output)
     check_new(folder)
-    corpus = counting.corpus_of(data, files)
+    corpus = given_corpus(data, files)
     wanted = counting.wanted(corpus, languages)
     subject = opened(model, revision, tokenizer_of(model, revision, tokenizer))
     closing = Closing(subject.tokenizer, subject.rows, subject.named)
