@@ -1,0 +1,1 @@
+"""Texts as vectors: what of a model's states stands for a text."""
