@@ -236,6 +236,13 @@ TRIMMING = (
         f"{OF_TOOL} -k refused[tokenizer]",
     ),
     Mutant(
+        "any logits will do",
+        f"{TOOL}/verifying.py",
+        "        if not apart[1] <= TOLERANCE:",
+        "        if False:",
+        f"{OF_TOOL} -k what_they_add_up",
+    ),
+    Mutant(
         "ids in configs are not compared",
         f"{TOOL}/verifying.py",
         "    if moved != after:",

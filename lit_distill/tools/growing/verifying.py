@@ -123,15 +123,12 @@ def agreement(
                 f"The grown model has other hidden states or scores of old pieces for a text in "
                 f"{language}. {_REPORT}"
             )
-        if one.logits is None or other.logits is None:
+        if (apart := one.apart(other)) is None:
             continue
-        finite = one.logits.isfinite()
-        difference = float((one.logits - other.logits)[finite].abs().max())
-        scale = max(1.0, float(one.logits[finite].abs().max()))
-        if not difference <= TOLERANCE * scale:
+        if not apart[1] <= TOLERANCE:
             raise UserError(
                 f"The grown model has other logits for a text in {language}: old ones differ by "
-                f"{difference:.1e} where the largest is {scale:.1f}. {_REPORT}"
+                f"{apart[0]:.1e}, {apart[1]:.1e} of what they add up. {_REPORT}"
             )
-        most = max(most or 0.0, difference)
+        most = max(most or 0.0, apart[0])
     return Agreement(texts, without, len(before), most)

@@ -5,7 +5,7 @@ Shapes: T tokens of a text, D hidden size, N rows of the head that are looked at
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,12 @@ from lit_distill.models import DROPPED, LanguageModel, VocabularyMap, start_id
 
 READ_TEXTS, READ_TOKENS, READ_ROWS = 8, 64, 16
 """Of each language, what models read: texts, tokens of each at most, rows of logits of each."""
-TOLERANCE = 1e-4
-"""How far a kept logit may be, relative to the largest of its text where that is above 1.
+TOLERANCE = 1e-6
+"""How far a kept logit may be, relative to the sum of the absolute values that it adds up.
 
-The kernel of a matrix product may add in another order for another number of rows: of a model of
-49,152 rows, in float32, logits of up to 27 were up to 3e-5 apart. What decides is the product with
-the kept rows alone, which has one width before and after and is the same bit for bit.
+The kernel of a matrix product may add in another order for another number of rows, and rounding
+grows with what is added, not with what is left of it. The product with the kept rows alone, which
+has one width before and after, is the same bit for bit.
 """
 
 
@@ -57,13 +57,25 @@ class Reading:
         states: last hidden states (T, D).
         products: of the first rows and the kept rows of the head (N, V), or all (N, labels); None
             without a head.
+        sizes: sums of the absolute values that each of these adds up.
         logits: as the model gives them, of the same rows.
     """
 
     ids: Tensor
     states: Tensor
     products: Tensor | None
+    sizes: Tensor | None
     logits: Tensor | None
+
+    def apart(self, other: Reading) -> tuple[float, float] | None:
+        """How far logits are from another reading's: as they are, and relative to `sizes`.
+
+        What is the same infinity is not apart. None where a model has no head.
+        """
+        if self.logits is None or other.logits is None or self.sizes is None:
+            return None
+        far = torch.where(self.logits == other.logits, 0.0, (self.logits - other.logits).abs())
+        return float(far.max()), float((far / self.sizes.clamp(min=1.0)).max())
 
 
 def whole_texts(
@@ -118,22 +130,29 @@ def readings(
     by_token = model.anatomy.has_head and not model.anatomy.has_task
     kept = torch.tensor(ids.kept) if by_token and not trimmed else None
     for text in texts[:READ_TEXTS]:
-        old, products, logits = torch.tensor(text[:most], dtype=torch.long), None, None
+        old, products = torch.tensor(text[:most], dtype=torch.long), None
+        sizes, logits = None, None
         with torch.no_grad():
             hidden = model.encode(_batch(model, ids.new_ids(old) if trimmed else old)).hidden[0]
             if model.anatomy.has_head:
-                products = model.with_lm_head(lambda head: _product(head, kept), hidden[:READ_ROWS])
+                first = hidden[:READ_ROWS]
+                products = model.with_lm_head(lambda head: _product(head, kept), first)
+                sizes = model.with_lm_head(lambda head: _product(head, kept, Tensor.abs), first)
                 logits = model.logits(hidden[:READ_ROWS])
                 logits = logits if kept is None else logits[:, kept]
-        found.append(Reading(old, hidden, products, logits))
+        found.append(Reading(old, hidden, products, sizes, logits))
     return found
 
 
-def _product(head: Head, kept: Tensor | None) -> Tensor:
+def _product(
+    head: Head, kept: Tensor | None, of: Callable[[Tensor], Tensor] = lambda values: values
+) -> Tensor:
     """Rows (N, D) times the rows of a head that are kept (None: all), with their biases."""
-    if kept is None:
-        return linear(head.rows, head.weight, head.bias)
-    return linear(head.rows, head.weight[kept], None if head.bias is None else head.bias[kept])
+    weight, bias = (
+        one if one is None or kept is None else one[kept] for one in (head.weight, head.bias)
+    )
+    assert weight is not None
+    return linear(of(head.rows), of(weight), None if bias is None else of(bias))
 
 
 def _batch(model: LanguageModel, ids: Tensor) -> Batch:
@@ -171,7 +190,7 @@ def agreement(
                 f"of its pieces were kept ({_far(one.states, other.states):.1e}). Nothing is "
                 "written: please report the model."
             )
-        if one.logits is None or other.logits is None:
+        if (apart := one.apart(other)) is None:
             continue
         assert one.products is not None  # as the logits
         assert other.products is not None
@@ -181,15 +200,13 @@ def agreement(
                 f"scores of kept pieces ({_far(one.products, other.products):.1e}). Nothing is "
                 "written: please report the model."
             )
-        difference = _far(one.logits, other.logits)
-        scale = max(1.0, float(one.logits[one.logits.isfinite()].abs().max()))
-        if not difference <= TOLERANCE * scale:
+        if not apart[1] <= TOLERANCE:
             raise UserError(
                 f"The trimmed model has other logits for a text in {language}: kept ones differ by "
-                f"{difference:.1e} where the largest is {scale:.1f}. Nothing is written: please "
+                f"{apart[0]:.1e}, {apart[1]:.1e} of what they add up. Nothing is written: please "
                 "report the model."
             )
-        most = max(most or 0.0, difference)
+        most = max(most or 0.0, apart[0])
     return Agreement(texts, whole, len(before), most)
 
 

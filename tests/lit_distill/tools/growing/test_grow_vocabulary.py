@@ -194,7 +194,7 @@ def test_a_folder_is_read_only_as_it_was_written(tmp_path: Path) -> None:
 
 
 def reading(**changes: float) -> Reading:
-    values = {"states": 1.0, "products": 2.0, "logits": 3.0, **changes}
+    values = {"states": 1.0, "products": 2.0, "sizes": 20.0, "logits": 3.0, **changes}
     return Reading(torch.tensor([1]), *(torch.tensor([[value]]) for value in values.values()))
 
 
@@ -202,7 +202,7 @@ def test_models_that_differ_are_refused() -> None:
     found = verifying.agreement("bn", 5, 2, [reading()], [reading(logits=3.0 + 1e-5)])
     assert (found.texts, found.without, found.read) == (5, 2, 1)
     assert found.logits == pytest.approx(1e-5, rel=0.1)
-    for change in ({"states": 1.0 + 1e-6}, {"products": 2.0 + 1e-6}, {"logits": 3.1}):
+    for change in ({"states": 1.0 + 1e-6}, {"products": 2.0 + 1e-6}, {"logits": 3.0 + 3e-5}):
         with pytest.raises(UserError, match="The grown model has other"):
             verifying.agreement("bn", 5, 2, [reading()], [reading(**change)])
 

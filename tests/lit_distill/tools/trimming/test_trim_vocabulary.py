@@ -18,7 +18,7 @@ from lit_distill.__main__ import main
 from lit_distill.errors import UserError
 from lit_distill.files.output_folders import MARK
 from lit_distill.models import VocabularyMap, trim_model, trim_tokenizer
-from lit_distill.tools.trimming import trim_vocabulary as tool
+from lit_distill.tools.trimming import trim_vocabulary as tool, verifying
 from lit_distill.tools.trimming.selections import LineFrequency
 
 MODELS = ("bert", "xlm-roberta", "modernbert", "gpt2", "qwen2", "t5", "marian", "XLMRobertaModel",
@@ -284,3 +284,18 @@ def _without_words(
     }
     backend = Tokenizer.from_str(json.dumps(parts))
     return PreTrainedTokenizerFast(tokenizer_object=backend, **old.special_tokens_map)
+
+
+def test_logits_are_told_apart_by_what_they_add_up() -> None:
+    """Rounding grows with the summands: 3e-5 of 40 is none, and 3e-5 of 2 is another model."""
+
+    def reading(size: float, logit: float) -> verifying.Reading:
+        one = torch.ones(1, 1)
+        return verifying.Reading(one, one, one, one * size, one * logit)
+
+    found = verifying.agreement("en", 1, 1, [reading(40.0, 3.0)], [reading(40.0, 3.00003)])
+    assert found.logits == pytest.approx(3e-5, rel=0.02)
+    infinite = reading(1.0, -torch.inf)
+    assert verifying.agreement("en", 1, 1, [infinite], [infinite]).logits == 0
+    with pytest.raises(UserError, match=r"logits for a text in en: kept ones differ by 3.0e-05"):
+        verifying.agreement("en", 1, 1, [reading(2.0, 3.0)], [reading(2.0, 3.00003)])
