@@ -38,6 +38,8 @@ SHAPES: dict[str, dict[str, Any]] = {
         **dict.fromkeys(("pad_token_id", "bos_token_id", "cls_token_id"), 0),
         **dict.fromkeys(("eos_token_id", "sep_token_id"), 2),
     },
+    "electra": {**SHAPE, "embedding_size": 8},
+    "albert": {**SHAPE, "embedding_size": 8, "num_hidden_groups": 2},
     "gpt2": {
         "vocab_size": 40,
         "n_embd": 16,

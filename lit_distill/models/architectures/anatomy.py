@@ -141,7 +141,10 @@ class Anatomy:
         model_type: config.model_type.
         inputs: batch keys that the body takes, first what it reads (ids, samples).
         layers_path: the list of layers.
-        embeddings_path: the module from ids to the first layer's input.
+        layer_order: which of them runs at each depth, where one may run several times (ALBERT);
+            None: each runs once, in order.
+        embeddings_path: the module from ids to the first layer's input, or, where embeddings are
+            narrower than the hidden states (ELECTRA, ALBERT), to what is projected to it.
         projection_paths: inside a layer, the modules whose outputs (B, T, width) are q, k and v,
             before any rotation and with all heads side by side; one and the same module where it
             makes all three, side by side in this order and of equal width.
@@ -185,6 +188,7 @@ class Anatomy:
     mask: Callable[[Any, Mapping[str, Any]], Tensor] = inputs_mask
     logit_bias: Callable[[Any], Tensor | None] = _no_more
     norm_path: str | None = None
+    layer_order: Callable[[Any], list[int]] | None = None
     layer_count: str = "num_hidden_layers"
     intermediate_sizes: tuple[str, ...] = ("intermediate_size",)
     position_table: str | None = "max_position_embeddings"
@@ -228,14 +232,22 @@ class Anatomy:
         return found
 
     def embeddings(self, model: PreTrainedModel) -> nn.Module:
-        """The module from token ids (B, T) to the first layer's input (B, T, D)."""
+        """The module at `embeddings_path`, from token ids (B, T)."""
         found: nn.Module = model.get_submodule(self.embeddings_path)
         return found
 
     def layers(self, model: PreTrainedModel) -> nn.ModuleList:
-        """The layers, first to last."""
+        """The layers by depth, first to last; one that runs several times stands there as often."""
         found: nn.ModuleList = model.get_submodule(self.layers_path)
-        return found
+        if self.layer_order is None:
+            return found
+        return nn.ModuleList(found[number] for number in self.layer_numbers(model))
+
+    def layer_numbers(self, model: PreTrainedModel) -> list[int]:
+        """The number in the list at `layers_path` of the layer at each depth."""
+        if self.layer_order is None:
+            return list(range(len(self.layers(model))))
+        return self.layer_order(model.config)
 
     def projected(self, output: Tensor, kind: Projection) -> Tensor:
         """q, k or v (B, T, width) in the output of the module at `projection_paths[kind]`."""

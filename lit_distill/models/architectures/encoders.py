@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import gelu
 from transformers import PretrainedConfig
 
+from lit_distill.errors import UserError
 from lit_distill.models.architectures.anatomy import Anatomy, Projection
 
 
@@ -33,6 +34,34 @@ def _distilbert_transform(model: Any, rows_ND: Tensor) -> Tensor:
 def _roberta_transform(model: Any, rows_ND: Tensor) -> Tensor:
     rows: Tensor = model.lm_head.layer_norm(gelu(model.lm_head.dense(rows_ND)))
     return rows
+
+
+def _electra_transform(model: Any, rows_ND: Tensor) -> Tensor:
+    """Rows (N, e) as wide as the embeddings, which the decoder is tied to."""
+    rows: Tensor = model.generator_predictions(rows_ND)
+    return rows
+
+
+def _albert_transform(model: Any, rows_ND: Tensor) -> Tensor:
+    """Rows (N, e) as wide as the embeddings, which the decoder is tied to."""
+    head = model.predictions
+    rows: Tensor = head.LayerNorm(head.activation(head.dense(rows_ND)))
+    return rows
+
+
+def albert_order(config: Any) -> list[int]:
+    """Which group of layers runs at each depth: neighbours share one, as evenly as can be.
+
+    Raises:
+        UserError: a group has several layers, so that no number is that of a layer.
+    """
+    if config.inner_group_num != 1:
+        raise UserError(
+            f"The ALBERT has {config.inner_group_num} layers in each group (inner_group_num): only "
+            "groups of one layer are supported, as all released models have them."
+        )
+    count = config.num_hidden_layers
+    return [int(depth / (count / config.num_hidden_groups)) for depth in range(count)]
 
 
 def _modernbert_transform(model: Any, rows_ND: Tensor) -> Tensor:
@@ -105,5 +134,33 @@ ENCODERS: tuple[Anatomy, ...] = (
         transform=_modernbert_transform,
         lm_head_path="decoder",
         head_prefixes=("head.", "decoder."),
+    ),
+    Anatomy(
+        architecture="ElectraForMaskedLM",
+        model_type="electra",
+        inputs=("input_ids", "attention_mask", "position_ids", "token_type_ids"),
+        embeddings_path="electra.embeddings",
+        layers_path="electra.encoder.layer",
+        projection_paths=_SELF_ATTENTION,
+        transform=_electra_transform,
+        lm_head_path="generator_lm_head",
+        head_prefixes=("generator_predictions.", "generator_lm_head."),
+    ),
+    Anatomy(
+        architecture="AlbertForMaskedLM",
+        model_type="albert",
+        inputs=("input_ids", "attention_mask", "position_ids", "token_type_ids"),
+        embeddings_path="albert.embeddings",
+        layers_path="albert.encoder.albert_layer_groups",
+        layer_order=albert_order,
+        projection_paths={
+            "query": "albert_layers.0.attention.query",
+            "key": "albert_layers.0.attention.key",
+            "value": "albert_layers.0.attention.value",
+        },
+        transform=_albert_transform,
+        lm_head_path="predictions.decoder",
+        head_prefixes=("predictions.",),
+        spares={"predictions.bias": "predictions.decoder.bias"},
     ),
 )

@@ -17,6 +17,8 @@ _BODIES = {
     "RobertaForMaskedLM": "RobertaModel",
     "XLMRobertaForMaskedLM": "XLMRobertaModel",
     "ModernBertForMaskedLM": "ModernBertModel",
+    "ElectraForMaskedLM": "ElectraModel",
+    "AlbertForMaskedLM": "AlbertModel",
     "GPT2LMHeadModel": "GPT2Model",
     "LlamaForCausalLM": "LlamaModel",
     "MistralForCausalLM": "MistralModel",
@@ -29,7 +31,7 @@ _BODIES = {
 }
 """Class with a language-model head, and the class of its body alone."""
 
-_POOLED = ("BertModel", "RobertaModel", "XLMRobertaModel")
+_POOLED = ("BertModel", "RobertaModel", "XLMRobertaModel", "AlbertModel")
 """Bodies with a pooler over the first position, which runs behind the hidden states and which no
 loss reads. Files of some sentence encoders lack its weights."""
 

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lit_distill.errors import UserError
 from lit_distill.models.architectures.anatomy import (
     Anatomy,
     Predicted,
@@ -56,6 +57,38 @@ def _roberta_text(model: Any, rows_ND: Tensor) -> Tensor:
     head = model.classifier
     rows: Tensor = head.dropout(torch.tanh(head.dense(head.dropout(rows_ND))))
     return rows
+
+
+def _albert_pooled(model: Any, rows_ND: Tensor) -> Tensor:
+    body = model.base_model  # whose pooler is the linear map alone
+    rows: Tensor = model.dropout(body.pooler_activation(body.pooler(rows_ND)))
+    return rows
+
+
+def _electra_text(model: Any, rows_ND: Tensor) -> Tensor:
+    head = model.classifier
+    rows: Tensor = head.dropout(head.activation(head.dense(head.dropout(rows_ND))))
+    return rows
+
+
+def _electra_choice(model: Any, rows_ND: Tensor) -> Tensor:
+    rows: Tensor = model.sequence_summary(rows_ND.unsqueeze(1))  # its first position is all of it
+    return rows
+
+
+def _electra_first_states(model: Any, inputs: dict[str, Any]) -> Tensor:
+    """Last hidden states (B, T, D) of a model whose summary is that of the first position.
+
+    Raises:
+        UserError: its config says another one.
+    """
+    if model.config.summary_type != "first":
+        raise UserError(
+            f"The {type(model).__name__} summarises a text by summary_type="
+            f"{model.config.summary_type!r}: only 'first', which its class has by default, is "
+            "supported."
+        )
+    return last_states(model, inputs)
 
 
 def _modernbert(model: Any, rows_ND: Tensor) -> Tensor:
@@ -154,6 +187,7 @@ def _spans(architecture: str, model_type: str, transform: Transform = as_it_is) 
 
 _DISTILBERT = (_distilbert_text, ("pre_classifier.", "classifier."))
 _MODERNBERT = (_modernbert, ("head.", "classifier."))
+_ALBERT = (_albert_pooled, ("albert.pooler.", "classifier."))
 
 _TEXTS: tuple[Anatomy, ...] = (
     _texts("BertForSequenceClassification", "bert", _pooled, ("bert.pooler.", "classifier.")),
@@ -165,6 +199,14 @@ _TEXTS: tuple[Anatomy, ...] = (
         *_MODERNBERT,
         run=_modernbert_pooled_states,
     ),
+    _texts(
+        "ElectraForSequenceClassification",
+        "electra",
+        _electra_text,
+        ("classifier.",),
+        "classifier.out_proj",
+    ),
+    _texts("AlbertForSequenceClassification", "albert", *_ALBERT),
     _last_token("GPT2ForSequenceClassification", "gpt2"),
     _last_token("LlamaForSequenceClassification", "llama"),
     _last_token("MistralForSequenceClassification", "mistral"),
@@ -182,6 +224,8 @@ TASK_HEADS: tuple[Anatomy, ...] = (
     _tokens("RobertaForTokenClassification", "roberta"),
     _tokens("XLMRobertaForTokenClassification", "xlm-roberta"),
     _tokens("ModernBertForTokenClassification", "modernbert", _modernbert),
+    _tokens("ElectraForTokenClassification", "electra"),
+    _tokens("AlbertForTokenClassification", "albert"),
     *(replace(row, predicts=Predicted.TEXT_VALUE) for row in _TEXTS),
     _choices("BertForMultipleChoice", "bert", _pooled, ("bert.pooler.", "classifier.")),
     _choices("DistilBertForMultipleChoice", "distilbert", *_DISTILBERT),
@@ -190,9 +234,17 @@ TASK_HEADS: tuple[Anatomy, ...] = (
     _choices(
         *("ModernBertForMultipleChoice", "modernbert"), *_MODERNBERT, run=_modernbert_pooled_states
     ),
+    _choices(
+        *("ElectraForMultipleChoice", "electra"),
+        *(_electra_choice, ("sequence_summary.", "classifier.")),
+        run=_electra_first_states,
+    ),
+    _choices("AlbertForMultipleChoice", "albert", *_ALBERT),
     _spans("BertForQuestionAnswering", "bert"),
     _spans("DistilBertForQuestionAnswering", "distilbert", _dropped),
     _spans("RobertaForQuestionAnswering", "roberta"),
     _spans("XLMRobertaForQuestionAnswering", "xlm-roberta"),
     _row(Predicted.SPANS, "ModernBertForQuestionAnswering", "modernbert", *_MODERNBERT),
+    _spans("ElectraForQuestionAnswering", "electra"),
+    _spans("AlbertForQuestionAnswering", "albert"),
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -45,11 +46,14 @@ def captures(
     """
     found, inside = Captured(), dict[nn.Module, list[_Inner]]()
     layers = anatomy.layers(model)
+    whole = whole or anatomy.layer_order is not None  # one that runs again may be needed above
     if not whole:
         inside[layers[last]] = []
     around: list[tuple[nn.Module, Site]] = []
     for site in sites:
         layer, inner = _layers(model, anatomy, site)[site.layer], _inner(anatomy, site)
+        if inner is not None:
+            inner = inner._replace(turn=_turn(model, anatomy, site))
         if inner is None:
             around.append((layer, site))
         else:
@@ -59,8 +63,9 @@ def captures(
             leave_out = not whole and layer is layers[last]
             stack.enter_context(_handed_out(anatomy, layer, own, found, leave_out))
         for layer, site in around:  # behind the hooks that take apart what a layer hands out
-            stack.callback(_watched(layer, site, found).remove)
-        if last < len(layers) - 1:
+            turn = _turn(model, anatomy, site)
+            stack.callback(_watched(layer, site, found, turn).remove)
+        if last < len(layers) - 1 and anatomy.layer_order is None:
             stack.enter_context(_first_layers(model, anatomy, last + 1))
         yield found
 
@@ -107,11 +112,15 @@ def eager_attention(model: PreTrainedModel) -> Iterator[None]:
 
 
 class _Inner(NamedTuple):
-    """A site inside of a layer: the module there whose output holds the tensor, and where in it."""
+    """A site inside of a layer: the module there whose output holds the tensor, and where in it.
+
+    `turn` is which of the layer's runs in one forward it is; None: it has one.
+    """
 
     site: Site
     path: str
     value: Callable[[Any], Tensor]
+    turn: int | None = None
 
 
 def _inner(anatomy: Anatomy, site: Site) -> _Inner | None:
@@ -138,6 +147,7 @@ def _handed_out(
     # each module once: one may make all three projections
     modules = {inner.path: layer.get_submodule(inner.path) for inner in sites}
     made: dict[str, Any] = {}
+    runs = count()
 
     def note(path: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -158,7 +168,10 @@ def _handed_out(
 
     def take_off(module: nn.Module, args: tuple[Any, ...], output: tuple[Any, ...]) -> Any:
         del module, args
-        found.update(zip((inner.site for inner in sites), output[1:], strict=True))
+        run = next(runs)
+        for inner, value in zip(sites, output[1:], strict=True):
+            if inner.turn is None or inner.turn == run:
+                found[inner.site] = value
         return output[0]
 
     with uncompiled(layer), ExitStack() as stack:
@@ -171,15 +184,19 @@ def _handed_out(
         yield
 
 
-def _watched(layer: nn.Module, site: Site, found: Captured) -> RemovableHandle:
-    """Keeps what a layer reads or gives."""
+def _watched(layer: nn.Module, site: Site, found: Captured, turn: int | None) -> RemovableHandle:
+    """Keeps what a layer reads or gives, of several runs in one of them."""
+    runs = count()
 
     def keep_input(module: nn.Module, args: tuple[Any, ...]) -> None:
         del module
-        found[site] = args[0]
+        if turn is None or turn == next(runs):
+            found[site] = args[0]
 
     def keep_output(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         del module, args
+        if turn is not None and turn != next(runs):
+            return
         found[site] = output[0] if isinstance(output, tuple) else output  # T5's give several
 
     if site.kind == "hidden":
@@ -243,6 +260,14 @@ def check_gradients(model: PreTrainedModel, anatomy: Anatomy, captured: Captured
                 f"{site.kind} of layer {site.layer} has no gradient under reentrant gradient "
                 "checkpointing: enable it with use_reentrant=False (the default)."
             )
+
+
+def _turn(model: PreTrainedModel, anatomy: Anatomy, site: Site) -> int | None:
+    """How often a site's layer has run before, in one forward; None: no layer runs twice."""
+    if anatomy.layer_order is None:
+        return None
+    order = anatomy.layer_order(model.config)
+    return order[: site.layer].count(order[site.layer])
 
 
 def _layers(model: PreTrainedModel, anatomy: Anatomy, site: Site) -> nn.ModuleList:

@@ -279,7 +279,7 @@ class LanguageModel(nn.Module):
         Args:
             backend: of `torch.compile`.
         """
-        for layer in (*self.anatomy.encoder_layers(self.model), *self.layers):
+        for layer in dict.fromkeys((*self.anatomy.encoder_layers(self.model), *self.layers)):
             layer.forward = torch.compile(layer.forward, backend=backend, dynamic=True)
 
     def set_dropout(self, probability: float) -> None:

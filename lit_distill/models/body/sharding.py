@@ -32,7 +32,8 @@ def shard(model: LanguageModel, mesh: DeviceMesh) -> None:
     mesh = _data_parallel(mesh)
     # About results that are changed in place, which no caller of ours does.
     warnings.filterwarnings("ignore", r"FSDP2-wrapped module \(.*\) returned a view tensor")
-    for layer in (*model.anatomy.encoder_layers(model.model), *model.layers):
+    alone = () if model.anatomy.layer_order else model.layers  # what runs often stays gathered
+    for layer in (*model.anatomy.encoder_layers(model.model), *alone):
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh, reshard_after_forward=False)
 

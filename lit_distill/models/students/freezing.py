@@ -127,7 +127,14 @@ def freeze_body(model: LanguageModel, top_layers: int = 0) -> None:
             f"top_layers={top_layers}: {type(model.model).__name__} has {count} layers; train the "
             f"highest 0 to {count}."
         )
-    layers = (f"{model.anatomy.layers_path}.{n}." for n in range(count - top_layers, count))
+    numbers = model.anatomy.layer_numbers(model.model)
+    top = set(numbers[count - top_layers :])
+    if shared := top & set(numbers[: count - top_layers]):
+        raise UserError(
+            f"top_layers={top_layers}: the layers of {type(model.model).__name__} share weights, "
+            f"and those of group {min(shared)} run below as well: use top_layers=0, or {count}."
+        )
+    layers = (f"{model.anatomy.layers_path}.{n}." for n in sorted(top))
     kept = (*model.anatomy.head_prefixes, *layers)
     for name, parameter in model.model.named_parameters(remove_duplicate=False):
         if not name.startswith(kept):  # so a tied one is frozen by its embedding's name
@@ -183,13 +190,15 @@ def copy_matching_weights(
         The names of those that were copied.
     """
     ours, theirs = dict(student.model.named_parameters()), teacher.model.state_dict()
+    here, there = (each.anatomy.layer_numbers(each.model) for each in (student, teacher))
     copied = []
     for name in names:
         source = name
         for one, other in layers.items():
-            prefix = f"{student.anatomy.layers_path}.{one}."
+            prefix = f"{student.anatomy.layers_path}.{here[one]}."
             if name.startswith(prefix):
-                source = f"{teacher.anatomy.layers_path}.{other}.{name.removeprefix(prefix)}"
+                rest = name.removeprefix(prefix)
+                source = f"{teacher.anatomy.layers_path}.{there[other]}.{rest}"
         if source in theirs and theirs[source].shape == ours[name].shape:
             ours[name].copy_(theirs[source])
             copied.append(name)

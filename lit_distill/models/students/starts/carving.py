@@ -51,6 +51,8 @@ def carve_config(
             "(scale_attn_by_inverse_layer_idx), so only layers='first' keeps what layers compute."
         )
     values |= {anatomy.layer_count: len(picked), "_name_or_path": ""}  # it is the teacher's
+    if anatomy.layer_order is not None:  # ALBERT
+        values["num_hidden_groups"] = len(_kept_groups(teacher, picked))
     if anatomy.encoder_layer_count is not None and encoder is not None:
         values[anatomy.encoder_layer_count] = len(encoder)
     if values.get("layer_types"):
@@ -62,6 +64,8 @@ def carve_layers(
     teacher: LanguageModel, picked: list[int], encoder: list[int] | None = None
 ) -> dict[str, Tensor]:
     """The teacher's weights (not copies) with only the picked layers, numbered anew."""
+    if teacher.anatomy.layer_order is not None:
+        picked = _kept_groups(teacher, picked)
     stacks = {teacher.anatomy.layers_path: picked}
     if teacher.anatomy.encoder_layers_path is not None and encoder is not None:
         stacks[teacher.anatomy.encoder_layers_path] = encoder
@@ -74,6 +78,26 @@ def carve_layers(
         if name:
             weights[name] = tensor.detach()
     return weights
+
+
+def _kept_groups(teacher: LanguageModel, picked: list[int]) -> list[int]:
+    """The groups of layers that picked depths of an ALBERT need, in their order.
+
+    Raises:
+        UserError: fewer depths would not run them in this order, which follows from their number.
+    """
+    config, order = copy.deepcopy(teacher.config), teacher.anatomy.layer_numbers(teacher.model)
+    wanted = [order[number] for number in picked]
+    kept = list(dict.fromkeys(wanted))
+    config.num_hidden_layers, config.num_hidden_groups = len(picked), len(kept)
+    numbers = [] if teacher.anatomy.layer_order is None else teacher.anatomy.layer_order(config)
+    if wanted != [kept[number] for number in numbers]:
+        raise UserError(
+            f"layers={picked}: they are of the groups {wanted} of the teacher's "
+            f"{teacher.config.num_hidden_groups}, and an ALBERT shares each group among neighbours "
+            "as evenly as can be: choose as many layers of each group, or another number of them."
+        )
+    return kept
 
 
 def with_head_of(model: LanguageModel, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -56,6 +56,8 @@ def test_they_are_those_of_a_whole_forward(model: LanguageModel, batch: Batch) -
 def test_nothing_else_of_the_layer_runs_and_nothing_above(
     model: LanguageModel, batch: Batch
 ) -> None:
+    if model.anatomy.layer_order is not None:
+        pytest.skip("ALBERT's layers may run again: all run.")
     ran: list[str] = []
     for name, module in model.model.named_modules():
         if name.startswith(f"{model.anatomy.layers_path}."):
@@ -97,7 +99,7 @@ def test_gradients_are_those_of_a_whole_forward(model: LanguageModel, batch: Bat
 
     expected = slopes(full(model, batch, 2))
     for checkpointing in (False, True):
-        if checkpointing:
+        if checkpointing and model.model.supports_gradient_checkpointing:
             model.model.activation_checkpointing_enable()
         found = slopes(projections(model, batch, 2, KINDS))
         for one, other in zip(found, expected, strict=True):
@@ -114,6 +116,8 @@ def test_exactly_what_a_loss_reaches_stays_trainable(model: LanguageModel, batch
     named = dict(model.model.named_parameters())
     assert {name for name, p in named.items() if p.grad is None} == set(frozen)
     assert frozen == [name for name, p in named.items() if not p.requires_grad]
+    if model.anatomy.layer_order is not None:  # a group that is reached is reached whole
+        return
     layers = model.anatomy.layers_path
     own = tuple(
         f"{layers}.2.{path}."

@@ -103,13 +103,14 @@ def test_no_more_runs_than_the_sites_are_made_of(model: LanguageModel, batch: Ba
     ran.clear()
     found = model.capture(batch, [Site("embeddings")])
     assert torch.equal(found[Site("embeddings")], expected[Site("embeddings")])
-    if not model.reads_pairs:
+    once = model.anatomy.layer_order is None  # ALBERT's layers may run again: all run
+    if once and not model.reads_pairs:
         assert ran == [0]  # the layer's own call, and nothing in it
     ran.clear()
     found = model.capture(batch, [Site("hidden", 1), Site("query", 0)])
     assert list(found) == [Site("hidden", 1), Site("query", 0)]
     assert torch.equal(found[Site("hidden", 1)], expected[Site("hidden", 1)])
-    assert set(ran) == {0, 1}
+    assert set(ran) == ({0, 1} if once else {0, 1, 2, 3})
 
 
 @pytest.mark.rotated(3)  # whole runs

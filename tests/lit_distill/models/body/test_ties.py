@@ -43,7 +43,7 @@ def two_tables(
     model.save_pretrained(folder)
     weights = load_file(folder / "model.safetensors")
     head = f"{anatomy_of_type(family).lm_head_path}.weight"
-    weights[head] = torch.randn(40, 16)
+    weights[head] = torch.randn_like(model.get_input_embeddings().weight)
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     if not changes["tie_word_embeddings"]:  # as Google's files say
         path = folder / "config.json"
