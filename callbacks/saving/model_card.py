@@ -31,6 +31,7 @@ ISO_639_1 = frozenset(_ISO_639_1.split())
 BASES = {
     "LayerCopyStudent": "layers of the teacher",
     "NarrowCopyStudent": "the teacher, narrower",
+    "FactorisedCopyStudent": "layers of the teacher, narrow embeddings",
     "FreshStudent": "none, random weights",
 }
 """What students began as that were not saved before."""

@@ -84,6 +84,9 @@ from lit_distill.models.students.lora import LoRA as LoRA
 from lit_distill.models.students.restoring import student_from_state as student_from_state
 from lit_distill.models.students.restoring import student_state as student_state
 from lit_distill.models.students.sharing import share_body as share_body
+from lit_distill.models.students.starts.factorised_copy import (
+    FactorisedCopyStudent as FactorisedCopyStudent,
+)
 from lit_distill.models.students.starts.fresh import FreshStudent as FreshStudent
 from lit_distill.models.students.starts.layer_copy import LayerCopyStudent as LayerCopyStudent
 from lit_distill.models.students.starts.narrow_copy import NarrowCopyStudent as NarrowCopyStudent

@@ -17,6 +17,7 @@ from torch.distributed.tensor import DTensor
 
 import lit_distill.losses
 import lit_distill.methods
+import lit_distill.models
 from lit_distill.batch import Batch, Reading
 from lit_distill.losses import SoftTarget
 from lit_distill.methods import AttentionTerms
@@ -24,6 +25,7 @@ from lit_distill.models import (
     Execution,
     LayerCopyStudent,
     Sampling,
+    Student,
     TeacherSpec,
     TextFilter,
 )
@@ -70,6 +72,11 @@ class Shipped:
         """What its config says of the model."""
         node: dict[str, Any] = yaml.safe_load(CONFIGS[self.name].read_text("utf-8"))["model"]
         return node
+
+    @property
+    def starts_itself(self) -> bool:
+        """Whether its config says how its student starts: factorised, as an ELECTRA."""
+        return "student" in self.node.get("init_args", {})
 
     @property
     def method(self) -> type[Distillation]:
@@ -156,6 +163,14 @@ def _stages(value: list[dict[str, Any]]) -> list[Stage]:
     return [Stage(**one) for one in value]
 
 
+def _student(value: dict[str, Any] | None) -> Student | None:
+    """A start by class, as a config gives it."""
+    if value is None:
+        return None
+    found: type[Student] = getattr(lit_distill.models, value["class_path"])
+    return found(**value["init_args"])
+
+
 def _states(value: dict[str, Any] | None) -> StateTerms | None:
     return None if value is None else StateTerms(**{key: made(one) for key, one in value.items()})
 
@@ -168,7 +183,7 @@ def build(
     node = {**shipped.node.get("init_args", {}), **shipped.knobs}
     several = {name: LayerCopyStudent(num_layers=n) for name, n in shipped.students.items()}
     models = {"teacher": TeacherSpec(str(folder)), "students": several or None, **starts}
-    parts = {"stages": _stages, "states": _states}
+    parts = {"stages": _stages, "states": _states, "student": _student}
     own = {key: parts.get(key, made)(value) for key, value in node.items()}
     if shipped.by_task:
         own["teachers"] = dict.fromkeys(several, models.pop("teacher"))

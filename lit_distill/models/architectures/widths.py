@@ -164,8 +164,9 @@ def widths_of(anatomy: Anatomy) -> Widths:
     if anatomy.model_type not in WIDTHS:
         raise UserError(
             f"NarrowCopyStudent cannot narrow a {anatomy.architecture}: it knows the widths of "
-            f"{', '.join(WIDTHS)}. Encoder-decoders have two streams, ELECTRA and ALBERT embeddings "
-            "of a width of their own, and Gemma multiplies them by the root of its width. Use "
-            "LayerCopyStudent, which keeps all widths, or FreshStudent with embeddings=svd."
+            f"{', '.join(WIDTHS)}. Encoder-decoders have two streams, ELECTRA and ALBERT have "
+            "embeddings of another width, and Gemma multiplies embeddings by the root of its "
+            "width. Use LayerCopyStudent, which keeps all widths, or FreshStudent with "
+            "embeddings=svd."
         )
     return WIDTHS[anatomy.model_type]

@@ -77,6 +77,7 @@ class LanguageModel(nn.Module):
         self.stream: RandomStream | None = None
         self.surgeries: list[dict[str, Any]] = []
         self.notes: list[str] = []
+        self.anatomy.layer_numbers(model)  # refuses layers that have none
         for path in self.anatomy.computed:  # trainable after `from_pretrained`
             model.get_submodule(path).requires_grad_(False)
         for parameter in self.anatomy.unread(model):  # ranks would wait for its gradient

@@ -77,8 +77,8 @@ IN_THE_FILE = {
     "a number for a class": (
         ("{class_path: LayerCopyStudent, init_args: {num_layers: 2}}", "5"),
         "exp.yaml:7: model.student: expected a Student, given by class_path and init_args; "
-        "there is FreshStudent, LayerCopyStudent, NarrowCopyStudent, PretrainedStudent, "
-        "VocabularyTransferStudent.",
+        "there is FactorisedCopyStudent, FreshStudent, LayerCopyStudent, NarrowCopyStudent, "
+        "PretrainedStudent, VocabularyTransferStudent.",
     ),
     "unknown method": (
         ("TripleLoss", "TripelLoss"),
