@@ -224,7 +224,8 @@ def test_gradient_depends_on_no_padding_of_the_vocabulary(
     if case[0].reads_labels:
         pytest.skip("its outputs are labels, of which there are no more than there are")
     spec = TeacherSpec(str(tiny_models[case[1]]))
-    LayerCopyStudent().build(spec.build(), 0).model.save_pretrained(tmp_path / "student")
+    start = case[0].own_start or LayerCopyStudent()
+    start.build(spec.build(), 0).model.save_pretrained(tmp_path / "student")
     padded = spec.build().model
     with torch.random.fork_rng():
         size = padded.config.vocab_size
@@ -376,7 +377,7 @@ def test_from_config_to_export(
     student = load_file(run / "student-last" / of_several / "model.safetensors")
     query = "bert.encoder.layer.0.attention.self.query.weight"
     carved = "transformer.h.0.attn.c_attn.weight" if family == "gpt2" else query
-    own_name = carved.replace("bert.", "electra.", int(shipped.starts_itself))
+    own_name = carved.replace("bert.", "electra.", int(shipped.own_start is not None))
     assert not torch.equal(student[own_name], before[carved])
     saved = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
     assert not [key for key in saved["state_dict"] if "teacher" in key]
@@ -406,7 +407,7 @@ def command(
         start = {"class_path": "LayerCopyStudent", "init_args": {"layers": "every_other"}}
         students = dict.fromkeys(shipped.students, start)
         options.append(f"--model.students={json.dumps(students)}")
-    elif not shipped.starts_itself:
+    elif shipped.own_start is None:
         parts.append(ROOT / "configs/models/half.yaml")
     if shipped.reads_prompts:
         parts.append(ROOT / "tests/tiny/runs/prompts.yaml")

@@ -74,9 +74,9 @@ class Shipped:
         return node
 
     @property
-    def starts_itself(self) -> bool:
-        """Whether its config says how its student starts: factorised, as an ELECTRA."""
-        return "student" in self.node.get("init_args", {})
+    def own_start(self) -> Student | None:
+        """How its config says that its student starts: factorised, as an ELECTRA."""
+        return _student(self.node.get("init_args", {}).get("student"))
 
     @property
     def method(self) -> type[Distillation]:

@@ -64,8 +64,8 @@ def exactly(
     kept: dict[str, Tensor] = {}
     own = FactorisedCopyStudent._weights
 
-    def keep(self: Any, teacher: Any, found: Any) -> Any:
-        result = own(self, teacher, found)
+    def keep(self: Any, *given: Any) -> Any:
+        result = own(self, *given)
         kept.update(result)
         return result
 
@@ -391,3 +391,17 @@ def test_the_table_is_cut_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(factorising, "_ROWS", 7)
     assert torch.equal(factorising.narrowed(table, map_De), whole)
     torch.testing.assert_close(whole, (table.double() @ map_De).float())
+
+
+def test_rows_of_no_token_have_no_say_in_the_directions(bert: LanguageModel) -> None:
+    """A table that was padded: its own rows are cut to the directions of the others."""
+    bert.config.hidden_act = "gelu"
+    table = bert.model.get_input_embeddings().weight
+    start = FactorisedCopyStudent(5)
+    before = start.build(bert, 30).model.get_input_embeddings().weight[:30].clone()
+    with torch.no_grad():
+        table[30:] = 100 * torch.randn(10, 16)
+    after = start.build(bert, 30).model.get_input_embeddings().weight
+    assert after.shape == (40, 5)
+    assert torch.equal(after[:30], before)
+    assert not torch.allclose(start.build(bert, 0).model.get_input_embeddings().weight[:30], before)
