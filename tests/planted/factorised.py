@@ -132,8 +132,8 @@ FACTORISED = (
     Mutant(
         "a pooler with a GELU gets the weights of one with a tanh",
         START,
-        "        if own.predicts in _POOLED and own.has_head and not same and _pooled_otherwise(self, own):\n",
-        "        if False:\n",
+        "if own.predicts in _POOLED and own.has_head and not same and",
+        "if False and not same and",
         f"{OF_COPIES} -k activations",
     ),
     Mutant(

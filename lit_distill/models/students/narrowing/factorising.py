@@ -35,7 +35,9 @@ WORDS, POSITIONS, TYPES = (
 )
 
 
-def embedding_directions(weights: Mapping[str, Tensor], width: int, of: Directions) -> Tensor:
+def embedding_directions(
+    weights: Mapping[str, Tensor], width: int, of: Directions, tokens: int | None = None
+) -> Tensor:
     """V (D, e) in float64, to which embeddings are cut.
 
     Args:
@@ -44,8 +46,10 @@ def embedding_directions(weights: Mapping[str, Tensor], width: int, of: Directio
         of: "words": the principal directions of the word table, each row less its mean, which the
             norm takes off: W V V^T is then the nearest table of rank e - 1. "sums": those of what
             the norm reads, all sums of a word, a position and the type 0, each counted once.
+        tokens: how many rows are tokens; others, by which a table was padded, do not count. None:
+            all are.
     """
-    table_VD = weights[WORDS].detach().cpu()
+    table_VD = weights[WORDS][:tokens].detach().cpu()
     if of == "sums":
         rest_TD = weights[POSITIONS].detach().cpu() + weights[TYPES].detach().cpu()[0]
         mean_D = rest_TD.mean(0)

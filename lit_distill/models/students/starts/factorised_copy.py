@@ -101,7 +101,7 @@ class FactorisedCopyStudent(Student):
         self, teacher: LanguageModel | None, vocab_size: int, needs_head: bool = True
     ) -> LanguageModel:
         """See `Student.start`."""
-        del vocab_size, needs_head
+        del needs_head
         if teacher is None:
             raise UserError(
                 "FactorisedCopyStudent takes its weights from a teacher and none is given: set "
@@ -112,7 +112,9 @@ class FactorisedCopyStudent(Student):
         anatomy = anatomy_of_type(self.model_type, own.predicts, own.has_head)
         every = list(range(len(teacher.layers)))
         picked = pick_layers_of(teacher, self.layers or every, self.num_layers)
-        weights = self._weights(teacher, plain_names(carve_layers(teacher, picked), own))
+        weights = self._weights(
+            teacher, plain_names(carve_layers(teacher, picked), own), vocab_size or None
+        )
         config = self._config(carve_config(teacher, picked), own, anatomy)
         without = {*absent_in(teacher, anatomy)}
         if not any(name.startswith("pooler.") for name in weights):
@@ -123,13 +125,15 @@ class FactorisedCopyStudent(Student):
         student.model.load_state_dict(named, strict=True)  # copies, and narrows to float32
         return student
 
-    def _weights(self, teacher: LanguageModel, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _weights(
+        self, teacher: LanguageModel, weights: dict[str, Tensor], tokens: int | None
+    ) -> dict[str, Tensor]:
         """A teacher's weights by plain names, with the embeddings and the head of tokens narrow."""
         offset = teacher.anatomy.position_offset(teacher.config)  # RoBERTa's first rows are no
         weights = {**weights, POSITIONS: weights[POSITIONS][offset:]}  # positions of tokens
         width = weights[WORDS].shape[1]
         if self.embedding_size < width:
-            map_De = embedding_directions(weights, self.embedding_size, self.directions)
+            map_De = embedding_directions(weights, self.embedding_size, self.directions, tokens)
             narrow = factorised_embeddings(weights, map_De)
             head = narrow_head(weights, map_De) if "head.decoder.weight" in weights else {}
             return {**weights, **narrow, **head}
