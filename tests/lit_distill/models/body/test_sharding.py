@@ -34,7 +34,7 @@ def loss(model: LanguageModel, batch: Batch, sites: list[Site]) -> Tensor:
 
 
 @pytest.mark.parametrize("sites", SITES.values(), ids=SITES)
-@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "albert"])
 def test_captures_have_the_gradients_of_whole_weights(
     family: str,
     sites: list[Site],

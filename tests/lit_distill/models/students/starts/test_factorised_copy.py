@@ -29,6 +29,7 @@ from lit_distill.models import (
     student_from_state,
     student_state,
 )
+from lit_distill.models.body.ties import keep_apart
 from lit_distill.models.students.narrowing import factorising
 from lit_distill.models.students.narrowing.weights import stream_directions
 from lit_distill.models.students.starts.factorised_names import HOLDERS, SOURCES, own_names
@@ -269,7 +270,11 @@ def test_the_head_is_what_slow_sums_say(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_table_of_the_heads_own_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    teacher = of_gelu("bert", tie_word_embeddings=False).double()
+    """Also where the config says tied, as that of a merged adapter does."""
+    teacher = of_gelu("bert").double()
+    keep_apart(teacher.model, ["cls.predictions.decoder.weight"])
+    with torch.no_grad():
+        teacher.model.cls.predictions.decoder.weight.add_(1.0).mul_(-0.5)
     student = exactly(FactorisedCopyStudent(6), teacher, monkeypatch)
     named = {n.partition(".")[2]: v for n, v in teacher.model.state_dict().items()}
     map_De = factorising.embedding_directions(named, 6, "sums")
