@@ -89,6 +89,8 @@ SHAPES |= {
     "mt5": T5,
     "bart": BART,
     "marian": {**BART, "decoder_vocab_size": 40},
+    "mbart": BART,
+    "m2m_100": {**BART, "decoder_start_token_id": 2, "scale_embedding": True},
 }
 FAMILIES = tuple(SHAPES)
 

@@ -120,7 +120,8 @@ def last_states(model: Any, inputs: dict[str, Any]) -> Tensor:
     return states
 
 
-def _no_more(model: Any) -> Tensor | None:
+def no_bias(model: Any) -> Tensor | None:
+    """Nothing is added to the decoder's output."""
     del model
     return None
 
@@ -163,6 +164,7 @@ class Anatomy:
         intermediate_sizes: its names for the widths of the feed-forward blocks.
         position_table: its name for the longest sequence; None where there is no limit.
         position_offset: the table index of the first token's position.
+        counts_from_padding: the model itself counts positions from the padding id on.
         computed: modules whose weights are computed, not learnt: never trained, and never saved.
         spares: parameters that nothing reads unless the config ties them to these others.
         encoder_layers_path: of an encoder-decoder, whose `layers_path` is the decoder's.
@@ -186,13 +188,14 @@ class Anatomy:
     cap: Callable[[PretrainedConfig], float | None] = uncapped
     run: Callable[[Any, dict[str, Any]], Tensor] = last_states
     mask: Callable[[Any, Mapping[str, Any]], Tensor] = inputs_mask
-    logit_bias: Callable[[Any], Tensor | None] = _no_more
+    logit_bias: Callable[[Any], Tensor | None] = no_bias
     norm_path: str | None = None
     layer_order: Callable[[Any], list[int]] | None = None
     layer_count: str = "num_hidden_layers"
     intermediate_sizes: tuple[str, ...] = ("intermediate_size",)
     position_table: str | None = "max_position_embeddings"
     position_offset: Callable[[PretrainedConfig], int] = _no_offset
+    counts_from_padding: bool = False
     computed: tuple[str, ...] = ()
     spares: dict[str, str] = field(default_factory=dict)
     encoder_layers_path: str | None = None

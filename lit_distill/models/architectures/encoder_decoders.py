@@ -1,16 +1,19 @@
 """Rows of the architecture table for encoder-decoders: T5 and BART with their kin.
 
+MBart and M2M-100 (which NLLB is) are kin of BART whose norms come first in a layer.
+
 Shapes: N rows, D hidden size, V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
-from lit_distill.models.architectures.anatomy import Anatomy, Projection, as_it_is
+from lit_distill.models.architectures.anatomy import Anatomy, Projection, as_it_is, no_bias
 
 _PROJECTIONS: dict[Projection, str] = {
     kind: f"self_attn.{kind[0]}_proj" for kind in ("query", "key", "value")
@@ -87,6 +90,7 @@ def _t5(architecture: str, model_type: str, transform: Callable[[Any, Tensor], T
     )
 
 
+_NORM_FIRST = "self_attn_layer_norm"
 _MARIAN_POSITIONS = ("model.encoder.embed_positions", "model.decoder.embed_positions")
 
 
@@ -95,6 +99,7 @@ def _bart(
     model_type: str,
     pipeline_tag: str = "text2text-generation",
     computed: tuple[str, ...] = (),
+    norm_path: str | None = None,
 ) -> Anatomy:
     """BART and those who kept its names."""
     return Anatomy(
@@ -104,6 +109,7 @@ def _bart(
         embeddings_path="model.shared",
         layers_path="model.decoder.layers",
         projection_paths=_PROJECTIONS,
+        norm_path=norm_path,
         lm_head_path="lm_head",
         head_prefixes=("lm_head.", "final_logits_bias"),
         causal=True,
@@ -125,4 +131,11 @@ ENCODER_DECODERS: tuple[Anatomy, ...] = (
     _t5("MT5ForConditionalGeneration", "mt5", as_it_is),
     _bart("BartForConditionalGeneration", "bart"),
     _bart("MarianMTModel", "marian", "translation", computed=_MARIAN_POSITIONS),
+    _bart("MBartForConditionalGeneration", "mbart", "translation", norm_path=_NORM_FIRST),
+    replace(
+        _bart("M2M100ForConditionalGeneration", "m2m_100", "translation", norm_path=_NORM_FIRST),
+        head_prefixes=("lm_head.",),
+        logit_bias=no_bias,
+        counts_from_padding=True,
+    ),
 )

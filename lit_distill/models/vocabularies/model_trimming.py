@@ -96,9 +96,9 @@ def _check_lengths(tables: dict[str, Tensor], size: int) -> None:
 
 
 def _check_positions(model: PreTrainedModel, anatomy: Anatomy, new: dict[int, int]) -> None:
-    """RoBERTa counts positions from its padding id, which therefore cannot move."""
+    """RoBERTa and M2M-100 count positions from the padding id, which therefore cannot move."""
     offset, pad = anatomy.position_offset(model.config), model.config.pad_token_id
-    if offset and new.get(pad, pad) != pad:
+    if (offset or anatomy.counts_from_padding) and new.get(pad, pad) != pad:
         raise UserError(
             f"A {type(model).__name__} counts positions from its padding id, {pad}, which would "
             f"become {new[pad]}: keep all ids up to it."

@@ -143,7 +143,7 @@ def test_a_card_names_the_class_that_loads_the_student(anatomy: Anatomy, tmp_pat
             "AutoModelForMaskedLM": "fill-mask",
             "AutoModelForCausalLM": "text-generation",
             "AutoModelForSeq2SeqLM": "translation"
-            if anatomy.model_type == "marian"
+            if anatomy.model_type in ("marian", "mbart", "m2m_100")
             else "text2text-generation",
             "AutoModelForSequenceClassification": "text-classification",
             "AutoModelForTokenClassification": "token-classification",

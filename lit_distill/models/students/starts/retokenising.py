@@ -71,8 +71,18 @@ def _rename_roles(
             model.config.decoder_start_token_id = getattr(new, role)
             start = None
         setattr(model.config, role, getattr(new, role))
+    if new.pad_token_id is not None:
+        _count_from(model, new.pad_token_id)
     if model.can_generate():  # what it had names old ids
         model.generation_config = GenerationConfig.from_model_config(model.config)
+
+
+def _count_from(model: PreTrainedModel, padding: int) -> None:
+    """Lets M2M-100 count positions from another padding id, as it will once it is saved."""
+    for module in model.modules():
+        if hasattr(module, "make_weights"):  # its sinusoids, of which padding has none
+            module.padding_idx = padding
+            module.make_weights(len(module.weights), module.embedding_dim, padding)
 
 
 def pieces_of(

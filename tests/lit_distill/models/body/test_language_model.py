@@ -41,6 +41,8 @@ LAYERS = {
     "mt5": "decoder.block",
     "bart": "model.decoder.layers",
     "marian": "model.decoder.layers",
+    "mbart": "model.decoder.layers",
+    "m2m_100": "model.decoder.layers",
 }
 INSIDE = {
     "bert": "attention.self.{}",

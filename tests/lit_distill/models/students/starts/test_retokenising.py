@@ -14,6 +14,7 @@ from torch import nn
 from transformers import (
     BartForConditionalGeneration,
     MarianMTModel,
+    MBartForConditionalGeneration,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -44,7 +45,9 @@ def folders(
     """A model with an uncased tokenizer, and a cased tokenizer."""
     special = {"pad_token_id": 0, **dict.fromkeys(("bos_token_id", "eos_token_id"), 3)}
     model = make_model(family, vocab_size=len(OLD) + 3, **special)  # padded, as many are
-    if isinstance(model, BartForConditionalGeneration | MarianMTModel):
+    if isinstance(
+        model, BartForConditionalGeneration | MarianMTModel | MBartForConditionalGeneration
+    ):
         model.final_logits_bias = nn.Buffer(torch.randn_like(model.final_logits_bias))
     model.save_pretrained(tmp_path / "model")
     word_piece(OLD, lowercase=True).save_pretrained(tmp_path / "model")
@@ -112,6 +115,21 @@ def test_what_starts_and_ends_a_text_has_its_new_id(folders: tuple[str, str]) ->
     assert student.model.generation_config.eos_token_id == new.eos_token_id
     if student.reads_pairs:  # T5 starts with its padding token
         assert student.config.decoder_start_token_id == new.pad_token_id
+
+
+@pytest.mark.parametrize("family", ["m2m_100"])
+def test_positions_are_counted_from_the_new_padding_as_once_saved(
+    folders: tuple[str, str], tmp_path: Path
+) -> None:
+    folder, cased = folders
+    student = VocabularyTransferStudent(folder, cased).build(None, 0).model.eval()
+    student.save_pretrained(tmp_path / "saved")
+    again = type(student).from_pretrained(tmp_path / "saved")
+    assert student.config.pad_token_id == NEW.index("[PAD]") == 4
+    ids = torch.tensor([[5, 6, 7, 4]])
+    read = {"input_ids": ids, "attention_mask": ids != 4, "decoder_input_ids": ids[:, :3]}
+    with torch.no_grad():
+        assert torch.equal(student(**read).logits, again(**read).logits)
 
 
 @pytest.mark.parametrize(
