@@ -22,6 +22,16 @@ def set_dropout(model: nn.Module, probability: float) -> None:
                 setattr(module, name, probability)
 
 
+def keep_all_layers(model: nn.Module) -> None:
+    """Switches LayerDrop off, which published M2M-100 have; the config keeps its own value.
+
+    A dropped layer has no state to learn from, and no gradient, for which other ranks would wait.
+    """
+    for module in model.modules():
+        if isinstance(vars(module).get("layerdrop"), float):
+            module.layerdrop = 0.0  # type: ignore[assignment]
+
+
 class RandomStream:
     """Random numbers of one model: whatever else draws some, it gets the same ones.
 

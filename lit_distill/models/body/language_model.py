@@ -27,7 +27,7 @@ from lit_distill.models.body.captures import (
     check_sites,
     eager_attention,
 )
-from lit_distill.models.body.dropout import RandomStream, set_dropout
+from lit_distill.models.body.dropout import RandomStream, keep_all_layers, set_dropout
 from lit_distill.models.body.encoded import Encoded, Site
 from lit_distill.models.body.inputs import body_inputs, named_inputs
 
@@ -78,6 +78,7 @@ class LanguageModel(nn.Module):
         self.surgeries: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self.anatomy.layer_numbers(model)  # refuses layers that have none
+        keep_all_layers(model)
         for path in self.anatomy.computed:  # trainable after `from_pretrained`
             model.get_submodule(path).requires_grad_(False)
         for parameter in self.anatomy.unread(model):  # ranks would wait for its gradient

@@ -391,3 +391,18 @@ def test_it_holds_the_model_and_does_not_copy_it(make_model: Callable[..., Any])
     assert wrapped.model is model
     assert wrapped.config is model.config
     assert [name for name, _ in wrapped.named_children()] == ["model"]
+
+
+@pytest.mark.parametrize("family", ["m2m_100"])
+def test_training_drops_no_whole_layer(
+    make_model: Callable[..., Any], make_batch: Callable[..., Batch], family: str
+) -> None:
+    """Of M2M-100, which was trained so: every state is there, and every layer has a gradient."""
+    model = LanguageModel(make_model(family, encoder_layerdrop=0.9, decoder_layerdrop=0.9)).train()
+    model.set_dropout(0.0)
+    batch = make_batch(model)
+    sites = [Site("hidden", 3), Site("query", 0), Site("hidden", 2, encoder=True)]
+    encoded = model.encode(batch, capture=sites)
+    assert torch.equal(encoded.hidden, model.eval().encode(batch).hidden)
+    assert encoded.captured.keys() == set(sites)
+    assert model.config.encoder_layerdrop == 0.9
