@@ -26,6 +26,7 @@ from data_modules.storing.corpus_cache import made_once
 from data_modules.storing.corpus_report import check_broken, read_reports
 from data_modules.storing.tokenising import FORMAT, Split
 from data_modules.storing.word_breaks import warn_of
+from data_modules.text.language_codes import codes_of, warn_of_one_code
 from lit_distill.batch import PairBatch
 from lit_distill.errors import UserError
 from lit_distill.models import load_tokenizer
@@ -83,6 +84,9 @@ class ParallelCorpus(Corpus):
         pivot: a language through which files are joined: rows with equal text in it become one, so
             that hi-en and bn-en give hi-bn as well. These rows are held in memory once.
         src_tokenizer: of the first view; by default the same.
+        language_codes: the tokenizer's token for each language, {en: eng_Latn}, which stands around
+            texts in the place of the one code that the tokenizer itself puts there. None: its own.
+        src_language_codes: the same of `src_tokenizer`, where one is given.
         src_objective: of the first view; `objective` is the second's.
         corpus: see `Corpus`. A text longer than `max_length` is in no pair, and counted.
     """
@@ -96,6 +100,8 @@ class ParallelCorpus(Corpus):
         pivot: str | None = None,
         src_tokenizer: str | None = None,
         src_objective: Objective = NoTargets(),  # noqa: B008 (frozen)
+        language_codes: dict[str, str] | None = None,
+        src_language_codes: dict[str, str] | None = None,
         **corpus: Any,
     ) -> None:
         super().__init__(**corpus)
@@ -103,6 +109,12 @@ class ParallelCorpus(Corpus):
         self.src_languages, self.tgt_languages, self.pivot = src_languages, tgt_languages, pivot
         self._src_tokenizer = load_tokenizer(src_tokenizer) if src_tokenizer else None
         self.src_objective = src_objective
+        if src_language_codes and not src_tokenizer:
+            raise UserError(
+                "src_language_codes are those of a src_tokenizer, and there is none: give "
+                "language_codes alone."
+            )
+        self.language_codes, self.src_language_codes = language_codes, src_language_codes
         self._splits: dict[Split, PairStore] = {}
         self._pairing: Pairing | None = None
 
@@ -145,14 +157,18 @@ class ParallelCorpus(Corpus):
         there = sorted({language for reader in readers for language in reader.languages})
         pairing = Pairing.of(there, self.src_languages, self.tgt_languages, self.pivot)
         breaks, other = self.objective.breaks(), self.src_objective.breaks()
+        codes = codes_of(self.language_codes, self.tokenizer)
         if self._src_tokenizer is None:  # both views read one store
-            views = {"tgt": View(self.tokenizer, self.frame, breaks or other)}
+            views = {"tgt": View(self.tokenizer, self.frame, breaks or other, codes)}
         else:
             frame = self.src_objective.frame(self._src_tokenizer)
+            theirs = codes_of(self.src_language_codes, self._src_tokenizer)
             views = {
-                "tgt": View(self.tokenizer, self.frame, breaks),
-                "src": View(self._src_tokenizer, frame, other),
+                "tgt": View(self.tokenizer, self.frame, breaks, codes),
+                "src": View(self._src_tokenizer, frame, other, theirs),
             }
+        for view in views.values():  # before the texts are read
+            _ = [view.framed(language) for language in pairing.languages]
         digest = blake2b(digest_size=16)
         for part in (
             *(f"{name} {view.stamp}" for name, view in views.items()),
@@ -183,6 +199,8 @@ class ParallelCorpus(Corpus):
         self.report = read_reports(folder)
         check_broken(self.report, self.max_broken)
         warn_of(self.report)
+        if not self.language_codes:
+            warn_of_one_code(self.tokenizer, self._pairing.languages if self._pairing else [])
         splits: dict[Split, PairStore] = {split: PairStore(folder / split) for split in PAIR_SPLITS}
         for split, store in splits.items():
             counts = np.bincount(store.pair, minlength=len(self.languages))

@@ -17,6 +17,7 @@ from data_modules.feeding.plan import Plan
 from data_modules.prompting.collation import PromptCollator, Responses
 from data_modules.prompting.rendering import PlainText, Renderer, Rendering
 from data_modules.prompting.sources import PromptSource, resolve_prompts
+from data_modules.prompting.starts import TargetStarts
 from data_modules.prompting.store import (
     Limits,
     Writing,
@@ -28,6 +29,7 @@ from data_modules.reading.sources import LanguageTexts
 from data_modules.storing.corpus_report import show
 from data_modules.storing.token_store import TokenStore
 from data_modules.storing.tokenising import SPLITS, Split
+from data_modules.text.language_codes import codes_of, warn_of_one_code
 from lit_distill.batch import PromptBatch
 from lit_distill.counter_random import Purpose, key, words
 from lit_distill.errors import UserError
@@ -60,7 +62,10 @@ class PromptCorpus(Corpus):
         only_labelled: training leaves prompts without a (shown) response out.
         stop_tokens: tokens that end a text beside the tokenizer's EOS, such as "<|eot_id|>".
         decoder_start: token with which targets of pairs begin; None: the pad token, as in T5, mT5
-            and Marian (BART: its EOS).
+            and Marian (BART, M2M-100, NLLB and mBART-50: EOS; mBART: "{code}", the code itself).
+        language_codes: the tokenizer's token for each language of pairs that are named like
+            "en>hi", as {en: eng_Latn}: the source's stands in the tokenizer's frame, and the target
+            begins with its own, behind `decoder_start`. None: the tokenizer is not told languages.
         corpus: see `Corpus`. Validation holds prompts out by a hash of their `group`.
 
     Attributes:
@@ -80,6 +85,7 @@ class PromptCorpus(Corpus):
         only_labelled: bool = False,
         stop_tokens: list[str] = [],  # noqa: B006 (never changed)
         decoder_start: str | None = None,
+        language_codes: dict[str, str] | None = None,
         **corpus: Any,
     ) -> None:
         check_knobs(PromptCorpus, locals())
@@ -97,6 +103,12 @@ class PromptCorpus(Corpus):
             )
         self.limits = Limits(limit, self.max_length, pairs)
         self.stop_tokens, self._decoder_start = stop_tokens, decoder_start
+        self.language_codes = language_codes
+        if language_codes and not pairs:
+            raise UserError(
+                "language_codes are for translators, which read sources and targets: set "
+                "data.init_args.layout to pairs, or leave them out."
+            )
         self._renderer: Renderer | None = None
         self._prompts: dict[Split, NDArray[np.int64]] = {}
         self._labelled: dict[Split, NDArray[np.bool_]] = {}
@@ -113,10 +125,18 @@ class PromptCorpus(Corpus):
             UserError: the tokenizer cannot: it has no EOS token, say.
         """
         if self._renderer is None:
-            self._renderer = Renderer(
-                self.tokenizer, self.rendering, self.stop_tokens, self.responses.pairs
-            )
+            self._renderer = self.renderer_with(self.tokenizer)
         return self._renderer
+
+    def renderer_with(self, tokenizer: Any) -> Renderer:
+        """As `renderer`, with another tokenizer.
+
+        Raises:
+            UserError: it cannot, or lacks a code of `language_codes`.
+        """
+        codes = codes_of(self.language_codes, tokenizer)
+        given = self.rendering, self.stop_tokens, self.responses.pairs
+        return Renderer(tokenizer, *given, codes)
 
     @property
     def partly_labelled(self) -> bool:
@@ -131,21 +151,19 @@ class PromptCorpus(Corpus):
         return self.renderer.eos_ids
 
     @property
+    def starts(self) -> TargetStarts:
+        """With what targets of pairs begin."""
+        codes = codes_of(self.language_codes, self.tokenizer)
+        return TargetStarts(self.tokenizer, self._decoder_start, codes)
+
+    @property
     def decoder_start_id(self) -> int | None:
-        """With what targets of pairs begin; None for decoders.
+        """With what all targets of pairs begin; None for decoders, and where each has its own.
 
         Raises:
             UserError: the tokenizer has no such token.
         """
-        if not self.responses.pairs:
-            return None
-        token = self._decoder_start or self.tokenizer.pad_token
-        if token is None or token not in self.tokenizer.get_vocab():
-            raise UserError(
-                f"Targets cannot begin with {token or 'the pad token'}, which the tokenizer does "
-                "not have: set data.init_args.decoder_start to the one that the model begins with."
-            )
-        return int(self.tokenizer.get_vocab()[token])
+        return self.starts.common_id if self.responses.pairs else None
 
     def provenance(self) -> dict[str, Any]:
         """See `Corpus.provenance`.
@@ -185,7 +203,11 @@ class PromptCorpus(Corpus):
     def _folder(self, texts: list[LanguageTexts]) -> Path:
         same = super()._folder(texts).name, self.rendering, asdict(self.limits), self.eos_ids
         template = self.tokenizer.chat_template if self.rendering.chat else None
-        digest = blake2b(repr((FORMAT, *same, template)).encode("utf-8"), digest_size=16)
+        if self.responses.pairs:
+            self.starts.by_language([one.language for one in texts])  # raises
+        codes = self.starts.codes
+        stamps = [] if codes is None else [codes.stamp]
+        digest = blake2b(repr((FORMAT, *same, template, *stamps)).encode("utf-8"), digest_size=16)
         return self.cache_dir / digest.hexdigest()
 
     def setup(self, stage: str) -> None:
@@ -199,6 +221,8 @@ class PromptCorpus(Corpus):
         if ready:
             return
         _ = self.decoder_start_id  # raises
+        if self.responses.pairs and not self.language_codes:
+            warn_of_one_code(self.tokenizer, self.languages)
         if self.renderer.left_out and not self.rendering.chat:
             rank_zero_warn(
                 "The tokenizer puts an ending token behind every text. It is left out behind "
@@ -249,6 +273,7 @@ class PromptCorpus(Corpus):
             self._labelled[split],
             self.eos_ids[0] if self.tokenizer.pad_token_id is None else self._pad_id,
             self.decoder_start_id,
+            self.starts.by_language(self.languages) if self.responses.pairs else None,
         )
 
     def teacher_answers(self, split: Split) -> list[str | None]:

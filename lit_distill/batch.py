@@ -141,14 +141,14 @@ class PromptBatch(Batch, total=False):
     """One micro-batch of prompts with and without responses (`data_modules.PromptCorpus`)."""
 
     prompt_ids: Tensor
-    """(B, P) int64; what a model continues, padded on the LEFT, so that all continuations start in
-    the same column. For an encoder-decoder: its source, padded on the right as encoders are
-    trained."""
+    """(B, P) int64; what a model continues, padded on the LEFT: continuations start in one column.
+    For an encoder-decoder: its source, padded on the right as encoders are trained."""
     prompt_mask: Tensor
     """(B, P) int64, 1 at the tokens of a prompt, which no token id can tell (pad may be EOS)."""
+    target_starts: Tensor
+    """(B, K) int64, if texts differ in it: what an encoder-decoder begins to write with."""
     labelled: Tensor
-    """(B,) int64; 1 where the text goes on with a response, whose tokens and EOS are then
-    `targets`; 0 where there is a prompt alone, which has no `rows`."""
+    """(B,) int64; 1: a response follows, whose tokens and EOS are `targets`; 0: without `rows`."""
 
 
 class LabelledBatch(Batch, total=False):

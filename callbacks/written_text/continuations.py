@@ -203,6 +203,7 @@ class GenerationReport(Callback):
         self, module: Distillation, model: LanguageModel, batch: PromptBatch
     ) -> list[Written]:
         tokenizer = module.data.tokenizer
+        starts = batch.get("target_starts")
         made = generate(
             model,
             batch["prompt_ids"].to(module.device),
@@ -211,6 +212,7 @@ class GenerationReport(Callback):
             self.seed,
             batch["sample_id"],
             sorted({*ending_ids(model, tokenizer), *module.data_facts.eos_ids}),
+            None if starts is None else starts.to(module.device),
         )
         rows = zip(made.tokens.tolist(), made.lengths.tolist(), made.ended.tolist(), strict=True)
         return [

@@ -33,6 +33,11 @@ class Pairing:
     pairs: tuple[tuple[str, str], ...]
     pivot: str | None
 
+    @property
+    def languages(self) -> list[str]:
+        """Every language of a pair, sorted."""
+        return sorted({language for pair in self.pairs for language in pair})
+
     @classmethod
     def of(
         cls,
@@ -77,7 +82,7 @@ def split_pairs(
     Raises:
         UserError: files are misaligned.
     """
-    languages = sorted({language for pair in pairing.pairs for language in pair})
+    languages = pairing.languages
     seen = SeenTexts()
     for part, report in _parts(readers, pairing, languages, reports):
         fine = allowed([[*row.values()] for _, row in part], "train", settings, report)

@@ -27,6 +27,7 @@ from data_modules.storing.token_tags import UNKNOWN, WORD, WindowTags
 from data_modules.storing.tokenising import Settings
 from data_modules.storing.word_breaks import WordBreaks
 from data_modules.text.framing import Frame
+from data_modules.text.language_codes import LanguageCodes
 from data_modules.text.markers import engine, plain_engine
 
 
@@ -38,17 +39,28 @@ class View:
         tokenizer: a fast one.
         frame: special tokens around them.
         breaks: tells words in scripts without spaces, if one asks.
+        codes: of the languages, which then stand in the frame.
     """
 
     tokenizer: Any
     frame: Frame
     breaks: WordBreaks | None
+    codes: LanguageCodes | None = None
 
     @property
     def stamp(self) -> str:
         """What decides on the tokens."""
         words = self.breaks.stamp if self.breaks else ""
-        return f"{plain_engine(self.tokenizer).to_str()} {self.frame} {words}"
+        codes = f" {self.codes.stamp}" if self.codes else ""
+        return f"{plain_engine(self.tokenizer).to_str()} {self.frame} {words}{codes}"
+
+    def framed(self, language: str) -> Frame:
+        """The special tokens around texts of a language.
+
+        Raises:
+            UserError: there are codes, and it has none.
+        """
+        return self.codes.framed(self.frame, self.codes.of(language)) if self.codes else self.frame
 
 
 class PairStore:
@@ -112,7 +124,7 @@ def write_pairs(
     Raises:
         UserError: files are misaligned, or too many rows are broken.
     """
-    languages = sorted({language for pair in pairing.pairs for language in pair})
+    languages = pairing.languages
     writers = {
         split: _Writer(folder / split, languages, pairing, views, settings.max_length)
         for split in PAIR_SPLITS
@@ -169,7 +181,7 @@ class _Writer:
         for number, language in enumerate(self._languages):
             own = [(index, row[language]) for index, (_, row) in enumerate(rows) if language in row]
             texts, engine = [text for _, text in own], self._engines[view]
-            frame, breaks = self._views[view].frame, self._views[view].breaks
+            frame, breaks = self._views[view].framed(language), self._views[view].breaks
             # Where tokens are in their text is told by the slower one of the two.
             encode = engine.encode_batch if breaks else engine.encode_batch_fast
             encodings = encode(texts, add_special_tokens=False)

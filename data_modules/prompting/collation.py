@@ -94,6 +94,7 @@ class PromptCollator:
         labelled: (W,) whether the response is shown.
         pad_id: token at padded positions; may be an ending token, for masks decide.
         start_id: with what an encoder-decoder's targets begin; None: one text for a decoder.
+        starts: (L, K) with what they begin in every language, where these differ.
     """
 
     store: TokenStore
@@ -101,6 +102,7 @@ class PromptCollator:
     labelled: NDArray[np.bool_]
     pad_id: int
     start_id: int | None = None
+    starts: Ints | None = None
 
     def __call__(self, windows: Ints, passes: Ints) -> PromptBatch:
         """The batch of these windows (B,); every pass over the corpus reads the same."""
@@ -115,7 +117,13 @@ class PromptCollator:
         parts = _Parts(
             ids, row, column, asked, answered, prompts, np.where(labelled, whole, prompts)
         )
-        batch = self._decoder(parts) if self.start_id is None else self._pairs(parts)
+        language = self.store.language[windows].astype(np.int64)
+        starts = None if self.starts is None else self.starts[language]
+        if starts is None and self.start_id is not None:
+            starts = np.full((len(windows), 1), self.start_id, dtype=np.int64)
+        batch = self._decoder(parts) if starts is None else self._pairs(parts, starts)
+        if starts is not None and self.starts is not None:
+            batch["target_starts"] = torch.from_numpy(starts)
         counts = {
             "tokens": len(batch["tokens"]),
             "sequences": len(windows),
@@ -124,7 +132,7 @@ class PromptCollator:
         }
         return PromptBatch(
             **batch,
-            language=torch.from_numpy(self.store.language[windows].astype(np.int64)),
+            language=torch.from_numpy(language),
             sample_id=torch.from_numpy(windows.astype(np.int64)),
             labelled=torch.from_numpy(labelled.astype(np.int64)),
             counts=counts,
@@ -149,22 +157,22 @@ class PromptCollator:
             prompt_mask=prompt_mask,
         )
 
-    def _pairs(self, parts: _Parts) -> PromptBatch:
-        """A source, and a target that begins with the start token and is one token behind."""
-        assert self.start_id is not None
+    def _pairs(self, parts: _Parts, begun: Ints) -> PromptBatch:
+        """A source, and a target that begins with start tokens (B, K) and is as far behind."""
         asked, answered, texts = parts.asked, parts.answered, len(parts.lengths)
         room = int(parts.prompts.max())
         places = parts.row * room + parts.column
         source, source_mask = self._padded(parts.ids[asked], places[asked], texts, room)
-        # A prompt without a response has the start token alone.
-        behind = np.maximum(parts.lengths - parts.prompts, 1)
+        first = begun.shape[1] - 1  # the column that predicts the first token
+        # A prompt without a response has the start tokens alone.
+        behind = first + np.maximum(parts.lengths - parts.prompts, 1)
         width = int(behind.max())
-        own = parts.row * width + parts.column - parts.prompts[parts.row]
+        own = parts.row * width + parts.column - parts.prompts[parts.row] + first
         inner = answered & (parts.column < parts.lengths[parts.row] - 1)
-        starts = np.arange(texts) * width
-        read = np.concatenate([np.full(texts, self.start_id, dtype=np.int64), parts.ids[inner]])
+        starts = np.arange(texts)[:, None] * width + np.arange(first + 1)
+        read = np.concatenate([begun.ravel(), parts.ids[inner]])
         target, target_mask = self._padded(
-            read, np.concatenate([starts, own[inner] + 1]), texts, width
+            read, np.concatenate([starts.ravel(), own[inner] + 1]), texts, width
         )
         return PromptBatch(
             input_ids=source,

@@ -15,6 +15,8 @@ from typing import Any
 from tokenizers import Encoding
 
 from data_modules.prompting.form import PromptText
+from data_modules.text.framing import Frame
+from data_modules.text.language_codes import LanguageCodes
 from data_modules.text.markers import engine, markers_of
 from lit_distill.errors import UserError
 
@@ -117,6 +119,7 @@ class Renderer:
         rendering: how rows are put.
         stop_tokens: further tokens that end a text, beside the tokenizer's EOS.
         pairs: prompts are sources of an encoder-decoder, with the tokenizer's ending token.
+        codes: of the languages of sources, which then stand in the tokenizer's frame.
 
     Attributes:
         eos_ids: ids that end a text, the tokenizer's own first.
@@ -134,6 +137,7 @@ class Renderer:
         rendering: Rendering,
         stop_tokens: Sequence[str] = (),
         pairs: bool = False,
+        codes: LanguageCodes | None = None,
     ) -> None:
         if tokenizer.eos_token_id is None:
             raise UserError(
@@ -156,13 +160,21 @@ class Renderer:
         self._before = [] if rendering.chat else probe.ids[:first]
         behind = probe.ids[last + 1 :]
         self._after, self.left_out = (behind, []) if pairs else ([], behind)
+        self._codes = codes
 
-    def __call__(self, rows: Sequence[PromptText]) -> list[Rendered]:
+    def __call__(self, rows: Sequence[PromptText], language: str = "") -> list[Rendered]:
         """The ids of rows.
 
+        Args:
+            rows: of one language.
+            language: theirs, "en>hi"; it is asked for where there are codes.
+
         Raises:
-            UserError: the tokenizer cannot render them.
+            UserError: the tokenizer cannot render them, or a language has no code.
         """
+        frame = Frame(tuple(self._before), tuple(self._after))
+        if self._codes is not None:
+            frame = self._codes.framed(frame, self._codes.of_pair(language)[0])
         quoted = [self._quoted(row) for row in rows]
         texts = [self._rendering.texts(self._tokenizer, row) for row in quoted]
         named = [
@@ -175,10 +187,7 @@ class Renderer:
         if self._rendering.chat:  # whose responses end by themselves
             contents = self._encode([self.markers.named(row.response or "") for row in quoted])
         return [
-            self._one(row, prompt, response, content)
-            for row, prompt, response, content in zip(
-                rows, prompts, responses, contents, strict=True
-            )
+            self._one(frame, *one) for one in zip(rows, prompts, responses, contents, strict=True)
         ]
 
     def _quoted(self, row: PromptText) -> PromptText:
@@ -216,12 +225,13 @@ class Renderer:
 
     def _one(
         self,
+        frame: Frame,
         row: PromptText,
         prompt: list[int],
         continuation: tuple[list[int], bool],
         content: list[int],
     ) -> Rendered:
-        whole, (response, inside) = [*self._before, *prompt, *self._after], continuation
+        whole, (response, inside) = [*frame.before, *prompt, *frame.after], continuation
         if not prompt:
             return Rendered(whole, None, "no tokens")
         if row.response is None:

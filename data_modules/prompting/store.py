@@ -110,7 +110,7 @@ def _fitting(
 ) -> list[tuple[PromptText, Rendered]]:
     """Rendered rows without those that are broken or too long, which go into the report."""
     kept, limits = [], writing.limits
-    rendered = writing.renderer([row for _, row in rows])
+    rendered = writing.renderer([row for _, row in rows], report.language)
     for (number, row), one in zip(rows, rendered, strict=True):
         length = len(one.response or ()) + (0 if limits.apart else len(one.prompt))
         if one.problem:

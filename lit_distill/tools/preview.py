@@ -62,12 +62,11 @@ def preview(data: Corpus, teacher: str | None = None, examples: Count = 3) -> li
     student, warnings = data.renderer, list[str]()
     for number, (language, row) in enumerate(rows, 1):
         print(f"{number}. {language}")
-        own = _view(data.tokenizer, data, student, row)
+        own = _view(data.tokenizer, data, student, row, language)
         _print("student", own)
         warnings += [f"row {number} {text}" for text in _troubles(data, own)]
         try:
-            renderer = Renderer(theirs, data.rendering, data.stop_tokens, data.responses.pairs)
-            other = _view(theirs, data, renderer, row)
+            other = _view(theirs, data, data.renderer_with(theirs), row, language)
         except UserError as error:
             warnings.append(f"the teacher's tokenizer cannot render row {number}: {error}")
             continue
@@ -125,9 +124,11 @@ def _of_language(
                 yield texts.language, row
 
 
-def _view(tokenizer: Any, data: PromptCorpus, renderer: Renderer, row: PromptText) -> View:
+def _view(
+    tokenizer: Any, data: PromptCorpus, renderer: Renderer, row: PromptText, language: str
+) -> View:
     prompt, response = data.rendering.texts(tokenizer, row)
-    (ids,) = renderer([row])
+    (ids,) = renderer([row], language)
     shown = tokenizer.decode(ids.prompt), tokenizer.decode(ids.response or [])
     return View(prompt, response, ids, shown)
 

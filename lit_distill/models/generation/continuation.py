@@ -18,9 +18,9 @@ from lit_distill.models.body.language_model import LanguageModel
 from lit_distill.models.generation.generation import (
     Generated,
     Sampling,
+    first_tokens,
     generate,
     longest,
-    start_id,
 )
 
 
@@ -35,7 +35,8 @@ def write(
 
     Args:
         model: who writes.
-        batches: of which `prompt_ids`, `prompt_mask` and `sample_id` are read.
+        batches: of which `prompt_ids`, `prompt_mask`, `sample_id` and, if there are any,
+            `target_starts` are read.
         sampling: how.
         seed: of all draws; a text is a function of it and of its `sample_id`.
         eos: ids that end a text.
@@ -60,7 +61,9 @@ def write(
         )
     )
     numbers = torch.cat([batch["sample_id"] for batch in batches])
-    whole = generate(model, ids, mask, sampling, seed, numbers, eos)
+    starts = [batch["target_starts"] for batch in batches if "target_starts" in batch]
+    begun = torch.cat(starts) if starts else None
+    whole = generate(model, ids, mask, sampling, seed, numbers, eos, begun)
     sizes = [len(batch["prompt_ids"]) for batch in batches]
     parts = (torch.split(each, sizes) for each in (whole.tokens, whole.lengths, whole.ended))
     return [
@@ -93,6 +96,7 @@ def with_written_responses(
     rows, tokens = (each.flatten().nonzero().squeeze(1) for each in (chosen, text.real))
     return PromptBatch(
         **text.inputs,
+        **starts_of(batch),
         language=batch["language"],
         sample_id=batch["sample_id"],
         prompt_ids=batch["prompt_ids"],
@@ -120,7 +124,15 @@ def prompts_without_response(batch: PromptBatch) -> PromptBatch:
         prompt_ids=batch["prompt_ids"][chosen],
         prompt_mask=batch["prompt_mask"][chosen],
         sample_id=batch["sample_id"][chosen],
+        **starts_of(batch, chosen),
     )
+
+
+def starts_of(batch: PromptBatch, chosen: Tensor | slice = slice(None)) -> PromptBatch:
+    """The `target_starts` of texts of a batch; nothing where it has none."""
+    if "target_starts" not in batch:
+        return PromptBatch()
+    return PromptBatch(target_starts=batch["target_starts"][chosen])
 
 
 def with_missing_responses(
@@ -191,14 +203,16 @@ def _whole(batch: PromptBatch, written: Generated) -> _Text:
 
 
 def _target(batch: PromptBatch, written: Generated, model: LanguageModel) -> _Text:
-    """The continuation as an encoder-decoder's target: one token behind, from its start token."""
-    place = torch.arange(written.tokens.shape[1], device=written.tokens.device)
-    real = place < written.lengths.unsqueeze(1)
-    ids = pad(written.tokens[:, :-1], (1, 0), value=start_id(model)) * real
+    """The continuation as an encoder-decoder's target: one token behind, from its start on."""
+    starts = first_tokens(model, batch["prompt_ids"], batch.get("target_starts"))
+    first = starts.shape[1] - 1  # the column that predicts the first token
+    place = torch.arange(first + written.tokens.shape[1], device=written.tokens.device)
+    real = place < first + written.lengths.unsqueeze(1)
+    ids = torch.cat([starts, written.tokens[:, :-1]], 1)[:, : len(place)] * real
     inputs = Batch(
         input_ids=batch["prompt_ids"],
         attention_mask=batch["prompt_mask"],
         decoder_input_ids=ids,
         decoder_attention_mask=real.long(),
     )
-    return _Text(inputs, real, real, written.tokens)
+    return _Text(inputs, real, real & (place >= first), pad(written.tokens, (first, 0)))

@@ -79,6 +79,7 @@ def generate(
     seed: int = 0,
     sample_ids: Tensor | None = None,
     eos: Sequence[int] | None = None,
+    starts: Tensor | None = None,
 ) -> Generated:
     """Continues prompts, in eval mode and outside of any graph; the model is left as it was.
 
@@ -91,11 +92,12 @@ def generate(
         sample_ids: (B,) numbers of the texts; the draws of a text are a function of the seed and
             its number. None: their places in the batch.
         eos: ids that end a text; None: those that `ending_ids` finds.
+        starts: (B, K) what an encoder-decoder has written before each; None: its start token.
 
     Raises:
         UserError: the model is an encoder, or the text may outgrow its position table.
     """
-    check_room(model, prompt_ids.shape[1], sampling)
+    check_room(model, prompt_ids.shape[1], sampling, begun=1 if starts is None else len(starts.T))
     endings = torch.tensor(eos or ending_ids(model), device=prompt_ids.device)
     numbers = torch.arange(len(prompt_ids)) if sample_ids is None else sample_ids
     draws = uniforms(seed, numbers, sampling.max_new_tokens).to(prompt_ids.device)
@@ -105,7 +107,8 @@ def generate(
     order = prompt_mask.sum(1).argsort(descending=True, stable=True)
     with _writing(model):
         for rows in torch.split(order, sampling.rows_at_once) if len(order) else ():
-            text = _begin(model, prompt_ids[rows], prompt_mask[rows])
+            own = None if starts is None else starts[rows]
+            text = _begin(model, prompt_ids[rows], prompt_mask[rows], own)
             tokens[rows], lengths[rows], ended[rows] = _write(text, draws[rows], sampling, endings)
     return Generated(tokens[:, : longest(lengths)], lengths, ended)
 
@@ -115,8 +118,17 @@ def longest(lengths: Tensor) -> int:
     return int(lengths.max()) if len(lengths) else 0
 
 
-def check_room(model: LanguageModel, prompt: int, sampling: Sampling, name: str = "model") -> None:
+def check_room(
+    model: LanguageModel, prompt: int, sampling: Sampling, name: str = "model", begun: int = 1
+) -> None:
     """Checks that a model can write, and that prompts of `prompt` tokens leave room for it.
+
+    Args:
+        model: who writes.
+        prompt: tokens of the longest prompt.
+        sampling: how much.
+        name: of the model, for the message.
+        begun: tokens with which an encoder-decoder begins.
 
     Raises:
         UserError: it cannot, or they do not.
@@ -126,7 +138,7 @@ def check_room(model: LanguageModel, prompt: int, sampling: Sampling, name: str 
             f"The {name} is a {type(model.model).__name__}, which fills in masked tokens and "
             "cannot write a text: use a decoder or an encoder-decoder."
         )
-    whole = sampling.max_new_tokens + (0 if model.reads_pairs else prompt)
+    whole = sampling.max_new_tokens + (begun - 1 if model.reads_pairs else prompt)
     if max(whole, prompt) > model.max_length:
         raise UserError(
             f"Prompts of {prompt} tokens and {sampling.max_new_tokens} new ones make {whole}, "
@@ -162,12 +174,16 @@ def _write(
     return tokens, lengths, ended
 
 
-def _begin(model: LanguageModel, ids: Tensor, mask: Tensor) -> _Decoded | _Translated:
+def _begin(
+    model: LanguageModel, ids: Tensor, mask: Tensor, starts: Tensor | None
+) -> _Decoded | _Translated:
     """Prompts without the columns that pad all of them."""
     used = mask.any(0).nonzero().squeeze(1)
     columns = slice(int(used[0]), int(used[-1]) + 1)
-    kind = _Translated if model.reads_pairs else _Decoded
-    return kind(model, ids[:, columns], mask[:, columns])
+    ids, mask = ids[:, columns], mask[:, columns]
+    if not model.reads_pairs:
+        return _Decoded(model, ids, mask)
+    return _Translated(model, ids, mask, first_tokens(model, ids, starts))
 
 
 class _Decoded:
@@ -204,10 +220,10 @@ class _Decoded:
 class _Translated:
     """Rows that an encoder-decoder writes from sources, and the cache of its decoder."""
 
-    def __init__(self, model: LanguageModel, ids: Tensor, mask: Tensor) -> None:
+    def __init__(self, model: LanguageModel, ids: Tensor, mask: Tensor, starts: Tensor) -> None:
         self.model, self.mask = model, mask
         self.source = model.run_encoder({model.anatomy.inputs[0]: ids, "attention_mask": mask})
-        self.ids = ids.new_full((len(ids), 1), start_id(model))
+        self.ids = starts
         self.cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
 
     def states(self) -> Tensor:
@@ -230,6 +246,17 @@ class _Translated:
         """Drops all other rows."""
         self.mask, self.source = self.mask[rows], self.source[rows]
         self.cache.batch_select_indices(rows)
+
+
+def first_tokens(model: LanguageModel, prompt_ids: Tensor, starts: Tensor | None) -> Tensor:
+    """What the decoder of an encoder-decoder reads first (B, K): `starts`, else its start token.
+
+    Raises:
+        UserError: its config does not say.
+    """
+    if starts is not None:
+        return starts
+    return prompt_ids.new_full((len(prompt_ids), 1), start_id(model))
 
 
 def start_id(model: LanguageModel) -> int:

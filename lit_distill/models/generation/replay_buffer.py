@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from lit_distill.batch import PromptBatch
@@ -16,13 +17,17 @@ from lit_distill.models.generation.generation import Generated
 
 
 class Text(NamedTuple):
-    """A prompt and what was written after it: (P,) and (N,) int64 on the CPU, unpadded."""
+    """A prompt and what was written after it: (P,) and (N,) int64 on the CPU, unpadded.
+
+    `start` (K,) is its row of `target_starts`, empty where there are none.
+    """
 
     sample_id: int
     language: int
     ended: bool
     prompt: Tensor
     continuation: Tensor
+    start: Tensor
 
 
 class ReplayBuffer:
@@ -81,28 +86,34 @@ class ReplayBuffer:
             language=ids.new_tensor([text.language for text in chosen]),
             counts=batch["counts"],
         )
+        starts = torch.stack([text.start for text in chosen])
+        if starts.numel():
+            asked["target_starts"] = starts.to(ids.device)
         lengths = ids.new_tensor([len(text.continuation) for text in chosen])
         ended = torch.tensor([text.ended for text in chosen], device=ids.device)
         return asked, Generated(tokens.to(ids.device), lengths, ended)
 
     def state(self) -> dict[str, Any]:
-        """The texts of the buffer as five tensors and their lengths, oldest first."""
+        """The texts of the buffer as numbers and tokens, oldest first."""
         texts = list(self.texts)
         return {
             "numbers": torch.tensor(
-                [[t.sample_id, t.language, t.ended, len(t.prompt), len(t.continuation)]
-                 for t in texts], dtype=torch.int64,
-            ).view(-1, 5),
+                [[t.sample_id, t.language, t.ended, *map(len, t[3:])] for t in texts],
+                dtype=torch.int64,
+            ).view(-1, 6),
             "tokens": torch.cat([t for text in texts for t in text[3:]] or [torch.zeros(0).long()]),
         }  # fmt: skip
 
     def load(self, state: dict[str, Any]) -> None:
         """Takes back what `state` gave; of more texts than it has room for, the newest."""
         self.texts.clear()
-        numbers, sizes = state["numbers"].tolist(), state["numbers"][:, 3:].flatten().tolist()
+        table = state["numbers"]
+        table = pad(table, (0, 6 - table.shape[1]))  # of the first release: without starts
+        numbers, sizes = table.tolist(), table[:, 3:].flatten().tolist()
         parts = iter(torch.split(state["tokens"], sizes))
         for sample_id, language, ended, *_ in numbers:
-            self.texts.append(Text(sample_id, language, bool(ended), next(parts), next(parts)))
+            own = next(parts), next(parts), next(parts)
+            self.texts.append(Text(sample_id, language, bool(ended), *own))
 
 
 def _texts(batch: PromptBatch, written: Generated) -> list[Text]:
@@ -114,7 +125,11 @@ def _texts(batch: PromptBatch, written: Generated) -> list[Text]:
         batch["prompt_mask"].cpu(),
         written.tokens.cpu(),
     )
+    starts = batch.get("target_starts", tokens[:, :0]).cpu()
     return [
-        Text(sample_id, language, ended, asked[row][mask[row].bool()], tokens[row, :length].clone())
+        Text(
+            *(sample_id, language, ended),
+            *(asked[row][mask[row].bool()], tokens[row, :length].clone(), starts[row].clone()),
+        )
         for row, (sample_id, language, ended, length) in enumerate(numbers)
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from data_modules import Corpus, PromptCorpus
 from data_modules.prompting.form import PromptText
-from data_modules.prompting.rendering import Renderer, first_difference
+from data_modules.prompting.rendering import first_difference
 from data_modules.reading.sources import LanguageTexts
 from lit_distill.cli.preflight.findings import Checked, Finding
 from lit_distill.errors import UserError
@@ -54,13 +54,13 @@ def show_samples(checked: Checked, module: Distillation, data: Any) -> None:
     others = dict(_teachers_tokenizers(module, data))
     table, numbers, apart = dict[str, str](), list[dict[str, Any]](), list[Finding]()
     for language, row in rows:
-        own = _read(tokenizer, data, row)
+        own = _read(tokenizer, data, row, language)
         if own is None:
             continue
         table[language] = f"{own.tokens}: {own.text[:SHOWN]!r}"
         known: dict[str, Any] = {"language": language, "text": own.text, "ids": own.ids}
         for name, other in others.items():
-            theirs = _read(other, data, row)
+            theirs = _read(other, data, row, language)
             same = theirs is not None and theirs.ids == own.ids
             found = "not at all" if theirs is None else f"{theirs.tokens}: {theirs.text[:SHOWN]!r}"
             table[f"{language}, {name}"] = "the same" if same else found
@@ -102,14 +102,13 @@ def _has_view(module: Distillation, data: Any) -> bool:
     return module.cast.takes_view and getattr(data, "teacher_tokenizer", None) is not None
 
 
-def _read(tokenizer: Any, data: Corpus, row: str) -> Sample | None:
+def _read(tokenizer: Any, data: Corpus, row: str, language: str) -> Sample | None:
     """A text as a tokenizer reads it; None where it cannot."""
     if not isinstance(row, PromptText) or not isinstance(data, PromptCorpus):
         ids = tokenizer(str(row), truncation=True, max_length=data.max_length)["input_ids"]
         return Sample(ids, tokenizer.decode(ids), f"{len(ids)} tokens")
     try:
-        pairs = data.responses.pairs
-        (one,) = Renderer(tokenizer, data.rendering, data.stop_tokens, pairs)([row])
+        (one,) = data.renderer_with(tokenizer)([row], language)
     except UserError:
         return None
     ids, response = one.prompt, one.response or []

@@ -209,7 +209,8 @@ def _answer(
     """Fills the labels of rows in; those with too long prompts are dropped."""
     sampling, keep, seed = how
     fitting: list[tuple[PromptText, Label, list[int], int]] = []
-    rendered = data.renderer([PromptText(row.prompt, None) for row in rows])
+    language = labels[0].language  # one for all of a chunk
+    rendered = data.renderer([PromptText(row.prompt, None) for row in rows], language)
     for number, (row, label, ids) in enumerate(zip(rows, labels, rendered, strict=True), first):
         if 0 < len(ids.prompt) <= data.limits.prompt:
             fitting.append((row, label, ids.prompt, number))
@@ -218,6 +219,9 @@ def _answer(
     if not fitting:
         return
     batch = _batch(model, [ids for *_, ids, _ in fitting], [number for *_, number in fitting])
+    starts = data.starts.by_language([language]) if model.reads_pairs else None
+    if starts is not None:
+        batch["target_starts"] = batch["language"].new_tensor(starts.repeat(len(fitting), 0))
     endings = (*data.eos_ids, *ending_ids(model, data.tokenizer))
     (written,) = write(model, [batch], sampling, seed, endings)
     kept = keep(batch["prompt_mask"].sum(1), written)
@@ -233,7 +237,7 @@ def _answer(
                 "chrf": of_one(scored)["chrf"],
                 "wer": word_error_rate(label.answer.split(), row.response.split()),
             }
-        (again,) = data.renderer([PromptText(row.prompt, label.answer)])
+        (again,) = data.renderer([PromptText(row.prompt, label.answer)], language)
         label.reread = (again.prompt, (again.response or [])[:-1]) != (read, tokens)
         if not label.answer.strip():
             label.dropped = "empty"

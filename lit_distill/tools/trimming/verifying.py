@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from lit_distill.batch import Batch
 from lit_distill.errors import UserError
 from lit_distill.losses import Head
-from lit_distill.models import DROPPED, LanguageModel, VocabularyMap, start_id
+from lit_distill.models import DROPPED, LanguageModel, VocabularyMap
 
 READ_TEXTS, READ_TOKENS, READ_ROWS = 8, 64, 16
 """Of each language, what models read: texts, tokens of each at most, rows of logits of each."""
@@ -159,7 +159,9 @@ def _batch(model: LanguageModel, ids: Tensor) -> Batch:
     row = ids.unsqueeze(0)
     batch: Batch = {"input_ids": row, "attention_mask": torch.ones_like(row)}
     if model.reads_pairs:  # the text again, behind the token that begins targets
-        target = torch.cat([row.new_full((1, 1), start_id(model)), row[:, :-1]], dim=1)
+        start = getattr(model.config, "decoder_start_token_id", None)  # mBART begins with a code
+        first = row[:, -1:] if start is None else row.new_full((1, 1), start)
+        target = torch.cat([first, row[:, :-1]], dim=1)
         batch["decoder_input_ids"], batch["decoder_attention_mask"] = (
             target,
             torch.ones_like(target),

@@ -6,8 +6,10 @@ import json
 import sys
 from dataclasses import dataclass
 from logging import getLogger
+from typing import Any, cast
 
 import torch
+from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from lit_distill.models.architectures.table import anatomy_of
@@ -80,9 +82,10 @@ def _rename_roles(
 def _count_from(model: PreTrainedModel, padding: int) -> None:
     """Lets M2M-100 count positions from another padding id, as it will once it is saved."""
     for module in model.modules():
-        if hasattr(module, "make_weights"):  # its sinusoids, of which padding has none
+        make: Any = getattr(module, "make_weights", None)  # of its sinusoids; padding has none
+        if make is not None:
             module.padding_idx = padding
-            module.make_weights(len(module.weights), module.embedding_dim, padding)
+            make(len(cast(Tensor, module.weights)), module.embedding_dim, padding)
 
 
 def pieces_of(
