@@ -68,8 +68,8 @@ PROMPTS = (
     Mutant(
         "targets of pairs are not shifted",
         COLLATION,
-        "np.concatenate([starts, own[inner] + 1])",
-        "np.concatenate([starts, own[inner]])",
+        "np.concatenate([starts.ravel(), own[inner] + 1])",
+        "np.concatenate([starts.ravel(), own[inner]])",
         f"{CORPUS} -k encoder_decoders",
     ),
     Mutant(

@@ -63,7 +63,7 @@ TRIMMING = (
     Mutant(
         "positions counted from the padding id move",
         MODEL,
-        "    if offset and new.get(pad, pad) != pad:",
+        "    if (offset or anatomy.counts_from_padding) and new.get(pad, pad) != pad:",
         "    if False:",
         f"{OF_MODELS} -k positions",
     ),

@@ -122,6 +122,7 @@ def test_the_datas_responses_come_back_as_they_were(
     model: LanguageModel, batch: PromptBatch
 ) -> None:
     prompts = prompts_without_response(batch)
+    assert torch.equal(prompts["target_starts"], batch["target_starts"][batch["labelled"] == 0])
     (written,) = write(model, [prompts], GREEDY, 0, [2])
     made = with_missing_responses(batch, written, model)
     for row in batch["labelled"].nonzero().squeeze(1).tolist():
