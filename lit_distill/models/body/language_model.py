@@ -92,8 +92,7 @@ class LanguageModel(nn.Module):
     @property
     def vocab_size(self) -> int:
         """How many token ids it reads: rows of the embeddings of its input."""
-        rows: int = self.model.get_input_embeddings().weight.shape[0]
-        return rows
+        return int(self.model.get_input_embeddings().weight.shape[0])
 
     @property
     def outputs(self) -> int:
