@@ -26,6 +26,7 @@ from data_modules.objectives.objectives import Objective as Objective
 from data_modules.pairing.sources import ParallelSource as ParallelSource
 from data_modules.parallel import ParallelCorpus as ParallelCorpus
 from data_modules.phrasebook import PhrasebookCorpus as PhrasebookCorpus
+from data_modules.phrasebook_retrieval import PhrasebookRetrieval as PhrasebookRetrieval
 from data_modules.phrasebook_tasks import PhrasebookTasks as PhrasebookTasks
 from data_modules.phrasebook_translation import PhrasebookTranslation as PhrasebookTranslation
 from data_modules.prompting.rendering import ChatTemplate as ChatTemplate
@@ -33,7 +34,9 @@ from data_modules.prompting.rendering import PlainText as PlainText
 from data_modules.prompting.rendering import Rendering as Rendering
 from data_modules.prompting.sources import PromptSource as PromptSource
 from data_modules.prompts import PromptCorpus as PromptCorpus
+from data_modules.ranking.sources import RetrievalSource as RetrievalSource
 from data_modules.reading.sources import Source as Source
+from data_modules.retrieval import RetrievalCorpus as RetrievalCorpus
 from data_modules.task_mixture import TaskMixture as TaskMixture
 from data_modules.tasks.task import Task as Task
 from data_modules.tasks.text_tasks import Classification as Classification

@@ -181,6 +181,38 @@ class LabelledBatch(Batch, total=False):
     """(N,) int64, flat indices into these: where the teacher answers to each of `rows`."""
 
 
+class RetrievalBatch(Batch, total=False):
+    """One micro-batch of queries with a list of passages each (`data_modules.RetrievalCorpus`).
+
+    Q rows of lists, P different passages, n places of a list. Queries and passages are views: their
+    keys have the prefix `query_` or `passage_` (`..._input_ids`, `..._attention_mask`,
+    `..._language`, `..._sample_id`, `..._tokens` as in `Batch`), and their counts too. Without a
+    prefix stands the queries' view. A passage is there once, in how many lists it may be; another
+    language of it is another one of the P, with the same `passage_sample_id`.
+    """
+
+    query_input_ids: Tensor
+    """(Q, S) int64, the query of every row."""
+    query_attention_mask: Tensor
+    """(Q, S) int64, 1 at real positions."""
+    query_language: Tensor
+    """(Q,) int64; an index into the data module's `languages`."""
+    passage_input_ids: Tensor
+    """(P, T) int64, padded on the right."""
+    passage_attention_mask: Tensor
+    """(P, T) int64, 1 at real positions."""
+    passage_language: Tensor
+    """(P,) int64; an index into the data module's `languages`."""
+    lists: Tensor
+    """(Q, n) int64, rows of the passages' view; -1 at the end of a list of fewer than n."""
+    relevant: Tensor
+    """(Q, n) int64, grades of relevance: 0 where none is known, and where `lists` is -1."""
+    scores: Tensor
+    """(Q, n) float32 of a teacher, 0 where `lists` is -1; only where the lists have scores."""
+    group: Tensor
+    """(Q,) int64, ascending from 0: rows of one number are one list in several languages."""
+
+
 def batch_of_labels(
     input_ids: Tensor,
     attention_mask: Tensor,
@@ -217,46 +249,6 @@ def batch_of_labels(
             "masked": 0 if next_token else len(rows),
         },
     )
-
-
-def labelled_batch(
-    input_ids: Tensor,
-    attention_mask: Tensor,
-    labels: Tensor,
-    language: Sequence[int],
-    token_type_ids: Tensor | None = None,
-) -> LabelledBatch:
-    """The batch of texts with a label each, or with labels of tokens.
-
-    Args:
-        input_ids: (B, T) int64, padded on the right.
-        attention_mask: (B, T), 1 at real positions.
-        labels: (B,) of texts, or (B, T) of tokens, `IGNORED` where one has none: numbers in the
-            model's `id2label`.
-        language: (B,) numbers that count the data module's `languages` from 0.
-        token_type_ids: (B, T) int64, of pairs of texts.
-    """
-    texts, width = input_ids.shape
-    tokens = attention_mask.flatten().nonzero().squeeze(1)
-    if labels.dim() == 1:
-        rows = torch.arange(texts) * width
-    else:
-        labels = torch.where(attention_mask > 0, labels, IGNORED).flatten()
-        rows = (labels != IGNORED).nonzero().squeeze(1)
-        labels = labels[rows]
-    batch = LabelledBatch(
-        input_ids=input_ids.long(),
-        attention_mask=attention_mask.long(),
-        language=torch.tensor(language, dtype=torch.int64),
-        tokens=tokens,
-        rows=rows,
-        targets=labels.long(),
-        counts={"tokens": len(tokens), "sequences": texts, "rows": len(rows), "masked": 0},
-    )
-    batch["counts"]["decisions"] = len(rows)
-    if token_type_ids is not None:
-        batch["token_type_ids"] = token_type_ids.long()
-    return batch
 
 
 def read_ids(batch: Batch) -> Tensor:

@@ -40,6 +40,8 @@ class Purpose(IntEnum):
     NOISE = 17
     TASK = 19
     DIRECTIONS = 23
+    LISTS = 29
+    PASSAGE_LANGUAGES = 31
 
 
 def key(seed: int, purpose: Purpose, *parts: ArrayLike) -> Words:

@@ -1,7 +1,7 @@
-"""Batches of tasks, for data modules of one's own: numbers, choices and answers in a text.
+"""Batches of tasks, for data modules of one's own: labels, numbers, choices, answers in a text.
 
-`lit_distill.batch.labelled_batch` makes those of labels. What all have in common is explained by
-`LabelledBatch`. Shapes: B texts, T padded length, D examples, C choices, N rows.
+What all have in common is explained by `LabelledBatch`. Shapes: B texts, T padded length, D
+examples, C choices, N rows.
 """
 
 from __future__ import annotations
@@ -11,7 +11,47 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from lit_distill.batch import IGNORED, Batch, LabelledBatch, labelled_batch
+from lit_distill.batch import IGNORED, Batch, LabelledBatch
+
+
+def labelled_batch(
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    labels: Tensor,
+    language: Sequence[int],
+    token_type_ids: Tensor | None = None,
+) -> LabelledBatch:
+    """The batch of texts with a label each, or with labels of tokens.
+
+    Args:
+        input_ids: (B, T) int64, padded on the right.
+        attention_mask: (B, T), 1 at real positions.
+        labels: (B,) of texts, or (B, T) of tokens, `IGNORED` where one has none: numbers in the
+            model's `id2label`.
+        language: (B,) numbers that count the data module's `languages` from 0.
+        token_type_ids: (B, T) int64, of pairs of texts.
+    """
+    texts, width = input_ids.shape
+    tokens = attention_mask.flatten().nonzero().squeeze(1)
+    if labels.dim() == 1:
+        rows = torch.arange(texts) * width
+    else:
+        labels = torch.where(attention_mask > 0, labels, IGNORED).flatten()
+        rows = (labels != IGNORED).nonzero().squeeze(1)
+        labels = labels[rows]
+    batch = LabelledBatch(
+        input_ids=input_ids.long(),
+        attention_mask=attention_mask.long(),
+        language=torch.tensor(language, dtype=torch.int64),
+        tokens=tokens,
+        rows=rows,
+        targets=labels.long(),
+        counts={"tokens": len(tokens), "sequences": texts, "rows": len(rows), "masked": 0},
+    )
+    batch["counts"]["decisions"] = len(rows)
+    if token_type_ids is not None:
+        batch["token_type_ids"] = token_type_ids.long()
+    return batch
 
 
 def value_batch(

@@ -22,7 +22,7 @@ from lit_distill.errors import UserError
 
 Ints = NDArray[np.int64]
 Request = tuple[Ints, Ints]  # window numbers, pass numbers
-_Packed = tuple[Tensor, dict[str, tuple[int, ...]], dict[str, int]]
+_Packed = tuple[list[Tensor], dict[str, tuple[int, tuple[int, ...]]], dict[str, int]]
 PREFETCHED_BATCHES = 8  # per worker: a pool is made in about the time of a few batches
 _WORKER_DIED = "DataLoader worker (pid"  # how torch's message begins
 
@@ -109,17 +109,25 @@ def _packed(
 
 
 def _pack(batch: Any) -> _Packed:
-    """One tensor for all of a batch: each one costs a shared memory file between processes."""
+    """One tensor for all numbers of a kind: each costs a shared memory file between processes."""
     tensors = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    flat = torch.cat([tensor.flatten() for tensor in tensors.values()])
+    kinds = list(dict.fromkeys(tensor.dtype for tensor in tensors.values()))
+    shapes = {name: (kinds.index(one.dtype), tuple(one.shape)) for name, one in tensors.items()}
+    flat = [
+        torch.cat([tensor.flatten() for tensor in tensors.values() if tensor.dtype == kind])
+        for kind in kinds
+    ]
     return flat, shapes, batch["counts"]
 
 
 def _unpack(packed: _Packed) -> Batch:
     """The batch again, as views."""
     flat, shapes, counts = packed
-    parts = torch.split(flat, [math.prod(shape) for shape in shapes.values()])
-    named = zip(shapes.items(), parts, strict=True)
-    tensors = {name: part.view(shape) for (name, shape), part in named}
-    return cast(Batch, {**tensors, "counts": counts})
+    tensors: dict[str, Tensor] = {}
+    for number, numbers in enumerate(flat):
+        own = {name: shape for name, (kind, shape) in shapes.items() if kind == number}
+        parts = torch.split(numbers, [math.prod(shape) for shape in own.values()])
+        tensors |= {
+            name: part.view(shape) for (name, shape), part in zip(own.items(), parts, strict=True)
+        }
+    return cast(Batch, {**{name: tensors[name] for name in shapes}, "counts": counts})

@@ -45,6 +45,8 @@ class FileReport:
         too_long_responses: rows left out because prompt and response together are too long.
         unlabelled: prompts without a response.
         inside: responses that begin inside of a token of prompt and response as one text.
+        unknown: passages of lists and judgements that the collection does not have.
+        false_negatives: passages that stand among the negatives of a query and are relevant to it.
         unsegmented: texts in a script without spaces whose words are not known, if one asked.
     """
 
@@ -65,6 +67,8 @@ class FileReport:
     too_long_responses: int = 0
     unlabelled: int = 0
     inside: int = 0
+    unknown: int = 0
+    false_negatives: int = 0
     unsegmented: int = 0
 
     def note(self, place: str, reason: str) -> None:

@@ -12,7 +12,8 @@ import torch
 from batches import Sample
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-from lit_distill.batch import LabelledBatch, labelled_batch
+from lit_distill.batch import LabelledBatch
+from lit_distill.task_batches import labelled_batch
 
 LABELS = ["bad", "fair", "good"]
 Pair = tuple[list[int], list[int], int]

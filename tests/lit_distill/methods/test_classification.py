@@ -22,7 +22,7 @@ from transformers import (
     BertForTokenClassification,
 )
 
-from lit_distill.batch import IGNORED, Batch, labelled_batch
+from lit_distill.batch import IGNORED, Batch
 from lit_distill.errors import UserError
 from lit_distill.losses import ForwardKL
 from lit_distill.measures import LabelMeasure
@@ -36,7 +36,7 @@ from lit_distill.models import (
     load_tokenizer,
 )
 from lit_distill.schedules import Constant
-from lit_distill.task_batches import value_batch
+from lit_distill.task_batches import labelled_batch, value_batch
 
 TEXTS = pairs(8)
 TEMPERATURE, KD, HARD = 2.0, 0.7, 0.4

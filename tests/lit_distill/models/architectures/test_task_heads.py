@@ -12,7 +12,7 @@ import torch
 from architectures import LABELS, random_model
 from torch import Tensor
 
-from lit_distill.batch import LabelledBatch, Reading, labelled_batch
+from lit_distill.batch import LabelledBatch, Reading
 from lit_distill.errors import UserError
 from lit_distill.models import (
     Anatomy,
@@ -40,7 +40,7 @@ from lit_distill.models.architectures.table import (
     anatomy_of_type,
 )
 from lit_distill.models.loading.pretrained import open_model
-from lit_distill.task_batches import choice_batch, span_batch, value_batch
+from lit_distill.task_batches import choice_batch, labelled_batch, span_batch, value_batch
 from lit_distill.training.method import Method
 
 IDS = torch.tensor([[2, 7, 8, 9, 3], [2, 11, 12, 3, 0], [2, 13, 3, 0, 0]])

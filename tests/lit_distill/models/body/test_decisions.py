@@ -9,16 +9,10 @@ import torch
 from architectures import random_model
 from torch import Tensor
 
-from lit_distill.batch import (
-    IGNORED,
-    LabelledBatch,
-    decision_languages,
-    labelled_batch,
-    row_languages,
-)
+from lit_distill.batch import IGNORED, LabelledBatch, decision_languages, row_languages
 from lit_distill.models import LanguageModel, anatomy_of, decided, decision_logits, teach
 from lit_distill.models.teachers.ensemble import Ensemble
-from lit_distill.task_batches import choice_batch, span_batch, value_batch
+from lit_distill.task_batches import choice_batch, labelled_batch, span_batch, value_batch
 
 TEXTS = [[2, 7, 8, 9, 3], [2, 11, 12, 3], [2, 13, 3], [2, 5, 6, 3], [2, 8, 8, 9, 4, 3]]
 CHOICES = [2, 3]
