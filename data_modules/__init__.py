@@ -34,7 +34,7 @@ from data_modules.prompting.rendering import PlainText as PlainText
 from data_modules.prompting.rendering import Rendering as Rendering
 from data_modules.prompting.sources import PromptSource as PromptSource
 from data_modules.prompts import PromptCorpus as PromptCorpus
-from data_modules.ranking.sources import RetrievalSource as RetrievalSource
+from data_modules.ranking.in_files.sources import RetrievalSource as RetrievalSource
 from data_modules.reading.sources import Source as Source
 from data_modules.retrieval import RetrievalCorpus as RetrievalCorpus
 from data_modules.task_mixture import TaskMixture as TaskMixture

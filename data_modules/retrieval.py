@@ -19,9 +19,9 @@ from data_modules.objectives.objectives import VALIDATION_SEED, NoTargets
 from data_modules.ranking.collation import Draw, LanguageMixing, ListCollator
 from data_modules.ranking.collection import Collection, CollectionReader
 from data_modules.ranking.gathering import Chosen, languages_of
-from data_modules.ranking.resolving import resolve_retrieval
+from data_modules.ranking.in_files.resolving import resolve_retrieval
+from data_modules.ranking.in_files.sources import RetrievalSource
 from data_modules.ranking.scores import stamp_of
-from data_modules.ranking.sources import RetrievalSource
 from data_modules.ranking.store import Prefixes, Writing, write_lists
 from data_modules.ranking.stored import PASSAGES, StoredLists, StoredTexts
 from data_modules.reading.sources import LanguageTexts
@@ -58,7 +58,8 @@ class RetrievalCorpus(Corpus):
         passage_prefix: stands before every passage, as "passage: " does.
         max_query_length: most tokens of a query, special ones included; None: `max_length`, which
             is that of a passage. What is longer is cut at its end, and counted.
-        scores: a folder that `score-teacher` wrote: a teacher's scores of these very lists.
+        scores: a folder with a teacher's scores of these very lists, in the form of
+            `data_modules.ranking.scores`.
         corpus: see `Corpus`. `batch_tokens` are the positions of all passages of a batch, `sampler`
             is of the languages of queries, and validation holds queries out by a hash.
     """
@@ -124,7 +125,7 @@ class RetrievalCorpus(Corpus):
         """
         raise UserError(
             "A teacher cache holds what a teacher says about single texts: of lists write its "
-            "scores with `score-teacher`, and give them as data.init_args.scores."
+            "scores into a folder, and give it as data.init_args.scores (docs/retrieval.md)."
         )
 
     # -- once -----------------------------------------------------------------------------------
@@ -183,18 +184,17 @@ class RetrievalCorpus(Corpus):
             remedy = f"lower data.init_args.holdout ({self.holdout}), or give `validation`"
             if split == "train":
                 remedy = "give the sources judgements or rows as `files`, or `lists`"
-            broken = next(
-                (f" The first broken row: {r.first}." for r in self.report if r.first), ""
-            )
+            first = next((one.first for one in self.report if one.first), "")
             raise UserError(
                 f"No query for {split}: of {sum(one.rows for one in self.report):,} rows "
                 f"{sum(one.broken for one in self.report):,} are broken, and places of lists name "
-                f"{sum(one.unknown for one in self.report):,} unknown passages; {remedy}.{broken}"
+                f"{sum(one.unknown for one in self.report):,} unknown passages; {remedy}."
+                + (f" The first broken row: {first}." if first else "")
             )
         if lists.scored and lists.unscored:
             raise UserError(
                 f"{lists.unscored} of {len(lists.query)} lists for {split} have no score for every "
-                "passage, and the others have: score all of them, with `score-teacher`."
+                "passage, and the others have: score all of them."
             )
         if self.language_mixing != "passages":
             there = passages.copies[lists.passages] >= 0

@@ -1,18 +1,17 @@
 """A teacher's scores of lists, as they lie in a folder, and whether they are of these lists.
 
 `scores.jsonl` has a row for every list: the number of its `source`, its `query`, its `passages` in
-order, and a number for each. `provenance.json` says who gave them.
+order, and a number for each. `provenance.json` says who gave them, and as `count` how many
+lists there are, so that half a file is not taken for a whole one.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from data_modules.ranking.collection import Entry
 from data_modules.ranking.gathering import Asked
 from data_modules.reading.file_kinds import file_stamp
 from lit_distill.errors import UserError
@@ -20,14 +19,6 @@ from lit_distill.errors import UserError
 ROWS, PROVENANCE = "scores.jsonl", "provenance.json"
 Key = tuple[int, str, tuple[str, ...]]
 """Number of the source, query, and passages in their order."""
-
-
-def mark_of(lists: Sequence[tuple[int, Entry]]) -> str:
-    """A hash of lists with the numbers of their sources: of what is in them, and in which order."""
-    digest = blake2b(digest_size=16)
-    for source, entry in lists:
-        digest.update(json.dumps([source, entry.query, entry.passages]).encode("utf-8"))
-    return digest.hexdigest()
 
 
 def stamp_of(folder: Path) -> str:
@@ -39,8 +30,8 @@ def stamp_of(folder: Path) -> str:
     path = folder / ROWS
     if not path.is_file() or not (folder / PROVENANCE).is_file():
         raise UserError(
-            f"{folder} has no {ROWS} with a {PROVENANCE} beside it: write scores with "
-            "`python -m lit_distill score-teacher`, or leave data.init_args.scores out."
+            f"{folder} has no {ROWS} with a {PROVENANCE} beside it, as docs/retrieval.md "
+            "describes them: write them, or leave data.init_args.scores out."
         )
     return f"{path.resolve()} {file_stamp(path)}"
 
@@ -66,8 +57,7 @@ def read_scores(folder: Path) -> dict[Key, tuple[float, ...]]:
         ) from error
     if len(found) != wanted:
         raise UserError(
-            f"{folder} has scores of {len(found)} of {wanted} lists: run `score-teacher` again, "
-            "which goes on where it stopped."
+            f"{folder} has scores of {len(found)} of {wanted} lists: score the others, too."
         )
     return found
 
@@ -113,7 +103,7 @@ def with_scores(
                 raise UserError(
                     f"The scores in {where} are of other lists: query {entry.query!r} has the "
                     f"passages {_some(entry.passages)} in the data, and the scores have {what}. "
-                    "Score these lists with `score-teacher`, or restore the data that was scored."
+                    "Score these lists, or restore the data that was scored."
                 )
             scored.append(entry._replace(scores=found))
         asked.entries[split] = scored

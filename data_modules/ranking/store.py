@@ -79,43 +79,60 @@ def write_lists(
     Raises:
         UserError: a file cannot be read or has too many broken rows, or scores do not fit.
     """
-    names = languages_of(collections, writing.chosen)
-    long = settings.max_length
-    passages = _Texts(folder / PASSAGES, names, writing, writing.prefixes.passage, long)
-    queries = {
-        split: _Texts(folder / split, names, writing, writing.prefixes.query, writing.query_length)
-        for split in SPLITS
-    }
-    lists = {split: _Lists(folder / split) for split in SPLITS}
-    record, reports = TextRecord(SPLITS), list[FileReport]()
-    scores = read_scores(writing.scores) if writing.scores is not None else None
+    writer = _Writer(folder, languages_of(collections, writing.chosen), writing, settings)
+    reports = list[FileReport]()
     for number, collection in enumerate(collections):
         report = FileReport(collection.name, " ".join(collection.languages()))
         reports.append(report)
-        known: dict[str, int] = {}
-        for part in passages_of(collection, writing.chosen, settings, report):
-            passages.add(part, known, report)
-            record.note({"train": [(0, text.text) for text in part]})
-        asked = asked_of(collection, known, writing.chosen, settings, report)
-        if scores is not None:
-            assert writing.scores is not None
-            with_scores(asked, number, scores, writing.scores)
+        writer.add(number, collection, report)
+        check_broken([report], max_broken)
+    writer.close()
+    text = json.dumps([asdict(report) for report in reports], ensure_ascii=False, indent=1)
+    (folder / "report.json").write_text(text, "utf-8")
+    return reports
+
+
+class _Writer:
+    """Passages, and the queries and lists of every split."""
+
+    def __init__(
+        self, folder: Path, names: list[str], writing: Writing, settings: Settings
+    ) -> None:
+        before, long = writing.prefixes, settings.max_length
+        self._passages = _Texts(folder / PASSAGES, names, writing, before.passage, long)
+        self._queries = {
+            split: _Texts(folder / split, names, writing, before.query, writing.query_length)
+            for split in SPLITS
+        }
+        self._lists = {split: _Lists(folder / split) for split in SPLITS}
+        self._writing, self._settings, self._folder = writing, settings, folder
+        self._record = TextRecord(SPLITS)
+        self._scores = None if writing.scores is None else read_scores(writing.scores)
+
+    def add(self, number: int, collection: Collection, report: FileReport) -> None:
+        """Adds the collection of a source with its number."""
+        chosen, known = self._writing.chosen, dict[str, int]()
+        for part in passages_of(collection, chosen, self._settings, report):
+            self._passages.add(part, known, report)
+            self._record.note({"train": [(0, text.text) for text in part]})
+        asked = asked_of(collection, known, chosen, self._settings, report)
+        if self._scores is not None and self._writing.scores is not None:
+            with_scores(asked, number, self._scores, self._writing.scores)
         for split in SPLITS:
             own = dict.fromkeys(entry.query for entry in asked.entries[split])
             said = [Text(q, tag, text) for q in own for tag, text in asked.queries[q].items()]
             numbers: dict[str, int] = {}
-            queries[split].add(said, numbers, report)
-            lists[split].add(asked.entries[split], numbers, known)
-            record.note({split: [(0, text.text) for text in said]})
-        check_broken([report], max_broken)
-    for texts in (passages, *queries.values()):
-        texts.close()
-    for own_lists in lists.values():
-        own_lists.close()
-    record.write(folder)
-    text = json.dumps([asdict(report) for report in reports], ensure_ascii=False, indent=1)
-    (folder / "report.json").write_text(text, "utf-8")
-    return reports
+            self._queries[split].add(said, numbers, report)
+            self._lists[split].add(asked.entries[split], numbers, known)
+            self._record.note({split: [(0, text.text) for text in said]})
+
+    def close(self) -> None:
+        """Writes what is left."""
+        self._passages.close()
+        for split in SPLITS:
+            self._queries[split].close()
+            self._lists[split].close()
+        self._record.write(self._folder)
 
 
 class _Texts:

@@ -23,7 +23,7 @@ from lit_distill.models.fitting.first_batch import Reach, check_batch
 
 Make = Callable[..., RetrievalCorpus]
 TAGS = ("aa", "bb", "cc")
-WORDS = "river house cat children book wall".split()
+WORDS = ["river", "house", "cat", "children", "book", "wall"]
 LISTS = 40
 
 
@@ -98,7 +98,8 @@ def test_lists_name_the_passages_of_their_query(make: Make, mixing: str) -> None
     seen: set[str] = set()
     for batch in corpus.train_dataloader():
         queries, passages = read(corpus, batch, "query_"), read(corpus, batch, "passage_")
-        rows = list(zip(batch["passage_language"].tolist(), batch["passage_sample_id"].tolist()))
+        keys = ("passage_language", "passage_sample_id")
+        rows = list(zip(*(batch[key].tolist() for key in keys), strict=True))
         assert len({*rows}) == len(rows) == len(passages)  # each once
         assert len(passages) * batch["passage_input_ids"].shape[1] <= 512
         for row, query in enumerate(queries):
@@ -300,13 +301,13 @@ def test_what_cannot_work_is_said(make: Make, folder: Path, tmp_path: Path) -> N
              data_dir=str(tmp_path), language_mixing="entries")  # fmt: skip
     with pytest.raises(UserError, match="needs a `folder`"):
         make({"folder": None, "passages": None, "lists": None})
+    write(tmp_path / "empty/corpus.jsonl", [{"_id": 1, "text": "the"}])
     with pytest.raises(UserError, match="qrels"):
-        write(tmp_path / "empty/corpus.jsonl", [{"_id": 1, "text": "the"}])
         make({"folder": "empty", "passages": None, "lists": None}, data_dir=str(tmp_path))
+    (tmp_path / "odd.tsv").write_text("nobody\tp1\t1\n" * 3)
     with pytest.raises(UserError, match="a query that is not among the queries"):
-        (tmp_path / "odd.tsv").write_text("nobody\tp1\t1\n" * 3)
         make({"files": str(tmp_path / "odd.tsv"), "lists": None})
-    with pytest.raises(UserError, match="score-teacher"):
+    with pytest.raises(UserError, match=r"docs/retrieval\.md"):
         make().provenance()
 
 
@@ -317,6 +318,41 @@ def _mixed(place: Path, folder: Path) -> dict[str, str]:
     (place / "queries.jsonl").write_text((folder / "queries.jsonl").read_text())
     (place / "mixed.jsonl").write_text((folder / "lists.jsonl").read_text())
     return {"passages": "mixed_corpus.jsonl", "language_column": "tag", "query_language": "aa"}
+
+
+def score(corpus: RetrievalCorpus, place: Path, **changed: Any) -> None:
+    """Scores of all lists: 10 and falling, with the place of a passage."""
+    (collection,), rows = corpus.collections(), []
+    for entry in collection.entries("train"):
+        assert isinstance(entry, Entry)
+        scores = [10.0 - step for step in range(len(entry.passages))]
+        row = {"source": 0, "query": entry.query, "passages": entry.passages, "scores": scores}
+        rows.append({**row, **(changed if entry.query == "q7" else {})})
+    write(place / "scores.jsonl", rows)
+    (place / "provenance.json").write_text(json.dumps({"count": len(rows)}))
+
+
+def test_scores_of_a_folder_are_those_of_their_lists(make: Make, tmp_path: Path) -> None:
+    place = tmp_path / "scored"
+    with pytest.raises(UserError, match=r"no scores\.jsonl"):
+        make(scores=str(place))
+    score(make(), place)
+    corpus = make(scores=str(place))
+    for batch in corpus.train_dataloader():
+        steps = torch.arange(batch["lists"].shape[1]).expand_as(batch["lists"])
+        wanted = torch.where(batch["lists"] >= 0, 10.0 - steps, 0.0)
+        assert torch.equal(batch["scores"], wanted)
+    assert corpus.content != make().content
+    score(make(), place, passages=["p15", "p14", "p16", "p17"], scores=[1, 2, 3, 4])
+    with pytest.raises(UserError, match="of other lists: query 'q7'"):
+        make(scores=str(place))
+    score(make(), place, passages=["p14"], scores=[1, 2])
+    with pytest.raises(UserError, match="damaged"):
+        make(scores=str(place))
+    score(make(), place)
+    (place / "provenance.json").write_text(json.dumps({"count": 99}))
+    with pytest.raises(UserError, match="of 40 of 99 lists"):
+        make(scores=str(place))
 
 
 def test_texts_are_cut_and_markers_are_text(make: Make, tmp_path: Path) -> None:
@@ -337,20 +373,10 @@ def test_workers_make_the_same_batches(make: Make) -> None:
 
 
 def test_the_phrasebook_ranks_what_is_alike_first(tiny_bert: Path, tmp_path: Path) -> None:
-    corpus = ready(
-        PhrasebookRetrieval(
-            queries_in=["en"],
-            passages_in=["de", "es"],
-            queries=40,
-            measured_queries=10,
-            negatives=5,
-            tokenizer=str(tiny_bert),
-            cache_dir=str(tmp_path),
-            max_length=32,
-            batch_tokens=1024,
-            updates_per_epoch=2,
-        )  # fmt: skip
-    )
+    sizes: dict[str, Any] = {"queries": 40, "measured_queries": 10, "negatives": 5}
+    read: dict[str, Any] = {"max_length": 32, "batch_tokens": 1024, "updates_per_epoch": 2}
+    given = {"tokenizer": str(tiny_bert), "cache_dir": str(tmp_path), **sizes, **read}
+    corpus = ready(PhrasebookRetrieval(queries_in=["en"], passages_in=["de", "es"], **given))
     batch = next(iter(corpus.train_dataloader()))
     assert (batch["scores"].argmax(1) == batch["relevant"].argmax(1)).all()
     assert batch["scores"].max() == 6.0

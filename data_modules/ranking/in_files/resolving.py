@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_modules.ranking.collection import Collection
-from data_modules.ranking.folder import Folder
-from data_modules.ranking.rows import Rows
-from data_modules.ranking.sources import RetrievalSource
+from data_modules.ranking.in_files.folder import Folder
+from data_modules.ranking.in_files.rows import Rows
+from data_modules.ranking.in_files.sources import RetrievalSource
 from lit_distill.errors import UserError
 
 

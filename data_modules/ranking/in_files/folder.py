@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 from data_modules.ranking.collection import Entry, Text
-from data_modules.ranking.files import FIELDS, FileCollection, cells_of, listed_paths
-from data_modules.ranking.judgements import judged, listed, of_lists
-from data_modules.ranking.sources import LanguageFile, column_languages, language_files
+from data_modules.ranking.in_files.files import FIELDS, FileCollection, cells_of, listed_paths
+from data_modules.ranking.in_files.judgements import judged, listed, of_lists
+from data_modules.ranking.in_files.sources import LanguageFile, column_languages, language_files
 from data_modules.reading.cells import Broken, Cell
 from data_modules.reading.file_patterns import files_of
 from data_modules.reading.readers import Row

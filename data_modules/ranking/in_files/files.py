@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_modules.ranking.collection import Collection
-from data_modules.ranking.sources import RetrievalSource, language_files
+from data_modules.ranking.in_files.sources import RetrievalSource, language_files
 from data_modules.reading.cells import Cell
 from data_modules.reading.file_kinds import file_stamp
 from data_modules.reading.readers import FileReader, Row

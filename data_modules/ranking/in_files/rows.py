@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from data_modules.ranking.collection import Entry, Text
-from data_modules.ranking.files import FIELDS, FileCollection, cells_of
-from data_modules.ranking.sources import LanguageFile, column_languages, language_files
+from data_modules.ranking.in_files.files import FIELDS, FileCollection, cells_of
+from data_modules.ranking.in_files.sources import LanguageFile, column_languages, language_files
 from data_modules.reading.cells import Broken, Cell
 from data_modules.reading.readers import Row
 from data_modules.storing.tokenising import SPLITS, Split

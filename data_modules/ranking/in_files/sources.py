@@ -33,8 +33,8 @@ class RetrievalSource:
             qrels/dev.tsv or qrels/validation.tsv, if there.
         test: those for testing; of a folder qrels/test.tsv, if there.
         lists: .jsonl files with `query` and `passages`, ids both: the passages of a query in the
-            order in which a first stage found them, as `mine-negatives` writes them. Without them
-            lists hold the judged passages alone.
+            order in which a first stage found them, say. Without them lists hold the judged
+            passages alone.
         language: of passages, where neither `{language}` nor a column says it.
         query_language: of queries; by default that of passages.
         language_column: the column that says a passage's (or row's) language.
