@@ -40,13 +40,12 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A set as BEIR has it, whose passages have three languages; passage 1 has two."""
+    """A set as BEIR has it, whose passages have three languages; a few have two."""
     place = tmp_path_factory.mktemp("beir")
     for tag in TAGS:
-        passages = [{"_id": f"p{n}", "title": "", "text": text(n, tag)} for n in range(80)]
-        write(
-            place / f"corpus.{tag}.jsonl", [p for p in passages if (p["_id"], tag) != ("p1", "cc")]
-        )
+        there = [n for n in range(80) if tag != "cc" or n not in (1, 3, 5, 7)]
+        passages = [{"_id": f"p{n}", "title": "", "text": text(n, tag)} for n in there]
+        write(place / f"corpus.{tag}.jsonl", passages)
     queries = [{"_id": f"q{n}", "text": f"cats {text(n, 'aa')}"} for n in range(LISTS + 5)]
     write(place / "queries.jsonl", queries)
     rows = [f"q{n}\tp{2 * n % 80}\t2\n" for n in range(LISTS)]
@@ -130,7 +129,7 @@ def test_lists_name_the_passages_of_their_query(make: Make, mixing: str) -> None
 
 
 def test_all_languages_of_a_list_are_rows_of_one_group(make: Make) -> None:
-    corpus = make(language_mixing="all")
+    corpus, seen = make(language_mixing="all"), set()
     for batch in corpus.train_dataloader():
         assert batch["group"].diff().min() >= 0
         for group in range(int(batch["group"].max()) + 1):
@@ -141,9 +140,11 @@ def test_all_languages_of_a_list_are_rows_of_one_group(make: Make) -> None:
             assert (batch["query_sample_id"][rows] == batch["query_sample_id"][rows[0]]).all()
             places = [[place for place in row if place >= 0] for row in lists.tolist()]
             tags = [int(batch["passage_language"][own[0]]) for own in places]
-            # The list of query 0 has passage 1, which has no text in the third language.
-            first = int(batch["passage_sample_id"][places[0][0]]) == 0
-            assert tags == ([0, 1] if first else [0, 1, 2])
+            # The lists of queries 0 to 3 have a passage without a text in the third language.
+            lacking = int(batch["passage_sample_id"][places[0][0]]) < 8
+            assert tags == ([0, 1] if lacking else [0, 1, 2])
+            seen.add(lacking)
+    assert seen == {True, False}
 
 
 def test_languages_are_drawn_by_seed_pass_and_list(make: Make) -> None:
@@ -261,6 +262,21 @@ def test_rows_with_texts_and_scores(make: Make, tmp_path: Path) -> None:
         padded = batch["lists"] < 0
         assert (batch["scores"][padded] == 0).all()
         assert (batch["relevant"][padded] == 0).all()
+
+
+def test_training_leaves_out_what_is_measured(make: Make, tmp_path: Path) -> None:
+    rows = [{"query": text(n, "aa"), "positive": text(n, "bb")} for n in range(30)]
+    write(tmp_path / "rows.jsonl", [*rows, rows[20]])
+    for split, own in (("validation", rows[:4]), ("test", rows[4:9])):
+        write(tmp_path / f"{split}.jsonl", own)
+    source = {"folder": None, "passages": None, "lists": None, "query_language": None,
+              "files": "rows.jsonl", "validation": "validation.jsonl", "test": "test.jsonl",
+              "language": "aa"}  # fmt: skip
+    corpus = make(source, data_dir=str(tmp_path))
+    (report,) = corpus.report
+    assert (report.in_evaluation, report.repeated, report.held_out) == (9, 1, 0)
+    sizes = [len(corpus._lists[split].query) for split in ("train", "validation", "test")]
+    assert sizes == [21, 4, 5]
 
 
 def test_rows_of_one_id_are_one_in_several_languages(make: Make, tmp_path: Path) -> None:

@@ -88,11 +88,11 @@ RETRIEVAL_SETS = (
         f"{TEST} -k keep_what_is_relevant",
     ),
     Mutant(
-        "a query is trained on in one language and measured in another",
+        "a query that is measured is trained on",
         GATHERING,
-        "return texts[min(texts)]",
-        "return texts[max(texts)] + str(id(texts))",
-        f"{TEST} -k rows_of_one_id",
+        "fresh = [entry for entry in entries if groups[entry.query] not in measured]",
+        "fresh = entries",
+        f"{TEST} -k leaves_out_what",
     ),
     Mutant(
         "numbers of all kinds in a batch become floats",
