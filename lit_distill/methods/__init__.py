@@ -1,5 +1,6 @@
 """Methods, one class a file; this line-per-method list is what makes bare names resolve."""
 
+from lit_distill.methods.embeddings.embedding_kd import EmbeddingKD as EmbeddingKD
 from lit_distill.methods.generated_text.distillm import DistiLLM as DistiLLM
 from lit_distill.methods.generated_text.gkd import GKD as GKD
 from lit_distill.methods.generated_text.sequence_kd import SequenceKD as SequenceKD

@@ -29,6 +29,7 @@ from lit_distill.models import (
     TeacherSpec,
     TextFilter,
 )
+from lit_distill.models.embedding.embedder import Embedder
 from lit_distill.schedules import Constant
 from lit_distill.task_batches import of_task
 from lit_distill.training.distillation import Distillation
@@ -175,6 +176,10 @@ def _states(value: dict[str, Any] | None) -> StateTerms | None:
     return None if value is None else StateTerms(**{key: made(one) for key, one in value.items()})
 
 
+def _embedder(value: dict[str, Any]) -> Embedder:
+    return Embedder(**value)
+
+
 def build(
     shipped: Shipped, folder: Path, execution: Execution | None = None, **starts: Any
 ) -> Distillation:
@@ -183,7 +188,7 @@ def build(
     node = {**shipped.node.get("init_args", {}), **shipped.knobs}
     several = {name: LayerCopyStudent(num_layers=n) for name, n in shipped.students.items()}
     models = {"teacher": TeacherSpec(str(folder)), "students": several or None, **starts}
-    parts = {"stages": _stages, "states": _states, "student": _student}
+    parts = {"stages": _stages, "states": _states, "student": _student, "embedder": _embedder}
     own = {key: parts.get(key, made)(value) for key, value in node.items()}
     if shipped.by_task:
         own["teachers"] = dict.fromkeys(several, models.pop("teacher"))

@@ -1,0 +1,1 @@
+"""Methods whose students make one vector of a text."""
