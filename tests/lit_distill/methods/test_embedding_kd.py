@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from batches import Sample, collate, samples
+from shipped_methods import quiet_trainer
 from torch import Tensor
 
 from lit_distill.batch import Batch, PairBatch
@@ -25,6 +26,7 @@ SAID = [Sample(t.number, [7, 8, *t.ids, 9], [m + 2 for m in t.masked], t.targets
 
 def built(folder: Path, layers: int = 1, **knobs: Any) -> EmbeddingKD:
     method = EmbeddingKD(teacher=TeacherSpec(str(folder)), **knobs)
+    method.trainer = quiet_trainer()
     teacher = method.cast.teacher_specs["teacher"].build().double()
     method.teachers["teacher"] = teacher
     method.students["student"] = LayerCopyStudent(num_layers=layers).build(teacher, 0).double()
