@@ -26,6 +26,7 @@ TEXTS: tuple[Objective, ...] = (MaskedTokens(), NextToken(), NoTargets(), Noised
 EITHER = {"MaskedTokens", "NextToken", "Responses"}
 READS = {
     "masked_lm": {"MaskedTokens"},
+    "embedding_kd": {"NoTargets"},
     "causal_lm": {"NextToken", "Responses"},
     **{
         name: {"NoTargets", "NextToken", "Responses"}
@@ -80,6 +81,7 @@ def test_what_a_method_reads_is_the_objective_where_none_is_given(
     assert found == {
         "masked_lm": (MaskedTokens(), MaskedTokens()),
         "causal_lm": (NextToken(), NextToken()),
+        "embedding_kd": (NoTargets(), NoTargets()),
         "hidden_states": (NoTargets(), NoTargets()),
         "minilm": (NoTargets(), NoTargets()),
         "minilm_v2": (NoTargets(), NoTargets()),
