@@ -18,7 +18,8 @@ from lit_distill.__main__ import main
 from lit_distill.errors import UserError
 from lit_distill.files.output_folders import MARK
 from lit_distill.models import VocabularyMap, trim_model, trim_tokenizer
-from lit_distill.tools.trimming import trim_vocabulary as tool, verifying
+from lit_distill.tools.trimming import trim_vocabulary as tool
+from lit_distill.tools.trimming import verifying
 from lit_distill.tools.trimming.selections import LineFrequency
 
 MODELS = ("bert", "xlm-roberta", "modernbert", "gpt2", "qwen2", "t5", "marian", "XLMRobertaModel",
