@@ -10,7 +10,9 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
-FamilyName = Literal["logits", "hidden_states", "generated_text", "peers", "labels", "pretraining"]
+FamilyName = Literal[
+    "logits", "hidden_states", "generated_text", "peers", "labels", "embeddings", "pretraining"
+]
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,10 @@ FAMILIES: Mapping[FamilyName, Family] = {
         fixture="tiny_classifier",
         imports="from labelled import collate, pairs",
         batch="collate(pairs(8), extra=2)",
+    ),
+    "embeddings": Family(
+        knobs="embedder:\n  pooling: mean\n  width: null\n  normalised: false",
+        tiny="has_soft_targets: false\n",
     ),
     "pretraining": Family(tiny="has_soft_targets: false\n", options="", hears=False),
 }

@@ -29,6 +29,7 @@ NAMES = {
     "generated_text": "WrittenKL",
     "peers": "PeersOfThree",
     "labels": "TaughtLabels",
+    "embeddings": "TaughtVectors",
     "pretraining": "Cloze",
 }
 
