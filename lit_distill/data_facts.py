@@ -59,6 +59,12 @@ class DataFacts:
         return _said(self.module, "teacher_tokenizer")
 
     @property
+    def src_tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """What cuts the view `src_` of its batches, if another one than `tokenizer` does."""
+        own: PreTrainedTokenizerBase | None = _said(self.module, "src_tokenizer")
+        return None if own is self.tokenizer else own
+
+    @property
     def max_length(self) -> int | None:
         """Tokens of the longest text."""
         length: int | None = _said(self.module, "max_length")

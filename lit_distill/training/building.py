@@ -168,7 +168,8 @@ def build_models(cast: Cast, data: Any, needed: bool = True) -> bool:
 def _build(cast: Cast, data: Any) -> None:
     tokenizer, facts = cast.tokenizer, DataFacts(data)
     theirs = facts.teacher_tokenizer if cast.takes_view else None
-    cast.read_alike(facts.teacher_tokenizer is not None)
+    view = facts.teacher_tokenizer if cast.shares_vocabulary else facts.src_tokenizer
+    cast.read_alike(view is not None)
     opened = {
         name: spec.build(cast.teachers_need_head) for name, spec in cast.teacher_specs.items()
     }

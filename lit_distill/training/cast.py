@@ -122,7 +122,8 @@ class Cast:
         Raises:
             UserError: the students have different ones.
         """
-        if self.shares_vocabulary and not (self.takes_view and has_view):
+        takes_view = self.takes_view or not self.shares_vocabulary
+        if not (takes_view and has_view):
             self.teacher_specs = reading_alike(self.teacher_specs, self.student_specs)
 
     def move_streams(self, update: int, micro: int, rank: int) -> None:

@@ -37,6 +37,8 @@ from lit_distill.tools.invocation import PLACES
 from lit_distill.training.distillation import Distillation
 
 NEEDED: dict[str, Any] = {  # what classes cannot do without, by the name of the argument
+    "embedding_size": 4,
+    "layers": "every_other",
     "name": "mix",
     "matrix": "hi",
     "embedded": ["en"],
