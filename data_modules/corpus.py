@@ -209,11 +209,13 @@ class Corpus(LightningDataModule, KnownTexts):
 
     # -- feeding --------------------------------------------------------------------------------
 
+    def training_tokens(self) -> dict[str, int]:
+        """Tokens of the training windows by language."""
+        return dict(zip(self.languages, self.train.token_counts.sum(1).tolist(), strict=True))
+
     def shares(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Share of every language in the training tokens (L,), as sampled."""
-        tokens = self.train.token_counts.sum(1).tolist()
-        counts = dict(zip(self.languages, tokens, strict=True))
-        return self.sampler.shares(counts, self._weights)
+        return self.sampler.shares(self.training_tokens(), self._weights)
 
     def collator(self) -> Collate[Any]:
         """Makes training batches, of the kind that the corpus has, of window and pass numbers."""
@@ -226,9 +228,8 @@ class Corpus(LightningDataModule, KnownTexts):
 
     def plan(self) -> Plan:
         """The order of all training batches, from the first on."""
-        lengths, language = self._lengths("train"), self.train.language
-        shares = self.shares()
-        return Plan(lengths, language, shares, self.batch_tokens, self.seed, self.pool_size)
+        given = self.shares(), self.batch_tokens, self.seed, self.pool_size
+        return Plan(self._lengths("train"), self.train.language, *given)
 
     def train_dataloader(self) -> WindowLoader:
         """The endless training stream, cut into epochs; goes on where a checkpoint was."""

@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from data_modules.corpus import Corpus
 from data_modules.feeding.collation import Collate
 from data_modules.feeding.mixing import Member
+from data_modules.feeding.sampling import shares_of_trained
 from data_modules.labelling.checks import check_columns, labels_of
 from data_modules.labelling.collation import VIEW, LabelCollator, Labels, Look, label_numbers
 from data_modules.labelling.encoding import Encoder
@@ -215,12 +216,7 @@ class LabelledCorpus(Corpus):
 
     def shares(self) -> NDArray[np.float64]:
         """See `Corpus.shares`; languages that are measured only have none."""
-        tokens = self.train.token_counts.sum(1)
-        counts = dict(zip(self.languages, tokens.tolist(), strict=True))
-        trained = {language: count for language, count in counts.items() if count}
-        shares = np.zeros(len(tokens))
-        shares[tokens > 0] = self.sampler.shares(trained, self._weights)
-        return shares
+        return shares_of_trained(self.sampler, self.training_tokens(), self._weights)
 
     def _lengths(self, split: Split) -> NDArray[Any]:
         """See `Corpus._lengths`: texts of one example are padded to the longest of them."""

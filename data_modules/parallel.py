@@ -222,11 +222,20 @@ class ParallelCorpus(Corpus):
 
     # -- feeding --------------------------------------------------------------------------------
 
-    def shares(self) -> NDArray[np.float64]:
-        """Share of every pair of languages in the training tokens (those of the longer side)."""
+    def windows(self, split: Split) -> dict[str, int]:
+        """Numbers of pairs of texts of a split, by pair of languages."""
+        counts = np.bincount(self._splits[split].pair, minlength=len(self.languages))
+        return dict(zip(self.languages, counts.tolist(), strict=True))
+
+    def training_tokens(self) -> dict[str, int]:
+        """Tokens of the longer sides of training pairs, by pair of languages."""
         store = self._splits["train"]
         tokens = np.bincount(store.pair, store.lengths, minlength=len(self.languages))
-        return self.sampler.shares(dict(zip(self.languages, tokens.astype(int), strict=True)))
+        return dict(zip(self.languages, tokens.astype(int).tolist(), strict=True))
+
+    def shares(self) -> NDArray[np.float64]:
+        """Share of every pair of languages in the training tokens."""
+        return self.sampler.shares(self.training_tokens())
 
     def plan(self) -> Plan:
         """The order of all training batches."""

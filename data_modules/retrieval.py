@@ -15,6 +15,7 @@ from data_modules.corpus import Corpus
 from data_modules.feeding.collation import Collate
 from data_modules.feeding.loader import EvaluationLoader, evaluation_loaders
 from data_modules.feeding.plan import Plan
+from data_modules.feeding.sampling import shares_of_trained
 from data_modules.objectives.objectives import VALIDATION_SEED, NoTargets
 from data_modules.ranking.collation import Draw, LanguageMixing, ListCollator
 from data_modules.ranking.collection import Collection, CollectionReader
@@ -238,14 +239,15 @@ class RetrievalCorpus(Corpus):
         """See `_positions`."""
         return self._positions(self._lists[split], self._read_passages)
 
-    def shares(self) -> NDArray[np.float64]:
-        """Share of every language of queries in the training positions."""
+    def training_tokens(self) -> dict[str, int]:
+        """Positions of the training examples, by language of queries."""
         language, count = self._lists["train"].language, len(self.languages)
         positions = np.bincount(language, self._lengths("train"), minlength=count).astype(int)
-        counts = dict(zip(self.languages, positions.tolist(), strict=True))
-        shares = np.zeros(count)
-        shares[positions > 0] = self.sampler.shares({tag: n for tag, n in counts.items() if n})
-        return shares
+        return dict(zip(self.languages, positions.tolist(), strict=True))
+
+    def shares(self) -> NDArray[np.float64]:
+        """Share of every language of queries in the training positions."""
+        return shares_of_trained(self.sampler, self.training_tokens())
 
     def plan(self) -> Plan:
         """The order of all training batches, from the first on."""

@@ -123,6 +123,12 @@ class DataFacts:
         return reading
 
     @property
+    def src_reading(self) -> Reading | None:
+        """What its other objective makes of the view `src_`; None where batches have none."""
+        reading: Reading | None = _said(_said(self.module, "src_objective"), "reading")
+        return reading
+
+    @property
     def task_head(self) -> Any:
         """The head that the task needs, a `lit_distill.models.TaskHead`; None: it is not said."""
         return _said(self.module, "task_head")

@@ -123,6 +123,22 @@ class Temperature(Sampler):
         return np.asarray((counts / counts.max()) ** (1.0 / self.temperature))
 
 
+def shares_of_trained(
+    sampler: Sampler, tokens: Mapping[str, int], source_weights: Mapping[str, float] | None = None
+) -> Floats:
+    """Shares (L,) of languages some of which are measured only: those have no tokens, and none.
+
+    Args:
+        sampler: of all others.
+        tokens: tokens at hand, by language.
+        source_weights: see `Sampler.shares`.
+    """
+    trained = {language: count for language, count in tokens.items() if count}
+    shares = np.zeros(len(tokens))
+    shares[[count > 0 for count in tokens.values()]] = sampler.shares(trained, source_weights)
+    return shares
+
+
 def mixture_counts(token_counts: NDArray[Any], shares: Floats) -> Floats:
     """How often each token (V,) occurs in the mixture that is sampled, in a corpus of equal size.
 

@@ -103,6 +103,17 @@ def test_chosen_languages_and_a_row_is_in_one_split(make: Make) -> None:
     assert not texts[0] & texts[1]
     (report,) = corpus.report
     assert (report.rows, report.held_out) == (LINES, len(validation.pair))
+    assert corpus.windows("validation") == {"bb>aa": len(validation.pair)}
+    assert corpus.training_tokens() == {"bb>aa": int(train.lengths.sum())}
+
+
+def test_pairs_are_counted_and_not_texts(make: Make) -> None:
+    """Two pairs of three languages: what looks at a run before its first step asks for these."""
+    corpus = make(src_languages=["aa"])
+    windows, tokens = corpus.windows("train"), corpus.training_tokens()
+    assert [*windows] == [*tokens] == corpus.languages == ["aa>bb", "aa>cc"]
+    assert sum(windows.values()) == len(corpus._splits["train"].pair)
+    assert sum(tokens.values()) == int(corpus._splits["train"].lengths.sum())
 
 
 def test_views_differ_in_objective(make: Make) -> None:

@@ -12,6 +12,7 @@ CAPTURES = f"{MODELS}/body/captures.py"
 CARVING = f"{MODELS}/students/starts/carving.py"
 TESTS = "tests/lit_distill/models"
 OF_COPIES = f"{TESTS}/students/starts/test_factorised_copy.py"
+OF_FACTORS = f"{TESTS}/students/narrowing/test_factorising.py"
 OF_SHARED = f"{TESTS}/body/test_shared_layers.py"
 
 FACTORISED = (
@@ -21,49 +22,49 @@ FACTORISED = (
         "    return torch.cat([part.to(table_VD.dtype) for part in parts])\n",
         "    cut = torch.cat([part.to(table_VD.dtype) for part in parts])\n"
         "    return cut / cut.norm(dim=0)\n",
-        f"{OF_COPIES} -k singular_values",
+        f"{OF_FACTORS} -k singular_values",
     ),
     Mutant(
         "the projection is transposed",
         FACTORS,
         "project_HD * gain_D @ map_De * (width",
         "(project_HD * gain_D @ map_De).T.reshape(-1, narrow) * (width",
-        f"{OF_COPIES} -k few_directions",
+        f"{OF_FACTORS} -k few_directions",
     ),
     Mutant(
         "the projection stays random",
         FACTORS,
         "project_HD * gain_D @ map_De * (width",
         "torch.randn(len(project_HD), narrow).double() * (width",
-        f"{OF_COPIES} -k slow_sums",
+        f"{OF_FACTORS} -k slow_sums",
     ),
     Mutant(
         "the norm's gain is dropped",
         FACTORS,
         "project_HD * gain_D @ map_De * (width",
         "project_HD @ map_De * (width",
-        f"{OF_COPIES} -k few_directions",
+        f"{OF_FACTORS} -k few_directions",
     ),
     Mutant(
         "rows of a narrower norm are shorter",
         FACTORS,
         " * (width / narrow) ** 0.5",
         "",
-        f"{OF_COPIES} -k few_directions",
+        f"{OF_FACTORS} -k few_directions",
     ),
     Mutant(
         "the norm's bias is dropped",
         FACTORS,
         "project_HD @ bias_D + shift_H",
         "0 * (project_HD @ bias_D) + shift_H",
-        f"{OF_COPIES} -k few_directions",
+        f"{OF_FACTORS} -k few_directions",
     ),
     Mutant(
         "the bias of a projection that was there is dropped",
         FACTORS,
         '        shift_H = weights["embeddings_project.bias"].double().cpu()\n',
         "",
-        f"{OF_COPIES} -k few_directions",
+        f"{OF_FACTORS} -k few_directions",
     ),
     Mutant(
         "one direction fewer than there is room for",
@@ -71,49 +72,49 @@ FACTORISED = (
         "    return stream_directions(table_VD, width, centred=True)\n",
         "    found = stream_directions(table_VD, width - 1, centred=True)\n"
         "    return torch.cat([found, torch.zeros(len(found), 1, dtype=found.dtype)], 1)\n",
-        f"{OF_COPIES} -k few_directions",
+        f"{OF_FACTORS} -k few_directions",
     ),
     Mutant(
         "directions have a mean, which the narrow norm takes off",
         FACTORS,
         "width, centred=True)",
         "width, centred=False)",
-        f"{OF_COPIES} -k few_directions",
+        f"{OF_FACTORS} -k few_directions",
     ),
     Mutant(
         "positions weigh as much as words in the sums",
         FACTORS,
         "each = (len(table_VD) / len(rest_TD)) ** 0.5",
         "each = 1.0",
-        f"{OF_COPIES} -k slow_sums",
+        f"{OF_FACTORS} -k slow_sums",
     ),
     Mutant(
         "rows by which a table was padded have a say",
         FACTORS,
         "weights[WORDS][:tokens].detach()",
         "weights[WORDS].detach()",
-        f"{OF_COPIES} -k no_token",
+        f"{OF_FACTORS} -k no_token",
     ),
     Mutant(
         "the head's gain is dropped",
         FACTORS,
         '"head.norm.weight": lengths_e',
         '"head.norm.weight": torch.ones_like(lengths_e)',
-        f"{OF_COPIES} -k head_is",
+        f"{OF_FACTORS} -k head_is",
     ),
     Mutant(
         "the head's bias of tokens is dropped",
         FACTORS,
         '"head.decoder.bias": weights["head.decoder.bias"]',
         '"head.decoder.bias": torch.zeros_like(weights["head.decoder.bias"])',
-        f"{OF_COPIES} -k head_is",
+        f"{OF_FACTORS} -k head_is",
     ),
     Mutant(
         "a tied decoder is left with a table of its own",
         START,
         "keep_apart(student.model, differing_names(student.model, named))",
         'keep_apart(student.model, [f"{anatomy.lm_head_path}.weight"] if anatomy.has_head else [])',
-        f"{OF_COPIES} -k head_is",
+        f"{OF_FACTORS} -k head_is",
     ),
     Mutant(
         "a head with a table of its own is tied",

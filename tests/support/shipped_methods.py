@@ -221,7 +221,8 @@ def quiet_trainer(**options: Any) -> Trainer:
 def trained(module: LightningModule) -> torch.Tensor:
     """The parameters of students and of what is trained beside them, whole and flat."""
     assert isinstance(module, Distillation)
-    parameters = [*module.students.parameters(), *module.auxiliary.parameters()]
+    models = module.students, module.auxiliary, module.exported
+    parameters = [parameter for each in models for parameter in each.parameters()]
     whole = [p.full_tensor() if isinstance(p, DTensor) else p for p in parameters]
     return torch.cat([parameter.detach().double().flatten() for parameter in whole])
 

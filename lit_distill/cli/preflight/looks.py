@@ -162,8 +162,9 @@ def _passes(data: Corpus, batches: int) -> Iterator[Finding]:
     """Languages that are read again and again."""
     accumulate = data.trainer.accumulate_grad_batches if data.trainer else 1
     positions = batches * accumulate * data.batch_tokens
-    tokens = np.maximum(data.train.token_counts.sum(1), 1)
-    passes = dict(zip(data.languages, (data.shares() * positions / tokens).tolist(), strict=True))
+    own = data.training_tokens()
+    tokens = np.maximum([*own.values()], 1)
+    passes = dict(zip(own, (data.shares() * positions / tokens).tolist(), strict=True))
     many = {name: count for name, count in passes.items() if count > PASSES}
     if many:
         listed = ", ".join(

@@ -102,9 +102,15 @@ class EmbeddingKD(Distillation):
                 f"The student's vectors have {ours} numbers and the teacher's {theirs}: set "
                 f"model.embedder.width to {theirs}, or weigh similarities alone."
             )
-        if (longest := self.data_facts.max_length) is not None:
-            check_length(longest, self.teacher, "teacher")
-        cut_by = getattr(self.data, "src_tokenizer", None) or self.tokenizer
+        facts = self.data_facts
+        if facts.src_reading not in (None, Reading.PLAIN):
+            raise UserError(
+                "EmbeddingKD's teacher reads sources as they are written, and data.src_objective "
+                "hides some of their tokens: leave it out."
+            )
+        if facts.max_length is not None:
+            check_length(facts.max_length, self.teacher, "teacher")
+        cut_by = facts.src_tokenizer or self.tokenizer
         if cut_by is not None:  # nothing else compares what the teacher reads with what it knows
             spec = self.cast.teacher_specs["teacher"]
             check_agreement(cut_by, load_tokenizer(spec.reads), " (the view that it reads)")

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from architectures import random_model
 from batches import Sample, collate, samples
 from shipped_methods import quiet_trainer
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
+from data_modules import Noised, NoTargets, ParallelCorpus, ParallelSource
 from lit_distill.batch import Batch, PairBatch
 from lit_distill.errors import UserError
 from lit_distill.losses import AccumulationWindow
 from lit_distill.methods import EmbeddingKD
-from lit_distill.models import LayerCopyStudent, TeacherSpec
+from lit_distill.models import LayerCopyStudent, PretrainedStudent, TeacherSpec
 from lit_distill.models.embedding.embedder import Embedder
 
 LAYERS = 4
@@ -105,3 +113,57 @@ def test_packed_rows_and_weights_of_nothing_are_refused(tiny_bert: Path) -> None
         values(built(tiny_bert), batch)
     with pytest.raises(UserError, match="alpha_mse"):
         EmbeddingKD(teacher=TeacherSpec("x"), alpha_mse=0.0)
+
+
+def test_what_the_teacher_cannot_read_is_refused_before_the_first_step(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
+    """By a run on pairs: targets are cut by the student's tokenizer, sources by another."""
+    other = word_level(tmp_path / "other")
+    pairs = tmp_path / "pairs.jsonl"
+    rows = ({"en": f"the cat {n}", "de": f"der {n} wall house"} for n in range(80))
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def fit(teacher: Path, **options: Any) -> EmbeddingKD:
+        given: dict[str, Any] = {
+            "sources": [ParallelSource(str(pairs), columns={"en": "en", "de": "de"})],
+            "src_languages": ["en"], "tgt_languages": ["de"], "objective": NoTargets(),
+            "tokenizer": str(tiny_bert), "cache_dir": str(tmp_path / "cache"), "holdout": 5,
+            "batch_tokens": 256, "max_length": 16, **options,
+        }  # fmt: skip
+        method = EmbeddingKD(
+            student=PretrainedStudent(str(tiny_bert)), teacher=TeacherSpec(str(teacher)),
+            alpha_similarity=1.0,
+        )  # fmt: skip
+        quiet_trainer(max_steps=2, limit_val_batches=1).fit(method, ParallelCorpus(**given))
+        return method
+
+    found = fit(other, src_tokenizer=str(other)).measurements["student"].languages["en>de"]
+    assert all(value is not None and 0 < value < 100 for value in found.values())
+    with pytest.raises(UserError, match="the view that it reads"):
+        fit(other)
+    with pytest.raises(UserError, match="src_objective hides some of their tokens"):
+        fit(other, src_tokenizer=str(other), src_objective=Noised())
+    with pytest.raises(UserError, match="holds 32: lower"):
+        fit(other, src_tokenizer=str(other), max_length=64)
+
+
+def word_level(folder: Path) -> Path:
+    """A small BERT with words of its own, in an order of its own, that reads 32 positions."""
+    words = ["[PAD]", "[MASK]", "[UNK]", "[CLS]", "[SEP]", *reversed(WORDS), "the", "der"]
+    tokenizer = Tokenizer(WordLevel({word: n for n, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 3), ("[SEP]", 4)]
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", mask_token="[MASK]", unk_token="[UNK]",
+        cls_token="[CLS]", sep_token="[SEP]",
+    )  # fmt: skip
+    fast.save_pretrained(folder)
+    model = random_model("bert", vocab_size=len(words), max_position_embeddings=32, hidden_size=16)
+    model.save_pretrained(folder)
+    return folder
+
+
+WORDS = ["cat", "wall", "house", *map(str, range(80))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import namedtuple
 from pathlib import Path
 
@@ -51,6 +52,34 @@ def test_fit_says_it_once_and_goes_on(
     found = warnings_of(caplog)
     assert len(found) == bool(said)
     assert all(said in one for one in found)
+
+
+@pytest.mark.run
+@pytest.mark.parametrize("kind", ["pairs", "lists"])
+def test_pairs_and_lists_are_looked_at_like_texts(
+    kind: str, tiny_bert: Path, tmp_path: Path
+) -> None:
+    """Their languages are no texts' languages: two pairs of three, or those of queries alone."""
+    rows = ({tag: f"{word} {n} cat house" for tag, word in TAGS.items()} for n in range(60))
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pairs = {
+        "class_path": "ParallelCorpus",
+        "init_args": {
+            "sources": [{"files": "rows.jsonl", "columns": {tag: tag for tag in TAGS}}],
+            "data_dir": str(tmp_path), "src_languages": ["aa"], "objective": "NoTargets",
+            "holdout": 4, "batch_tokens": 128,
+        },
+    }  # fmt: skip
+    (tmp_path / "pairs.yaml").write_text(json.dumps({"data": pairs}))
+    data = str(tmp_path / "pairs.yaml") if kind == "pairs" else "data/phrasebook_retrieval"
+    parts = ("trainer/cpu", "methods/embedding_kd", "models/half", "optimizers/small_model", data)
+    args = [arg for part in parts for arg in ("-c", part)]
+    args += ["--model.teacher.name", str(tiny_bert), "--run_dir", str(tmp_path / "run")]
+    args += ["--data.max_length", "24", "--data.updates_per_epoch", "2"]
+    assert main(["fit", *args, *SHORT]) == 0
+
+
+TAGS = {"aa": "the", "bb": "der", "cc": "long"}
 
 
 def test_a_teacher_that_is_too_large_is_said_before_it_is_loaded(

@@ -1,18 +1,16 @@
-"""Retrieval sets: views, lists, languages that are mixed, scores, and what is left out."""
+"""Batches of queries and lists: views, languages that are mixed, draws, splits."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from ranked import LISTS, TAGS, Make, read, ready, text, write
 
-from data_modules import PhrasebookRetrieval, RetrievalCorpus, RetrievalSource, Temperature
+from data_modules import PhrasebookRetrieval, RetrievalCorpus
 from data_modules.phrasebook_retrieval import PhrasebookPassages
 from data_modules.ranking.collation import _drawn
 from data_modules.ranking.collection import Entry
@@ -20,73 +18,6 @@ from lit_distill.batch import RetrievalBatch
 from lit_distill.errors import UserError
 from lit_distill.models import load_tokenizer
 from lit_distill.models.fitting.first_batch import Reach, check_batch
-
-Make = Callable[..., RetrievalCorpus]
-TAGS = ("aa", "bb", "cc")
-WORDS = ["river", "house", "cat", "children", "book", "wall"]
-LISTS = 40
-
-
-def text(number: int, tag: str) -> str:
-    """A passage: its words say its number, and the first one its language."""
-    first = {"aa": "the", "bb": "der", "cc": "long"}[tag]
-    return f"{first} {' '.join(WORDS[int(digit) % 6] for digit in np.base_repr(number + 36, 6))}"
-
-
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A set as BEIR has it, whose passages have three languages; a few have two."""
-    place = tmp_path_factory.mktemp("beir")
-    for tag in TAGS:
-        there = [n for n in range(80) if tag != "cc" or n not in (1, 3, 5, 7)]
-        passages = [{"_id": f"p{n}", "title": "", "text": text(n, tag)} for n in there]
-        write(place / f"corpus.{tag}.jsonl", passages)
-    queries = [{"_id": f"q{n}", "text": f"cats {text(n, 'aa')}"} for n in range(LISTS + 5)]
-    write(place / "queries.jsonl", queries)
-    rows = [f"q{n}\tp{2 * n % 80}\t2\n" for n in range(LISTS)]
-    (place / "qrels").mkdir()
-    (place / "qrels/train.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(rows))
-    tested = "".join(f"q{n} 0 p{n} 1\n" for n in range(LISTS, LISTS + 5))
-    (place / "qrels/test.tsv").write_text(tested)
-    listed = [
-        {"query": f"q{n}", "passages": [f"p{(2 * n + step) % 80}" for step in range(3 + n % 3)]}
-        for n in range(LISTS)
-    ]
-    write(place / "lists.jsonl", listed)
-    return place
-
-
-@pytest.fixture
-def make(folder: Path, tiny_bert: Path, tmp_path: Path) -> Make:
-    def build(source: dict[str, Any] | None = None, **options: Any) -> RetrievalCorpus:
-        given: dict[str, Any] = {
-            "folder": ".", "passages": "corpus.{language}.jsonl", "lists": "lists.jsonl",
-            "query_language": "aa", **(source or {}),
-        }  # fmt: skip
-        settings: dict[str, Any] = {
-            "tokenizer": str(tiny_bert), "data_dir": str(folder), "cache_dir": str(tmp_path / "c"),
-            "max_length": 24, "batch_tokens": 512, "updates_per_epoch": 12, "holdout": 5,
-        }  # fmt: skip
-        return ready(RetrievalCorpus([RetrievalSource(**given)], **{**settings, **options}))
-
-    return build
-
-
-def ready(corpus: RetrievalCorpus) -> RetrievalCorpus:
-    corpus.trainer = Trainer(accelerator="cpu", logger=False, max_steps=1)
-    corpus.prepare_data()
-    corpus.setup("fit")
-    return corpus
-
-
-def read(corpus: RetrievalCorpus, batch: Any, view: str) -> list[str]:
-    ids = batch[f"{view}input_ids"]
-    return [corpus.tokenizer.decode(row, skip_special_tokens=True) for row in ids]
 
 
 @pytest.mark.parametrize("mixing", ["passages", "entries", "all"])
@@ -230,82 +161,6 @@ def test_a_query_is_in_one_split_and_excluded_ones_in_none(make: Make, tmp_path:
     assert sum(len(without._lists[split].query) for split in ("train", "validation")) == LISTS - 1
 
 
-def test_rows_with_texts_and_scores(make: Make, tmp_path: Path) -> None:
-    """Scores stand beside their texts, whatever is taken out of a list."""
-    rows = [
-        {"query": f"cats {text(n, 'aa')}", "positive": text(n, "aa"), "s": [9.0 + n, 1.0, 2.0, 3.0],
-         "negatives": [text(n + 1, "aa"), text(n, "aa"), text(n + 2, "aa")]}
-        for n in range(30)
-    ]  # fmt: skip
-    rows[4]["positive"] = [text(4, "aa"), text(5, "aa")]  # so that its first negative is false
-    rows[4]["s"] = [13.0, 8.0, 1.0, 2.0, 3.0]
-    write(tmp_path / "rows.jsonl", [*rows, {"query": "cats", "positive": 3}])
-    source = {"folder": None, "passages": None, "lists": None, "query_language": None,
-              "files": "rows.jsonl", "language": "aa", "row_scores": "s"}  # fmt: skip
-    corpus = make(source, data_dir=str(tmp_path), max_broken=0.2)
-    (report,) = corpus.report
-    assert report.false_negatives == 31
-    assert report.broken == 1
-    for batch in corpus.train_dataloader():
-        passages = read(corpus, batch, "passage_")
-        assert batch["scores"].dtype == torch.float32
-        assert batch["query_input_ids"].dtype == torch.int64
-        for row, query in enumerate(read(corpus, batch, "query_")):
-            number = next(n for n in range(30) if query == f"cats {text(n, 'aa')}")
-            told = zip(batch["lists"][row].tolist(), batch["scores"][row].tolist(), strict=True)
-            found = {passages[place]: score for place, score in told if place >= 0}
-            wanted = {text(number, "aa"): 9.0 + number, text(number + 1, "aa"): 1.0}
-            wanted[text(number + 2, "aa")] = 3.0
-            if number == 4:
-                wanted[text(5, "aa")] = 8.0
-            assert found == wanted
-        padded = batch["lists"] < 0
-        assert (batch["scores"][padded] == 0).all()
-        assert (batch["relevant"][padded] == 0).all()
-
-
-def test_training_leaves_out_what_is_measured(make: Make, tmp_path: Path) -> None:
-    rows = [{"query": text(n, "aa"), "positive": text(n, "bb")} for n in range(30)]
-    write(tmp_path / "rows.jsonl", [*rows, rows[20]])
-    for split, own in (("validation", rows[:4]), ("test", rows[4:9])):
-        write(tmp_path / f"{split}.jsonl", own)
-    source = {"folder": None, "passages": None, "lists": None, "query_language": None,
-              "files": "rows.jsonl", "validation": "validation.jsonl", "test": "test.jsonl",
-              "language": "aa"}  # fmt: skip
-    corpus = make(source, data_dir=str(tmp_path))
-    (report,) = corpus.report
-    assert (report.in_evaluation, report.repeated, report.held_out) == (9, 1, 0)
-    sizes = [len(corpus._lists[split].query) for split in ("train", "validation", "test")]
-    assert sizes == [21, 4, 5]
-
-
-def test_rows_of_one_id_are_one_in_several_languages(make: Make, tmp_path: Path) -> None:
-    for tag in TAGS:
-        rows = [
-            {"id": n, "query": f"cats {text(n, tag)}", "positive": [text(n, tag)],
-             "negatives": [text(n + 1, tag)]}
-            for n in range(40)
-        ]  # fmt: skip
-        write(tmp_path / f"rows.{tag}.jsonl", rows)
-    source = {"folder": None, "passages": None, "lists": None, "query_language": None,
-              "files": "rows.{language}.jsonl", "id": "id"}  # fmt: skip
-    corpus = make(source, data_dir=str(tmp_path), sampler=Temperature(2.0), batch_tokens=2048)
-    assert corpus._read_passages.copies.shape == (80, 3)
-    lists = corpus._lists["train"]
-    assert len(lists.language) == 3 * len(lists.query)
-    assert corpus.shares().round(2).tolist() == [0.33, 0.33, 0.33]
-    texts: list[set[str]] = []
-    for split in ("train", "validation"):
-        store = corpus._lists[split].queries.store
-        ids = [store.gather(np.array([w])) for w in range(len(store.lengths))]
-        texts.append({corpus.tokenizer.decode(one[2:-1]).split(" ", 1)[1] for one in ids})
-    assert not texts[0] & texts[1]
-    only = make(source, data_dir=str(tmp_path), query_languages=["bb"], passage_languages=["cc"])
-    batch = next(iter(only.train_dataloader()))
-    assert {only.languages[n] for n in batch["query_language"].tolist()} == {"bb"}
-    assert {only.languages[n] for n in batch["passage_language"].tolist()} == {"cc"}
-
-
 def test_what_cannot_work_is_said(make: Make, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="take up to"):
         make(list_size=64, batch_tokens=24)
@@ -334,41 +189,6 @@ def _mixed(place: Path, folder: Path) -> dict[str, str]:
     (place / "queries.jsonl").write_text((folder / "queries.jsonl").read_text())
     (place / "mixed.jsonl").write_text((folder / "lists.jsonl").read_text())
     return {"passages": "mixed_corpus.jsonl", "language_column": "tag", "query_language": "aa"}
-
-
-def score(corpus: RetrievalCorpus, place: Path, **changed: Any) -> None:
-    """Scores of all lists: 10 and falling, with the place of a passage."""
-    (collection,), rows = corpus.collections(), []
-    for entry in collection.entries("train"):
-        assert isinstance(entry, Entry)
-        scores = [10.0 - step for step in range(len(entry.passages))]
-        row = {"source": 0, "query": entry.query, "passages": entry.passages, "scores": scores}
-        rows.append({**row, **(changed if entry.query == "q7" else {})})
-    write(place / "scores.jsonl", rows)
-    (place / "provenance.json").write_text(json.dumps({"count": len(rows)}))
-
-
-def test_scores_of_a_folder_are_those_of_their_lists(make: Make, tmp_path: Path) -> None:
-    place = tmp_path / "scored"
-    with pytest.raises(UserError, match=r"no scores\.jsonl"):
-        make(scores=str(place))
-    score(make(), place)
-    corpus = make(scores=str(place))
-    for batch in corpus.train_dataloader():
-        steps = torch.arange(batch["lists"].shape[1]).expand_as(batch["lists"])
-        wanted = torch.where(batch["lists"] >= 0, 10.0 - steps, 0.0)
-        assert torch.equal(batch["scores"], wanted)
-    assert corpus.content != make().content
-    score(make(), place, passages=["p15", "p14", "p16", "p17"], scores=[1, 2, 3, 4])
-    with pytest.raises(UserError, match="of other lists: query 'q7'"):
-        make(scores=str(place))
-    score(make(), place, passages=["p14"], scores=[1, 2])
-    with pytest.raises(UserError, match="damaged"):
-        make(scores=str(place))
-    score(make(), place)
-    (place / "provenance.json").write_text(json.dumps({"count": 99}))
-    with pytest.raises(UserError, match="of 40 of 99 lists"):
-        make(scores=str(place))
 
 
 def test_texts_are_cut_and_markers_are_text(make: Make, tmp_path: Path) -> None:
